@@ -1,0 +1,50 @@
+# How to work on the template. What it renders has a justfile of its own: template/justfile.
+
+python := ".venv/bin/python"
+
+# Without bytecode every start of MLflow would pay its compilation again.
+export PYTHONDONTWRITEBYTECODE := ""
+
+_default:
+    @"{{ just_executable() }}" --list
+
+# Render a project, run it twice through MLflow, and show that the two are identical
+demo *ARGS: setup
+    @{{ python }} scripts/demo.py {{ ARGS }}
+
+# The tests that run nothing heavy: under two minutes
+test-fast *ARGS: setup
+    {{ python }} -m pytest -n 2 --dist loadfile -m "not e2e and not slow" {{ ARGS }}
+
+# The tests, with one real end-to-end run of everything promised: under 25 minutes
+test *ARGS: setup
+    {{ python }} -m pytest -n 2 --dist loadfile -m "not slow" {{ ARGS }}
+
+# The exhaustive rest
+test-slow *ARGS: setup
+    {{ python }} -m pytest -n 2 --dist loadfile -m slow {{ ARGS }}
+
+# Compile constraints.txt from pyproject.toml; `just lock -U` upgrades
+lock *ARGS:
+    uv pip compile --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
+
+# Format, lint and types of the template's own code
+check: setup
+    {{ python }} -m ruff format --check .
+    {{ python }} -m ruff check .
+    "{{ just_executable() }}" --fmt --check --unstable
+    "{{ just_executable() }}" --fmt --check --unstable --justfile template/justfile
+
+# Measure, side by side in one run; prints a table, writes bench.json
+bench *ARGS: setup
+    {{ python }} scripts/bench.py {{ ARGS }}
+
+# Check that all is ready, and tag a release: `just release 0.2.0`; `--dry-run` only checks
+release VERSION *ARGS: setup
+    @{{ python }} scripts/release.py {{ VERSION }} {{ ARGS }}
+
+# The environment of the recipes above, from constraints.txt, every hash required
+[private]
+setup:
+    @test -x .venv/bin/python || uv venv --quiet --python ">=3.11,<3.15" .venv
+    @uv pip sync --quiet --python .venv/bin/python --require-hashes constraints.txt

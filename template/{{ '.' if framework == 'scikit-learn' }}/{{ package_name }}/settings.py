@@ -1,0 +1,31 @@
+"""The conf file as typed settings: what each key means and which values it may have."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the conf in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    """Hyperparameters of the forest."""
+
+    n_estimators: int = Field(ge=1, description="Trees.")
+    max_depth: int | None = Field(ge=1, description="Levels of a tree; null lets it grow out.")
+    min_samples_leaf: int = Field(ge=1, description="Rows in a leaf, at least.")
+    max_features: float = Field(gt=0, le=1, description="Fraction of the columns tried at each split.")
+    max_samples: float = Field(gt=0, le=1, description="Fraction of the rows drawn for each tree.")
+
+
+class Settings(Section):
+    """Everything that a run depends on, besides code, data and environment."""
+
+    seed: int = Field(ge=0, le=2**32 - 1, description="The seed of every generator; 0 is a seed.")
+    threads: int = Field(ge=1, description="Threads of the numeric libraries and of the fit.")
+    dataset: str = Field(description="An entry of data/datasets.yaml.")
+    target: str = Field(description="The column to predict.")
+    drop: list[str] = Field(description="Columns never to learn from: identifiers and leaks.")
+    test_fraction: float = Field(gt=0, lt=1, description="Fraction of the rows held out.")
+    model: ModelSettings

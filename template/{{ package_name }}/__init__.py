@@ -1,0 +1,1 @@
+"""Reproducible machine learning: your code here, the harness in `reproducibility/`."""

@@ -1,0 +1,31 @@
+"""The harness: what makes every run of this project repeatable. Template-owned; your code is one folder up."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import environment, launch
+from .project import ProjectError, command_line
+from .run import Experiment, Result, Run, Train
+
+__all__ = ["Experiment", "ProjectError", "Result", "Run", "Train", "main"]
+
+
+def main(experiment: Experiment) -> None:
+    """Run the project's command line, in an environment that is what the lock says.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the settings class and `train`; called only by commands that train.
+    """
+
+    def body() -> int:
+        # Every file is looked at before a training, once: not again in the process that `launch` starts again.
+        environment.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
+        from .cli import run_command  # only now: in a half-built environment its imports would fail
+
+        return run_command(experiment)
+
+    command_line(body)

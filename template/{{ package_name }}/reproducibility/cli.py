@@ -1,0 +1,225 @@
+"""The command line: `python -m PACKAGE --help`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .project import ROOT, ProjectError, absolute, exclusive
+
+if TYPE_CHECKING:
+    from .run import Experiment
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting for this run, e.g. model.max_depth=5.",
+)
+
+
+def run_command(experiment: Experiment) -> int:
+    """Parse the command line and do what it says.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the project's settings class and training.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 130 for an interrupted question. Errors are raised, wrong usage too.
+    """
+    try:
+        cli.main(prog_name="just", obj=experiment, standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path.replace("data ", "data-") if error.ctx else "just"
+        fix = f"{command} --help" if command != "just" else "just --list"
+        raise ProjectError(error.format_message(), fix, exit_code=64) from error
+    except click.Abort:
+        return 130
+    return 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """Train, predict, and look after the data. Every command has a recipe: `just --list`."""
+
+
+@cli.command()
+@click.option("--config", default="confs/train.yaml", show_default=True, help="The conf file.")
+@click.option(
+    "--seed", default="conf", show_default=True, help="A number from 0 to 4294967295; `conf` is the conf's own."
+)
+@set_option
+@click.option(
+    "--overrides", "text", default="", help="Several settings in one text, as `mlflow run -P set=` gives them."
+)
+@click.option("--name", help="The run's name in MLflow; invented by default.")
+@click.pass_obj
+def train(
+    experiment: Experiment, config: str, seed: str, overrides: tuple[str, ...], text: str, name: str | None
+) -> None:
+    """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
+    from . import execute, projects
+
+    execute.execute(experiment, absolute(config), (*overrides, *projects.overrides(seed, text)), name)
+
+
+@cli.command("run")
+@click.option("-e", "--entry-point", default="main", show_default=True, help="An entry point of MLproject.")
+@click.option("-P", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the entry point.")
+@click.option("--seed", type=int, help="Short for -P seed=N.")
+@set_option
+def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None, overrides: tuple[str, ...]) -> None:
+    """Execute an entry point through MLflow, in an environment built from the hashed lock.
+
+    The run as anyone else would execute it: nothing of .venv takes part.
+    """
+    from . import projects
+
+    for parameter in parameters:
+        if "=" not in parameter:
+            raise click.BadParameter(f"{parameter!r} is not NAME=VALUE", param_hint="-P")
+    given = dict(parameter.split("=", 1) for parameter in parameters)
+    if seed is not None:
+        given["seed"] = str(seed)
+    if overrides:
+        given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
+    projects.run(entry_point, given)
+
+
+@cli.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(port: int) -> None:
+    """Open MLflow's UI over the project's runs. It listens on this machine only."""
+    from . import tracking
+
+    uri = tracking.store_uri()
+    if not uri.startswith(tracking.SQLITE):
+        print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
+        return
+    tracking.connect()
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ProjectError(f"port {port} is in use: another UI, of another project perhaps.", "just ui --port 5001")
+    print(f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
+    # Its background jobs serve features of the GenAI pages, and cost four processes.
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    if subprocess.run(command, cwd=ROOT, env=quiet).returncode:
+        raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
+
+
+@cli.command()
+@click.argument("model", metavar="RUN_ID|champion")
+@click.argument("file")
+@click.option("-o", "--output", help="The CSV file to write; by default FILE's name with `.predictions.csv`, here.")
+@click.option("--allow-unsafe", is_flag=True, help="Load a model that can run code of its author: a pickle.")
+def predict(model: str, file: str, output: str | None, allow_unsafe: bool) -> None:
+    """Predict for every row of FILE (CSV or parquet) with the model of a run, or with the champion."""
+    from . import predict
+
+    source = absolute(file)
+    here = Path(os.environ.get("INVOCATION_DIRECTORY", "."))
+    target = (here / (output or f"{source.stem}.predictions.csv")).resolve()
+    rows = predict.predict(model, source, target, allow_unsafe)
+    print(f"{len(rows):,} predictions in {target}")
+
+
+@cli.group()
+def data() -> None:
+    """Look after the datasets of data/datasets.yaml."""
+
+
+@data.command("add")
+@click.argument("origin", metavar="PATH|URI")
+@click.option("--name", help="What `run.dataset(NAME)` asks for; the file's own name by default.")
+@click.option("--source", help="Where it comes from; the URI by default.")
+@click.option("--licence", help="Under which it may be used.")
+@click.option("--limit", default=10_000_000, show_default=True, help="Larger files (bytes) stay out of git.")
+def data_add(origin: str, name: str | None, source: str | None, licence: str | None, limit: int) -> None:
+    """Register a CSV or parquet file: a path, or an http(s), s3 or runs:/ address.
+
+    Over the size limit the file stays out of git, and the tracking store keeps a copy under its digest.
+    """
+    from . import register
+
+    entry = register.add(origin, name, source, licence, limit)
+    print(f"{entry.name}: {entry.path}, {entry.size:,} bytes, {entry.digest}")
+    print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to the column to predict.")
+
+
+@data.command("check")
+@click.option(
+    "--restore", is_flag=True, help="Get back what is missing or changed; a changed file is kept as FILE.changed."
+)
+def data_check(restore: bool) -> None:
+    """Verify every file of data/datasets.yaml against its digest."""
+    from . import datasets
+
+    entries = datasets.read_manifest().values()
+    problems = []
+    with click.progressbar(length=sum(entry.size for entry in entries), label="verifying", file=sys.stderr) as bar:
+        for entry in entries:
+            try:
+                datasets.verify(entry, bar.update)
+            except ProjectError as error:
+                problems.append((entry, error))
+    for entry, problem in problems:
+        if not restore:
+            problem.show()
+            continue
+        datasets.restore(entry)
+        print(f"{entry.path} is back.")
+    if problems and not restore:
+        raise ProjectError(f"{len(problems)} of {len(entries)} datasets are not as registered.", "See above.")
+    print(f"{len(entries)} dataset{'s' * (len(entries) != 1)}, all as registered.")
+
+
+@cli.command()
+def relocate() -> None:
+    """After the folder was copied or moved: point the project's own store at its new place."""
+    from . import tracking
+
+    backup, changed = tracking.relocate()
+    print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
+
+
+@cli.command("clean-envs")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean_envs(yes: bool) -> None:
+    """Delete the MLflow environments of this project that no lock needs any more."""
+    import shutil
+
+    from . import env_cache
+
+    unneeded = env_cache.unneeded()
+    for path in unneeded:
+        print(f"{env_cache.size(path) / 1e6:8.0f} MB  {path}")
+    if not unneeded:
+        print(f"Nothing to delete in {env_cache.folder()}.")
+    elif yes or click.confirm("Delete them?"):
+        for path in unneeded:
+            with exclusive(path):
+                shutil.rmtree(path)

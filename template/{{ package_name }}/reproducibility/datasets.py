@@ -1,0 +1,330 @@
+"""The datasets of data/datasets.yaml: described, fetched, verified, read, logged."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from . import digest
+from .project import ROOT, ProjectError, write_whole
+from .source import committed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = ROOT / "data" / "datasets.yaml"
+HEADER = """\
+# What runs may read. Every run compares the digest before a row is read.
+# Add or replace an entry with `just data-add`, check all with `just data-check`.
+"""
+#: Tag of the tracking run that keeps a copy of a dataset's bytes, found again by their digest.
+STORED_TAG = "repro.stored_data"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry of data/datasets.yaml.
+
+    Parameters
+    ----------
+    name : str
+        What `run.dataset(name)` asks for.
+    path : str
+        Where the file lies, relative to the project.
+    digest : str
+        "sha256:" and 64 hexadecimal digits, of the whole file.
+    size : int
+        In bytes.
+    source : str
+        Where it comes from; a URI that can be fetched is used to fetch it.
+    licence : str
+        Under which it may be used.
+    """
+
+    name: str
+    path: str
+    digest: str
+    size: int
+    source: str = "unknown"
+    licence: str = "unknown"
+    file: Path = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Resolve the path; it must stay inside the project, whoever wrote the entry."""
+        file = (ROOT / self.path).resolve()
+        if not file.is_relative_to(ROOT):
+            raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add FILE")
+        object.__setattr__(self, "file", file)
+
+    def entry(self) -> dict[str, str | int]:
+        """Give what stands in data/datasets.yaml under the name."""
+        keys = ("path", "digest", "size", "source", "licence")
+        return {key: getattr(self, key) for key in keys}
+
+
+def read_manifest() -> dict[str, Dataset]:
+    """Read data/datasets.yaml.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, is not YAML, or an entry lacks or misspells a key.
+    """
+    try:
+        entries = yaml.safe_load(MANIFEST.read_text("utf-8")) or {}
+        return {name: Dataset(name=name, **entry) for name, entry in entries.items()}
+    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise ProjectError(f"data/datasets.yaml cannot be used: {error}.", "git diff data/datasets.yaml") from error
+
+
+def write_manifest(datasets: dict[str, Dataset]) -> None:
+    """Write data/datasets.yaml, wholly or not at all."""
+    entries = {name: dataset.entry() for name, dataset in sorted(datasets.items())}
+    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=1000)
+    write_whole(MANIFEST, HEADER + text)
+
+
+def find(name: str) -> Dataset:
+    """Look an entry up.
+
+    Raises
+    ------
+    ProjectError
+        If there is none of that name.
+    """
+    datasets = read_manifest()
+    if name not in datasets:
+        raise ProjectError(
+            f"there is no dataset {name!r} in data/datasets.yaml; it has {', '.join(datasets) or 'none'}.",
+            f"just data-add FILE --name {name}",
+        )
+    return datasets[name]
+
+
+def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> None:
+    """Compare a file with its entry.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The entry.
+    progress : callable, optional
+        Called with the number of bytes after each piece that was hashed.
+
+    Raises
+    ------
+    ProjectError
+        Naming the dataset, what was expected and what was found, how to accept the file as it is now
+        and how to get the old one back.
+    """
+    if not dataset.file.exists():
+        raise ProjectError(
+            f"dataset {dataset.name!r}: {dataset.path} is missing.",
+            "just data-check --restore",
+        )
+    found = digest.of_file(dataset.file, progress)
+    if found != dataset.digest:
+        raise ProjectError(
+            f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
+            f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
+            f"  found    {found} ({dataset.file.stat().st_size:,} bytes)",
+            f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
+            "to get the old one back:   just data-check --restore    (keeps this one as FILE.changed)",
+        )
+
+
+def require(name: str) -> Dataset:
+    """Give a dataset whose file is there and is the registered one; fetch it if it is missing."""
+    dataset = find(name)
+    if not dataset.file.exists():
+        restore(dataset)
+    verify(dataset)
+    return dataset
+
+
+def read(file: Path, label: str | None = None) -> pd.DataFrame:
+    """Read a CSV or parquet file as a table.
+
+    Parameters
+    ----------
+    file : Path
+        The file; its suffix says which of the two it is.
+    label : str, optional
+        What an error calls it, by default its path.
+
+    Raises
+    ------
+    ProjectError
+        If the file is neither CSV nor parquet, or cannot be parsed.
+    """
+    import pandas as pd
+
+    try:
+        match file.suffix.lower():
+            case ".csv":
+                return pd.read_csv(file)
+            case ".parquet":
+                return pd.read_parquet(file)
+    except (ValueError, OSError) as error:
+        raise ProjectError(
+            f"{label or file} cannot be read as a table: {error}.",
+            "It must be a parquet file, or CSV in UTF-8 with commas and a line of column names.",
+        ) from error
+    raise ProjectError(f"{file.name} is neither .csv nor .parquet.", "Convert it first.", exit_code=64)
+
+
+def log(dataset: Dataset, table: pd.DataFrame) -> None:
+    """Log a dataset as an input of the active run, with the digest of its full content.
+
+    MLflow's own digest sees the first 10,000 rows only, and its column types cost a pass over every cell.
+    """
+    import mlflow
+    from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.types import ColSpec, Schema
+
+    # Not `resolve_dataset_source`, which warns that a path could be read in more than one way.
+    source = get_dataset_source_from_json(json.dumps({"uri": dataset.file.as_uri()}), "local")
+    schema = Schema([ColSpec(_mlflow_type(str(kind)), str(name)) for name, kind in table.dtypes.items()])
+    short = dataset.digest.removeprefix("sha256:")[:36]  # MLflow takes 36 characters at most
+    entry = MetaDataset(source, name=dataset.name, digest=short, schema=schema)
+    mlflow.log_input(entry, context="training", tags={"repro.digest": dataset.digest})
+
+
+def restore(dataset: Dataset) -> None:
+    """Get a dataset's registered bytes: from the last commit, the tracking store's copy, or its source.
+
+    A file in their place is kept as FILE.changed.
+
+    Raises
+    ------
+    ProjectError
+        If none of them has the bytes.
+    """
+    part = dataset.file.with_name(f"{dataset.file.name}.{os.getpid()}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    tried = []
+    try:
+        for origin in filter(None, ("git", stored_copy(dataset.digest), dataset.source)):
+            try:
+                if origin == "git":
+                    part.write_bytes(committed(dataset.path) or b"")
+                else:
+                    fetch(origin, part)
+            except ProjectError as error:
+                tried.append(error.cause.rstrip("."))
+                continue
+            if digest.of_file(part) == dataset.digest:
+                if dataset.file.exists():
+                    dataset.file.replace(dataset.file.with_name(f"{dataset.file.name}.changed"))
+                part.replace(dataset.file)
+                return
+            tried.append(f"{origin} has other bytes or none")
+    finally:
+        part.unlink(missing_ok=True)
+    raise ProjectError(
+        f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
+        f"Put the file back from where it came, or accept another: just data-add FILE --name {dataset.name}",
+    )
+
+
+def stored_copy(content: str) -> str | None:
+    """Find the tracking store's copy of these bytes, as a `runs:/` URI."""
+    import mlflow
+
+    from . import tracking
+
+    experiment_id = tracking.connect()
+    runs = mlflow.search_runs(
+        [experiment_id], f"tags.`{STORED_TAG}` = '{content}' and attributes.status = 'FINISHED'", output_format="list"
+    )
+    return f"runs:/{runs[0].info.run_id}/data/{content.removeprefix('sha256:')}" if runs else None
+
+
+def fetch(origin: str, target: Path) -> None:
+    """Copy a file, from wherever a URI says, to a path.
+
+    Parameters
+    ----------
+    origin : str
+        A path, an http(s) or s3 address, or a `runs:/RUN_ID/path` of the tracking store.
+    target : Path
+        Where to; overwritten.
+
+    Raises
+    ------
+    ProjectError
+        If nothing can be had from there.
+    """
+    scheme = origin.partition(":")[0] if "://" in origin or origin.startswith("runs:/") else ""
+    try:
+        if scheme in {"http", "https"}:
+            with urllib.request.urlopen(origin, timeout=60) as answer, target.open("wb") as file:  # noqa: S310
+                _copy(answer, file, int(answer.headers.get("Content-Length") or 0), origin)
+        elif scheme in {"runs", "s3"}:
+            _download_artifact(origin, target, scheme)
+        elif scheme:
+            raise ProjectError(f"{scheme}:// cannot be fetched.", "Give a path or an http(s), s3 or runs:/ address.")
+        else:
+            shutil.copyfile(ROOT / origin, target)
+    except (OSError, http.client.HTTPException) as error:
+        why: object = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            why = error
+        raise ProjectError(
+            f"{origin} cannot be fetched: {why}.", "Check the address or path, then try it again."
+        ) from error
+
+
+def _download_artifact(origin: str, target: Path, scheme: str) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from . import tracking
+
+    if scheme == "s3":
+        try:
+            import boto3  # noqa: F401
+        except ImportError as error:
+            raise ProjectError(
+                "s3:// needs boto3, which is not among this project's dependencies.",
+                'Add "boto3" to `dependencies` in pyproject.toml, then `just lock && just setup`.',
+            ) from error
+    else:
+        tracking.connect()
+    folder = target.with_suffix(".download.part")
+    try:
+        found = Path(mlflow.artifacts.download_artifacts(origin, dst_path=str(folder)))
+        found.replace(target)
+    except MlflowException as error:
+        raise ProjectError(f"{origin} cannot be fetched: {error}", "Check the run ID and the path in it.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(answer: Any, file: Any, size: int, label: str) -> None:
+    import click
+
+    with click.progressbar(length=size, label=f"fetching {label.partition('?')[0]}") as bar:
+        while piece := answer.read(digest.CHUNK):
+            file.write(piece)
+            bar.update(len(piece))
+    if size and file.tell() != size:  # urllib takes a connection that broke for the end of the file
+        raise OSError(f"the connection ended after {file.tell():,} of {size:,} bytes")
+
+
+def _mlflow_type(dtype: str) -> str:
+    if dtype.startswith(("int", "uint", "Int", "UInt")):
+        return "long"
+    names = {"float": "double", "bool": "boolean", "datetime": "datetime"}
+    return next((name for prefix, name in names.items() if dtype.lower().startswith(prefix)), "string")

@@ -1,0 +1,123 @@
+"""Checks of this machine and this project, one line each, with the fix. Standard library only, any Python 3.9."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .environment import DEVELOPMENT_LOCK, VENV_PYTHON
+from .project import PACKAGE, ROOT, ProjectError, command_line
+from .source import git
+
+#: A finding: is it well, what was looked at, and how to mend it.
+Finding = tuple[bool, str, str]
+ROOM_GB = 3
+
+
+def machine() -> Iterator[Finding]:
+    """Look at what this project needs of the machine."""
+    for tool, fix in (("git", "https://git-scm.com"), ("uv", "pip install uv"), ("just", "uv tool install rust-just")):
+        path = shutil.which(tool)
+        yield bool(path), f"{tool}: {path or 'not on the PATH'}", fix
+    free = shutil.disk_usage(ROOT).free / 1e9
+    yield (
+        free > ROOM_GB,
+        f"disk: {free:.0f} GB free",
+        f"Free {ROOM_GB} GB; `just clean-envs` and `uv cache prune` help.",
+    )
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME"):
+        if name in os.environ:
+            yield False, f"{name} is set: other code than this project's may be imported", f"unset {name}"
+
+
+def repository() -> Iterator[Finding]:
+    """Look at git: without a commit a run cannot name its code."""
+    commit = git("rev-parse", "--short", "HEAD")
+    yield bool(commit), f"commit: {commit or 'none'}", 'git init && git add -A && git commit -m "Start"'
+    if commit:
+        yield bool(git("config", "core.hooksPath")), "git hooks", "just setup"
+        tracked = git("ls-files", ".env", "mlflow.db", "mlruns")
+        yield not tracked, f"secrets and runs out of git{f': {tracked}' if tracked else ''}", "git rm --cached FILE"
+
+
+def environment() -> Iterator[Finding]:
+    """Look at .venv: there, of the right Python, and what the lock says."""
+    from .environment import find_problems
+
+    wanted = re.search(r'^python: "([0-9.]+)"', (ROOT / "python_env.yaml").read_text("utf-8"), re.MULTILINE)
+    if not VENV_PYTHON.exists():
+        yield False, ".venv: missing; what needs it was not looked at", "just setup"
+        return
+    ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], sysconfig.get_path('purelib'), sep='\\n')"
+    answer = subprocess.run([str(VENV_PYTHON), "-c", ask], capture_output=True, text=True)
+    if answer.returncode:
+        yield False, ".venv: its Python does not start", "just setup"
+        return
+    version, site_packages = answer.stdout.splitlines()
+    fits = wanted is not None and f"{version}.".startswith(f"{wanted[1]}.")
+    yield fits, f".venv: Python {version}, python_env.yaml wants {wanted[1] if wanted else 'none'}", "just setup"
+    problems = (
+        find_problems(Path(site_packages), VENV_PYTHON.parents[1], DEVELOPMENT_LOCK)
+        if sys.version_info >= (3, 11)
+        else []
+    )
+    yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup"
+
+
+def project() -> Iterator[Finding]:
+    """Look at locks, data, conf and store; needs .venv, in which this runs."""
+    import importlib
+
+    from . import conf, datasets, locks, tracking
+
+    def settings() -> None:
+        schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
+        conf.validate(conf.load(ROOT / "confs" / "train.yaml"), schema)
+
+    def data() -> None:
+        for entry in datasets.read_manifest().values():
+            if entry.file.exists():
+                datasets.verify(entry)
+
+    checks = {
+        "locks": locks.check,
+        "confs/train.yaml": settings,
+        "data": data,
+        f"tracking: {tracking.public(tracking.store_uri())}": tracking.connect,
+    }
+    for name, look in checks.items():
+        try:
+            look()
+        except ProjectError as error:
+            yield False, f"{name}: {error.cause}", error.fix
+        else:
+            yield True, name, ""
+
+
+def main() -> int:
+    """Print every finding; 3 if anything is to be mended.
+
+    Before `just setup` this runs in whatever Python the machine has, after it in .venv.
+    """
+    ill = 0
+    inside = VENV_PYTHON.exists() and Path(sys.prefix).samefile(VENV_PYTHON.parents[1])
+    for part in (machine, repository, environment, *([project] if inside else [])):
+        before = ill
+        for well, what, fix in part():
+            print(f"{'ok  ' if well else 'FAIL'} {' '.join(what.split())}")
+            if not well:
+                ill += 1
+                print("     fix: " + fix.replace("\n", "\n          "))
+        if part is environment and ill > before:
+            break  # what needs the packages cannot be looked at
+    print(f"{PACKAGE}: " + ("all well." if not ill else f"{ill} to mend."))
+    return 3 if ill else 0
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,119 @@
+"""MLflow's environments of this project: built one at a time, checked before use, deleted when no lock needs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from . import environment
+from .project import ROOT, ProjectError, exclusive, write_whole
+
+#: In an environment: the projects that have used it.
+USERS = "projects.json"
+
+
+def folder() -> Path:
+    """Give the folder of all of MLflow's environments."""
+    from mlflow.environment_variables import MLFLOW_ENV_ROOT
+
+    return Path(MLFLOW_ENV_ROOT.get())
+
+
+def current(root: Path = ROOT) -> Path:
+    """Give the path of the environment that a project's lock and Python ask for, whether it exists or not."""
+    from mlflow.utils.virtualenv import _get_virtualenv_name
+
+    return folder() / str(_get_virtualenv_name(_python_env(root), root))
+
+
+def ensure() -> Path:
+    """Make sure that the environment exists and is what the lock says; build or rebuild it where it is not.
+
+    To MLflow an environment whose folder exists is finished. So one that an interrupt left half-built, or
+    that two runs built at once, would be used for ever. Here one process at a time looks and builds.
+
+    Returns
+    -------
+    Path
+        The environment's folder.
+
+    Raises
+    ------
+    ProjectError
+        If it cannot be built: a hash of the lock does not fit, the network is down, no such Python.
+    """
+    if shutil.which("uv") is None:
+        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    path = current()
+    with exclusive(path):
+        if path.exists() and _problems(path):
+            print(f"The environment {path} is not what constraints.txt says: {_problems(path)[0]}. Building it anew.")
+            shutil.rmtree(path)
+        if not path.exists():
+            _build(path)
+        _add_user(path)
+    return path
+
+
+def unneeded() -> list[Path]:
+    """List the environments of this project that no lock needs any more: neither its own nor another project's."""
+    found = []
+    for users in sorted(folder().glob(f"mlflow-*/{USERS}")):
+        roots = [Path(root) for root in json.loads(users.read_text("utf-8"))]
+        if ROOT in roots and users.parent not in [current(root) for root in roots if _is_project(root)]:
+            found.append(users.parent)
+    return found
+
+
+def size(path: Path) -> int:
+    """Add up the bytes of a folder's files. Files that uv's cache shares with it are counted too."""
+    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+
+
+def _build(path: Path) -> None:
+    from mlflow.utils.process import ShellCommandException
+    from mlflow.utils.virtualenv import _create_virtualenv
+
+    try:
+        _create_virtualenv(ROOT, _python_env(ROOT), path, env_manager="uv")
+    except ShellCommandException as error:
+        raise ProjectError(
+            "the environment could not be built, so nothing of it was kept; uv says why above.",
+            "A hash that does not match: `git diff constraints.txt`; if the lock itself is at fault, `just lock`.\n"
+            "A Python that is not there: `uv python install` or another one in python_env.yaml.",
+        ) from error
+    if _problems(path):  # out of uv's cache, which shares its files with environments by hard links
+        environment.repair(path, environment.RUNTIME_LOCK)
+    problems = _problems(path)
+    if problems:
+        raise ProjectError(f"the new environment is not what constraints.txt says: {problems[0]}.", "just lock")
+
+
+def _python_env(root: Path) -> Any:
+    from mlflow.utils.environment import _PythonEnv
+
+    return _PythonEnv.from_yaml(root / "python_env.yaml")
+
+
+def _problems(path: Path) -> list[str]:
+    pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
+    site_packages = next(path.glob(pattern), None)
+    if site_packages is None:
+        return ["it has no packages"]
+    python = path / ("Scripts/python.exe" if (path / "Scripts").exists() else "bin/python")
+    if not python.exists():  # a link to an interpreter that was since upgraded away
+        return ["its Python is gone"]
+    return environment.find_problems(site_packages, path, environment.RUNTIME_LOCK)
+
+
+def _add_user(path: Path) -> None:
+    users = path / USERS
+    known = json.loads(users.read_text("utf-8")) if users.exists() else []
+    if str(ROOT) not in known:
+        write_whole(users, json.dumps([*known, str(ROOT)]))
+
+
+def _is_project(root: Path) -> bool:
+    return (root / "python_env.yaml").exists() and (root / "constraints.txt").exists()

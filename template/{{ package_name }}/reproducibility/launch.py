@@ -1,0 +1,89 @@
+"""The launch environment: what must be set before the interpreter that trains starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import framework
+from .environment import restart
+from .project import ProjectError
+
+#: Every library that reads its number of threads once, when it is loaded.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+#: Set in the process that was started again, so that it never does so twice.
+GUARD = "REPRO_LAUNCHED"
+
+
+def variables(seed: int, threads: int) -> dict[str, str]:
+    """Name the environment variables of a run.
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2**32 - 1. It is the hash seed too; 0 switches the randomization of hashes off.
+    threads : int
+        Threads of the numeric libraries, 1 or more.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    ProjectError
+        If `seed` or `threads` is not such a number.
+    """
+    _require("seed", seed, 0, 2**32 - 1)
+    _require("threads", threads, 1, 1024)
+    return {
+        "PYTHONHASHSEED": str(seed),
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **framework.LAUNCH_VARIABLES,
+    }
+
+
+def ensure(seed: int, threads: int) -> None:
+    """Start this command again with the launch environment of a run, unless it is in place.
+
+    The conf wins over the shell, with a notice. Python reads the hash seed, and the numeric libraries
+    their threads, only while they start: setting them in a running process comes too late.
+    """
+    wanted = variables(seed, threads)
+    differing = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
+    restarted = os.environ.pop(GUARD, None) is not None
+    if not differing and not sys.flags.ignore_environment:
+        return
+    if restarted or sys.flags.ignore_environment or sys.gettrace() is not None:
+        why = "an interpreter that ignores the environment (-E, -I) or runs under a debugger"
+        print(f"notice: the launch environment cannot be set in {why}; this run may not repeat.", file=sys.stderr)
+        return
+    for name, value in differing.items():
+        if name in os.environ:
+            print(
+                f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
+            )
+    os.environ.update(wanted, **{GUARD: "1"})
+    restart()
+
+
+def recorded(seed: int, threads: int) -> dict[str, str]:
+    """Tell what of the launch environment is in place: the values, "unset" or "ignored" where there is none."""
+    if sys.flags.ignore_environment:
+        return dict.fromkeys(variables(seed, threads), "ignored")
+    return {name: os.environ.get(name, "unset") for name in variables(seed, threads)}
+
+
+def _require(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ProjectError(
+            f"`{name}` is {value!r}; it must be a whole number from {low} to {high}.",
+            f"Set `{name}:` in the conf, or `--set {name}=…` for one run.",
+        )

@@ -1,0 +1,155 @@
+"""The three locks, compiled from pyproject.toml by uv. Standard library only: it must work when a lock does not."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
+from .project import ROOT, ProjectError, command_line, write_whole
+
+BUILD_LOCK = ROOT / "constraints-build.txt"
+LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK}
+
+
+def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
+    """Compile locks from pyproject.toml, for every system and every Python that it allows.
+
+    Versions that still fit are kept. Hashes are always asked for anew, so that a wrong one does not
+    survive. All locks are written, or none.
+
+    Parameters
+    ----------
+    names : list of str
+        Of "runtime", "build" and "development".
+    upgrade : list of str, optional
+        Packages whose version need not be kept; an empty list means all.
+
+    Raises
+    ------
+    ProjectError
+        If a package to upgrade is in no lock, there is no uv, or uv finds no versions that fit together.
+    """
+    moving = {re.sub(r"[-_.]+", "-", name).lower() for name in upgrade or []}
+    _require_known(moving, [LOCKS[name] for name in names])
+    pyproject = _pyproject()
+    floor = re.search(r">=\s*(3\.\d+)", pyproject["project"]["requires-python"])
+    if floor is None:
+        raise ProjectError("`requires-python` names no lowest version.", 'requires-python = ">=3.11"')
+    options = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--generate-hashes"]
+    options += ["--no-header", "--no-annotate", "--no-sources", "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        drafts = {name: Path(folder) / LOCKS[name].name for name in names}
+        for name, draft in drafts.items():
+            keep = [] if upgrade == [] else [pin for pin in _pins(LOCKS[name]) if pin[0] not in moving]
+            draft.write_text("\n".join(map("".join, keep)), "utf-8")
+            # The tools' lock names the same versions as the runtime's wherever both name a package.
+            same = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))] if name == "development" else []
+            _uv("pip", "compile", "-", *options, *same, "--output-file", str(draft), text=_wanted(pyproject)[name])
+        for name, draft in drafts.items():
+            _tell(LOCKS[name], draft)
+            write_whole(LOCKS[name], draft.read_text("utf-8"))
+
+
+def check() -> None:
+    """Compare the locks with pyproject.toml and with one another, without a network.
+
+    Raises
+    ------
+    ProjectError
+        If a requirement is not locked or its locked version does not fit.
+    """
+    from packaging.requirements import Requirement
+
+    locked = {name: read_lock(lock) for name, lock in LOCKS.items()}
+    problems = []
+    for name, requirements in _wanted(_pyproject()).items():
+        for requirement in map(Requirement, requirements.splitlines()):
+            version, _ = locked[name].get(re.sub(r"[-_.]+", "-", requirement.name).lower(), (None, ""))
+            if version is None or not requirement.specifier.contains(version, prereleases=True):
+                found = f"has {requirement.name} {version}" if version else f"lacks {requirement.name}"
+                problems.append(f"{LOCKS[name].name} {found}, wanted is {requirement}")
+    for package, (version, _) in locked["runtime"].items():
+        other = locked["development"].get(package, ("not at all", ""))[0]
+        if other != version:
+            problems.append(f"{package} is {version} in {RUNTIME_LOCK.name} and {other} in {DEVELOPMENT_LOCK.name}")
+    if problems:
+        raise ProjectError("the locks are not in step:\n  " + "\n  ".join(problems), "just lock && just setup")
+
+
+def _pyproject() -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ProjectError(f"pyproject.toml cannot be used: {error}.", "git diff pyproject.toml") from error
+
+
+def _wanted(pyproject: dict[str, Any]) -> dict[str, str]:
+    """Give the requirements behind each lock, one a line."""
+    runtime = pyproject["project"]["dependencies"]
+    return {
+        "runtime": "\n".join(runtime),
+        "build": "\n".join(pyproject["build-system"]["requires"]),
+        "development": "\n".join(runtime + pyproject["dependency-groups"]["dev"]),
+    }
+
+
+def _pins(lock: Path) -> list[tuple[str, str]]:
+    """Give a lock's packages and what pins them, without hashes: uv would copy a hash, also a wrong one."""
+    text = lock.read_text("utf-8") if lock.exists() else ""
+    return re.findall(r"^([\w.-]+)(==[^\\\n]*)", text, re.MULTILINE)
+
+
+def _require_known(names: set[str], locks: list[Path]) -> None:
+    unknown = names - {name for lock in locks for name, _ in _pins(lock)}
+    if unknown:
+        raise ProjectError(f"{', '.join(sorted(unknown))} is in no lock.", "Add it to pyproject.toml: just lock", 64)
+
+
+def _uv(*arguments: str, text: str) -> None:
+    if shutil.which("uv") is None:
+        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    if subprocess.run(["uv", *arguments], cwd=ROOT, input=text, text=True).returncode:
+        raise ProjectError(
+            "the locks are as they were: uv could not compile them and says why above.",
+            "Loosen or correct the requirement that it names, in pyproject.toml.",
+        )
+
+
+def _tell(lock: Path, draft: Path) -> None:
+    """Say what changes, above all a hash that changed while its version did not."""
+    old = read_lock(lock) if lock.exists() and lock.read_text("utf-8").strip() else {}
+    new = read_lock(draft)
+    for name in sorted(old.keys() | new.keys()):
+        before, after = (side.get(name, ("none", ""))[0] for side in (old, new))
+        if old and before != after:
+            print(f"{lock.name}: {name} {before} -> {after}")
+    if old == new and lock.read_text("utf-8") != draft.read_text("utf-8"):
+        print(f"{lock.name}: hashes changed although no version did. Look at `git diff {lock.name}`.")
+    elif old == new or not old:
+        print(f"{lock.name}: {len(new)} package{'s' * (len(new) != 1)}{', unchanged' * (old == new)}")
+
+
+def main() -> None:
+    """Compile or check the locks."""
+    parser = argparse.ArgumentParser(prog="just lock", description="Compile the locks from pyproject.toml.")
+    parser.add_argument("--upgrade", nargs="*", metavar="PACKAGE", help="to the newest versions: these, or all")
+    parser.add_argument("--only", choices=LOCKS, help="one lock")
+    parser.add_argument("--check", action="store_true", help="only compare them with pyproject.toml")
+    arguments = parser.parse_args()
+    if arguments.check:
+        check()
+        print("The locks are in step with pyproject.toml.")
+    else:
+        compile_locks([arguments.only] if arguments.only else list(LOCKS), arguments.upgrade)
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,124 @@
+"""`mlflow run`, guarded: the run as anyone else would execute it, with what MLflow itself leaves to chance."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from . import conf, env_cache, launch, tracking
+from .interrupts import Interrupts
+from .project import ROOT, ProjectError, absolute
+
+
+def run(entry_point: str, parameters: dict[str, str]) -> str:
+    """Execute an entry point of MLproject in its locked environment.
+
+    Unlike a bare `mlflow run` this refuses a half-built or tampered environment, lets two cold runs
+    build one after the other, and ends a run whose environment fails as FAILED.
+
+    Parameters
+    ----------
+    entry_point : str
+        A name from MLproject.
+    parameters : dict of str to str
+        Its parameters.
+
+    Returns
+    -------
+    str
+        The run's ID.
+
+    Raises
+    ------
+    ProjectError
+        If the environment cannot be built or the run fails.
+    """
+    _require_known(entry_point, parameters)
+    settings = _settings(parameters)
+    variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
+    experiment_id = tracking.connect()
+    import mlflow
+    from mlflow.exceptions import ExecutionException
+    from mlflow.projects.utils import _create_run
+
+    interrupts = Interrupts()
+    active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+    run_id = str(active.info.run_id)
+    try:
+        interrupts.allow()
+        env_cache.ensure()
+        os.environ.update(variables)
+        # MLflow makes a folder for downloads in every run, and would leave it behind.
+        with tempfile.TemporaryDirectory() as storage:
+            mlflow.projects.run(
+                str(ROOT),
+                entry_point,
+                parameters=parameters,
+                experiment_id=experiment_id,
+                env_manager="uv",
+                run_id=run_id,
+                storage_dir=storage,
+            )
+    except ExecutionException as error:
+        raise ProjectError(
+            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
+        ) from error
+    except BaseException as error:
+        interrupts.hold()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        client = mlflow.MlflowClient()
+        # MLflow itself marks as FAILED what was interrupted before it could say so.
+        if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+            client.set_terminated(run_id, status)
+        print(f"run {run_id} is marked {status}", file=sys.stderr)
+        raise
+    return run_id
+
+
+def overrides(seed: str, text: str) -> tuple[str, ...]:
+    """Turn the parameters `seed` and `set` of MLproject into overrides of the conf.
+
+    Parameters
+    ----------
+    seed : str
+        A number, or "conf" for the conf's own.
+    text : str
+        `key=value` settings, separated by spaces; quotes as in a shell.
+    """
+    try:
+        settings = shlex.split(text)
+    except ValueError as error:
+        raise ProjectError(
+            f"`set` cannot be read: {error}.", "-P set='model.max_depth=5 threads=2'", exit_code=64
+        ) from error
+    return (*settings, *([] if seed == "conf" else [f"seed={seed}"]))
+
+
+def _require_known(entry_point: str, parameters: dict[str, str]) -> None:
+    """Refuse what MLproject does not name: MLflow would run a script of that name, or pass the parameter on."""
+    try:
+        entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+        known = {name: list(entry.get("parameters") or ()) for name, entry in entries.items()}
+    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+        raise ProjectError(f"MLproject cannot be used: {error!r}.", "git diff MLproject") from error
+    if entry_point not in known:
+        raise ProjectError(
+            f"MLproject has no entry point {entry_point!r}.", f"Choose from: {', '.join(known)}.", exit_code=64
+        )
+    strange = [name for name in parameters if name not in known[entry_point]]
+    if strange:
+        raise ProjectError(
+            f"the entry point {entry_point!r} has no parameter {', '.join(strange)}.",
+            f"It has: {', '.join(known[entry_point])}. What the conf names is changed with --set KEY=VALUE.",
+            exit_code=64,
+        )
+
+
+def _settings(parameters: dict[str, str]) -> dict[str, object]:
+    config: Path = absolute(parameters.get("config", "confs/train.yaml"))
+    return conf.load(config, overrides(parameters.get("seed", "conf"), parameters.get("set", "")))

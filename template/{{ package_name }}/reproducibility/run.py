@@ -1,0 +1,110 @@
+"""What `train` is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from pydantic import BaseModel
+
+    from .datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gives back.
+
+    Parameters
+    ----------
+    model : Any
+        The fitted model.
+    inputs : pandas.DataFrame, shape (n, features)
+        The held-out rows.
+    predictions : numpy.ndarray, shape (n,)
+        What the model predicts for them.
+    metrics : Mapping of str to float
+        Every number by which the run is judged; compared as exact floats. Durations do not belong here.
+    figures : Mapping of str to matplotlib.figure.Figure
+        The pictures of the run, by name.
+    """
+
+    model: Any
+    inputs: pd.DataFrame
+    predictions: np.ndarray[Any, Any]
+    metrics: Mapping[str, float]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+class Run:
+    """What `train` needs from the harness.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed, 0 to 2**32 - 1.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.datasets: dict[str, Dataset] = {}
+        self.stages: dict[str, str] = {}
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Give the generator of one purpose, such as "split"; independent of all others."""
+        return seeds.stream(self.seed, name)
+
+    def dataset(self, name: str) -> pd.DataFrame:
+        """Read a dataset of data/datasets.yaml, after its digest was checked.
+
+        Parameters
+        ----------
+        name : str
+            The entry.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ProjectError
+            If there is no such entry, or the file is not the registered one.
+        """
+        import mlflow
+
+        from . import datasets
+
+        entry = datasets.require(name)
+        table = datasets.read(entry.file)
+        self.datasets[name] = entry
+        self.stages[f"data {name}"] = entry.digest
+        if mlflow.active_run():
+            datasets.log(entry, table)
+        return table
+
+    def stage(self, name: str, value: Any) -> None:
+        """Note the digest of an intermediate result, so that two runs can be told apart where they part.
+
+        Parameters
+        ----------
+        name : str
+            Such as "split".
+        value : Any
+            Arrays, tables, numbers, text, or mappings and sequences of these; see `digest.of_value`.
+        """
+        from . import digest
+
+        self.stages[name] = digest.of_value(value)
+
+
+#: The project's training: settings and run in, result out.
+Train = Callable[[Any, Run], Result]
+#: Gives the project's settings class and training; imports them only when they are needed.
+Experiment = Callable[[], "tuple[type[BaseModel], Train]"]

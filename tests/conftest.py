@@ -1,0 +1,174 @@
+"""What every test needs: the template rendered without trust, and rendered projects that can be run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import yaml
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+QUESTIONS = {
+    key: question
+    for key, question in yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8")).items()
+    if not key.startswith("_")
+}
+#: Variables of the machine that would change what a rendered project does.
+FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GIT_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A machine of nobody's: its own git configuration, Copier settings and MLflow environments."""
+    home = tmp_path_factory.mktemp("machine")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (home / "gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n[init]\ndefaultBranch = main\n")
+    (home / "copier.yml").write_text("{}\n")
+    former = dict(os.environ)
+    for name in former:
+        if name.startswith(FOREIGN):
+            del os.environ[name]
+    os.environ.update(
+        GIT_CONFIG_GLOBAL=str(home / "gitconfig"),
+        GIT_CONFIG_SYSTEM=os.devnull,
+        COPIER_SETTINGS_PATH=str(home / "copier.yml"),
+        # One folder for all tests of a session: environments are built once and shared.
+        MLFLOW_ENV_ROOT=str(shared / "mlflow-envs"),
+        # The tools that constraints.txt locks, `just` above all.
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), former["PATH"]]),
+    )
+    yield
+    os.environ.clear()
+    os.environ.update(former)
+
+
+def copy_project(destination: Path, *, source: Path = TEMPLATE, **answers: Any) -> Path:
+    """Render the working tree's template, without trust, and make sure that every answer was consumed."""
+    unknown = answers.keys() - QUESTIONS.keys()
+    assert not unknown, f"no such question: {unknown}"
+    copier.run_copy(str(source), destination, data=answers, vcs_ref="HEAD", defaults=True, unsafe=False, quiet=True)
+    given = yaml.safe_load((destination / ".copier-answers.yml").read_text("utf-8"))
+    lost = {name: value for name, value in answers.items() if given.get(name) != value}
+    assert not lost, f"answers that were not consumed: {lost}"
+    return destination
+
+
+@dataclass
+class Project:
+    """A rendered project with its environment, and what a person would type in it."""
+
+    path: Path
+
+    @property
+    def package(self) -> str:
+        return str(yaml.safe_load((self.path / ".copier-answers.yml").read_text("utf-8"))["package_name"])
+
+    def run(
+        self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; its output is in the failure's message."""
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.path,
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}"
+        return done
+
+    def just(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a recipe."""
+        return self.run("just", *arguments, check=check, **options)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments).stdout.strip()
+
+    def client(self) -> Any:
+        """A client of the project's own store."""
+        import mlflow
+
+        return mlflow.MlflowClient(f"sqlite:///{self.path / 'mlflow.db'}")
+
+    def runs(self) -> list[Any]:
+        """All runs of all experiments, the newest first."""
+        client = self.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, order_by=["attributes.start_time DESC"]))
+
+
+@pytest.fixture(scope="session")
+def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Project]:
+    """Render a project of a task, commit it and run `just setup`: once per task and worker."""
+    made: dict[str, Project] = {}
+
+    def get(task: str) -> Project:
+        if task not in made:
+            project = Project(copy_project(tmp_path_factory.mktemp(task) / "bikes", task=task))
+            project.git("init", "--quiet")
+            project.just("setup")
+            project.git("add", "--all")
+            project.git("commit", "--quiet", "--no-verify", "--message", "Start")
+            made[task] = project
+        return made[task]
+
+    return get
+
+
+@pytest.fixture
+def project(set_up: Callable[[str], Project], tmp_path: Path) -> Project:
+    """A classification project of this test's own, with an environment that it shares with others."""
+    return clone(set_up("classification"), tmp_path / "bikes")
+
+
+@pytest.fixture
+def regression_project(set_up: Callable[[str], Project], tmp_path: Path) -> Project:
+    """The same for regression."""
+    return clone(set_up("regression"), tmp_path / "bikes")
+
+
+def clone(original: Project, destination: Path) -> Project:
+    """Copy a project that was set up; .venv is a link, which Python takes for an environment of the copy's."""
+    shutil.copytree(original.path, destination, ignore=shutil.ignore_patterns(".venv", "mlflow.db*", "mlruns"))
+    (destination / ".venv").symlink_to(original.path / ".venv")
+    return Project(destination)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int = 3) -> str:
+    """Check that a command ended as an error that a person can act on, and give what it printed."""
+    assert done.returncode == code, f"exit code {done.returncode}, not {code}:\n{done.stdout}"
+    assert "Traceback" not in done.stdout, done.stdout
+    message = done.stdout[done.stdout.index("error: ") :]
+    assert "\nfix: " in message, done.stdout
+    assert len(done.stdout.splitlines()) <= 24, f"more than a screen:\n{done.stdout}"
+    return done.stdout
+
+
+def other_pythons() -> dict[str, str]:
+    """Find the supported Pythons of this machine besides the running one: `{"3.12": path}`; skip if there is none."""
+    found = {}
+    for minor in {11, 12, 13, 14} - {sys.version_info.minor}:
+        command = ["uv", "python", "find", "--no-python-downloads", "--no-project", "--system", f"3.{minor}"]
+        answer = subprocess.run(command, cwd="/", capture_output=True, text=True)
+        # pyenv's shims answer only for active versions.
+        pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+        built = sorted(pyenv.glob(f"3.{minor}.*/bin/python"), key=lambda path: int(path.parts[-3].split(".")[2]))
+        if answer.returncode == 0:
+            found[f"3.{minor}"] = answer.stdout.strip()
+        elif built:
+            found[f"3.{minor}"] = str(built[-1])
+    if not found:
+        pytest.skip("no other Python is here: `uv python install 3.13` brings one")
+    return found
