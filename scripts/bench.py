@@ -1,0 +1,418 @@
+"""`just bench`: measure against what a person would otherwise use, side by side in one run."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BARE = Path(__file__).with_name("bare.py")
+OUTPUT = ROOT / "bench.json"
+TOOLS = Path(sys.executable).parent
+#: Variables of the machine that would change what is measured.
+FOREIGN = (
+    "MLFLOW_",
+    "OMP_",
+    "OPENBLAS_",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "VIRTUAL_ENV",
+    "GIT_",
+    "COPIER_",
+)
+
+
+class Skipped(Exception):
+    """A comparison that this machine cannot do, with the reason."""
+
+
+@dataclass
+class Row:
+    """One comparison. `must` and `aim` are limits of `ratio`: the highest, or the lowest where `faster`."""
+
+    what: str
+    must: float
+    aim: float | None
+    faster: bool = False
+    ours: list[float] = field(default_factory=list)
+    other: list[float] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    kept: bool = True
+
+    @property
+    def ratio(self) -> float:
+        """Median by median: ours over other's time, or the inverse where the goal is to be faster."""
+        ours, other = statistics.median(self.ours), statistics.median(self.other)
+        return other / ours if self.faster else ours / other
+
+    @property
+    def verdict(self) -> str:
+        """Tell whether the limits are kept."""
+
+        def within(limit: float) -> bool:
+            return self.ratio >= limit if self.faster else self.ratio <= limit
+
+        if not self.kept or not within(self.must):
+            return "MISSED"
+        return "ok" if self.aim is None or not within(self.aim) else "ok, aim reached"
+
+
+@dataclass
+class Bench:
+    """What the comparisons share: a folder, a rendered project with its environment, and how often to repeat."""
+
+    folder: Path
+    quick: bool
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def repetitions(self, usual: int) -> int:
+        return 1 if self.quick else usual
+
+    def project(self, python: str = f"{sys.version_info.major}.{sys.version_info.minor}") -> Path:
+        """Give a committed classification project with `.venv` and one run behind it."""
+        if python not in self.made:
+            path = self.folder / f"bikes-{python}"
+            command = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
+            answers = {"project_name": "bikes", "package_name": "bikes", "python_version": python}
+            for name, value in answers.items():
+                command += ["--data", f"{name}={value}"]
+            run([*command, str(ROOT), str(path)], self.folder)
+            commit(path)
+            run(["just", "setup"], path)
+            run(["just", "train"], path)
+            self.made[python] = path
+        return self.made[python]
+
+    def bare(self, project: Path) -> Path:
+        """Give a committed folder with the bare script, which has run once."""
+        path = self.folder / "bare"
+        if not path.exists():
+            path.mkdir()
+            shutil.copy(BARE, path / "train.py")
+            (path / ".gitignore").write_text("*.db\nmlruns/\n")
+            commit(path)
+            run([*python_of(project), "train.py", str(project), "--track"], path)
+        return path
+
+
+def cold_run(bench: Bench) -> Iterator[Row]:
+    """Cold `just run` against MLflow's own default: virtualenv and pip, through pyenv."""
+    if shutil.which("pyenv") is None:
+        raise Skipped("pyenv is not on the PATH; MLflow's default way to build environments needs it")
+    versions = run(["pyenv", "versions", "--bare"], bench.folder).split()
+    exact = [v for v in versions if re.fullmatch(rf"3\.{sys.version_info.minor}\.\d+", v)]
+    if not exact:
+        raise Skipped(f"pyenv has no Python 3.{sys.version_info.minor}: pyenv install 3.{sys.version_info.minor}")
+    project = bench.project(exact[-1])
+    mlflow = project / ".venv" / "bin" / "mlflow"
+    count = 0
+
+    def fresh(command: list[str]) -> Callable[[], float]:
+        def once() -> float:
+            nonlocal count
+            count += 1
+            for path in [*project.glob("mlflow.db*"), project / "mlruns"]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            environments = bench.folder / f"environments-{count}"
+            # In both, the store is the project's own and new.
+            variables = {"MLFLOW_ENV_ROOT": str(environments), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
+            elapsed = clock(command, project, **variables)
+            shutil.rmtree(environments)
+            return elapsed
+
+        return once
+
+    row = Row("cold `just run` / `mlflow run` by virtualenv and pip", 4.5, 6, faster=True)
+    ours, other = fresh(["just", "run"]), fresh([str(mlflow), "run", "."])
+    ours(), other()  # fill the package caches of both
+    alternate(row, ours, other, bench.repetitions(2))
+    yield row
+
+
+def train(bench: Bench) -> Iterator[Row]:
+    """`just train` against a bare script: with the same MLflow calls, and with no tracking at all."""
+    project = bench.project()
+    bare = bench.bare(project)
+    script = [*python_of(project), "train.py", str(project)]
+    tracked = Row("`just train` / bare script, same MLflow calls", 1.15, 1.05)
+    plain = Row("`just train` / the same fit, no tracking", 2.6, 2.0)
+    run(script, bare)
+    for _ in range(bench.repetitions(7)):
+        ours = clock(["just", "train"], project)
+        tracked.ours.append(ours)
+        plain.ours.append(ours)
+        tracked.other.append(clock([*script, "--track"], bare))
+        plain.other.append(clock(script, bare))
+    yield tracked
+    yield plain
+
+
+def warm_run(bench: Bench) -> Iterator[Row]:
+    """Warm `just run` against the bare script that tracks; also where no bytecode may be written."""
+    project = bench.project()
+    bare = bench.bare(project)
+    run(["just", "run"], project)
+    row = Row("warm `just run` / bare script, same MLflow calls", 2.2, 1.8)
+    script = [*python_of(project), "train.py", str(project), "--track"]
+    alternate(row, lambda: clock(["just", "run"], project), lambda: clock(script, bare), bench.repetitions(5))
+    yield row
+
+    # Under that variable an environment stays as it was installed: uv compiles nothing.
+    fresh = bench.folder / "without-bytecode"
+    run(["uv", "venv", "--quiet", "--python", *python_of(project), str(fresh)], project)
+    python = str(fresh / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    run(["uv", "pip", "sync", "--quiet", "--python", python, "--require-hashes", "constraints.txt"], project)
+    row = Row("the same where PYTHONDONTWRITEBYTECODE=1", 2.2, 1.8)
+    unset = {"PYTHONDONTWRITEBYTECODE": "1"}
+    script = [python, "train.py", str(project), "--track"]
+    alternate(
+        row,
+        lambda: clock(["just", "run"], project, **unset),
+        lambda: clock(script, bare, **unset),
+        bench.repetitions(5),
+    )
+    yield row
+
+
+def copy(bench: Bench) -> Iterator[Row]:
+    """`copier copy` against cookiecutter on the same tree: both from a plain folder, and both from a git repository."""
+    template = bench.folder / "template"
+    # Plain files, uncommitted work included, without the history.
+    for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
+        if name == "copier.yml" or name.startswith("template/"):
+            (template / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, template / name)
+    copier = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--data", "project_name=bikes"]
+    baked = [str(TOOLS / "cookiecutter"), "--no-input", "--overwrite-if-exists"]
+    counter = iter(range(10**6))
+
+    def once(command: list[str], source: str, *target: str) -> float:
+        place = bench.folder / "copies" / str(next(counter))
+        place.parent.mkdir(exist_ok=True)
+        return clock([*command, source, *target, str(place)], bench.folder)
+
+    once(copier, str(template))
+    rendered = bench.folder / "copies" / "0"
+    oven = to_cookiecutter(rendered, bench.folder / "oven")
+    once(baked, str(oven), "--output-dir")
+    made = bench.folder / "copies" / "1" / "bikes"
+    if files(made) != files(rendered):
+        raise RuntimeError(f"cookiecutter made other files: {files(made) ^ files(rendered)}")
+
+    row = Row("`copier copy` / cookiecutter, from a folder", 2.5, 2.0, notes={"files": len(files(rendered))})
+    repeat = bench.repetitions(9)
+    alternate(row, lambda: once(copier, str(template)), lambda: once(baked, str(oven), "--output-dir"), repeat)
+    yield row
+
+    for repository in (template, oven):
+        commit(repository)
+        run(["git", "tag", "0.1.0"], repository)
+    row = Row("`copier copy` / cookiecutter, from git", 2.5, 2.0, notes={"files": len(files(rendered))})
+    ours, other = f"git+{template.as_uri()}", f"git+{oven.as_uri()}"
+    alternate(row, lambda: once(copier, ours), lambda: once(baked, other, "--output-dir"), repeat)
+    yield row
+
+
+def digest(bench: Bench) -> Iterator[Row]:
+    """The digest of a 1 GiB file against sha256sum; its memory stays below 100 MB."""
+    if shutil.which("sha256sum") is None:
+        raise Skipped("sha256sum is not on the PATH")
+    file = bench.folder / "large.bin"
+    size = (1 << 26) if bench.quick else (1 << 30)
+    with file.open("wb") as out:
+        block = os.urandom(1 << 22)
+        for _ in range(size // len(block)):
+            out.write(block)
+    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "digest.py"
+    program = (
+        "import importlib.util, pathlib, resource, sys\n"
+        "spec = importlib.util.spec_from_file_location('digest', sys.argv[1])\n"
+        "digest = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(digest)\n"
+        "print(digest.of_file(pathlib.Path(sys.argv[2])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", program, str(module), str(file)]
+    found, peak = run(command, bench.folder).split()
+    if found != "sha256:" + run(["sha256sum", str(file)], bench.folder).split()[0]:
+        raise RuntimeError(f"{found} is not what sha256sum says")
+    memory = int(peak) * (1 if sys.platform == "darwin" else 1024) / 1e6
+    row = Row(f"digest of {size >> 20} MiB / sha256sum", 1.1, None, notes={"peak memory, MB": round(memory)})
+    row.kept = memory < 100
+    alternate(
+        row,
+        lambda: clock(command, bench.folder),
+        lambda: clock(["sha256sum", str(file)], bench.folder),
+        bench.repetitions(5),
+    )
+    file.unlink()
+    yield row
+
+
+BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "digest": digest,
+    "copy": copy,
+    "train": train,
+    "warm": warm_run,
+    "cold": cold_run,
+}
+
+
+def alternate(row: Row, ours: Callable[[], float], other: Callable[[], float], times: int) -> None:
+    """Measure A, B, A, B, so that a busy minute of the machine falls on both."""
+    for _ in range(times):
+        row.ours.append(ours())
+        row.other.append(other())
+
+
+def clock(command: list[str], folder: Path, **variables: str) -> float:
+    """Run a command and give the seconds it took."""
+    began = time.perf_counter()
+    run(command, folder, **variables)
+    return time.perf_counter() - began
+
+
+def run(command: list[str], folder: Path, **variables: str) -> str:
+    """Run a command as on a machine of nobody's, and give its output; a failure ends the measurement."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    environment["PATH"] = os.pathsep.join([environment["PATH"], str(TOOLS)])
+    environment |= {"COPIER_SETTINGS_PATH": os.devnull, **variables}
+    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+    done = subprocess.run(
+        [program, *command[1:]], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} gave {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def commit(folder: Path) -> None:
+    """Make a repository of a folder."""
+    identity = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false"]
+    run(["git", "init", "--quiet", "--initial-branch", "main"], folder)
+    run(["git", "add", "--all"], folder)
+    run(["git", *identity, "commit", "--quiet", "--no-verify", "--message", "Start"], folder)
+
+
+def python_of(project: Path) -> list[str]:
+    """Name the interpreter of a project's .venv."""
+    return [str(project / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))]
+
+
+def files(folder: Path) -> set[str]:
+    """List the files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def to_cookiecutter(rendered: Path, target: Path) -> Path:
+    """Turn a rendered project into a cookiecutter template that renders the same files.
+
+    The package's and the project's name become questions; what holds braces of its own is copied as it is.
+    """
+    root = target / "{{cookiecutter.project}}"
+    verbatim = []
+    for file in sorted(path for path in rendered.rglob("*") if path.is_file()):
+        name = file.relative_to(rendered).as_posix().replace("bikes/", "{{cookiecutter.package}}/")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        content = file.read_bytes()
+        if name.endswith(".py") or b"{{" in content or b"{%" in content or b"{#" in content:
+            verbatim.append("*" + Path(name).name)
+        else:
+            content = content.replace(b"bikes", b"{{cookiecutter.package}}")
+        (root / name).write_bytes(content)
+    context = {"project": "bikes", "package": "bikes", "_copy_without_render": sorted(set(verbatim))}
+    (target / "cookiecutter.json").write_text(json.dumps(context))
+    return target
+
+
+def table(rows: list[Row]) -> str:
+    """Write the rows for a terminal: medians, and the minimum in brackets."""
+    lines = [["", "ours, s", "other, s", "ratio", "must", "aim", ""]]
+    for row in rows:
+        sign = ">=" if row.faster else "<="
+        times = [f"{statistics.median(side):.2f} ({min(side):.2f})" for side in (row.ours, row.other)]
+        aim = "" if row.aim is None else f"{sign} {row.aim:g}"
+        notes = "".join(f"; {name}: {value}" for name, value in row.notes.items())
+        lines.append([row.what, *times, f"{row.ratio:.2f}", f"{sign} {row.must:g}", aim, row.verdict + notes])
+    widths = [max(len(line[column]) for line in lines) for column in range(6)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, [*widths, 0], strict=True)) for line in lines
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Say where and with what was measured."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE)):
+        model = found[1]
+    packages = ("copier", "cookiecutter", "mlflow", "scikit-learn", "virtualenv")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    commands = {name: run([name, "--version"], ROOT).splitlines()[0] for name in ("uv", "just", "git")}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions | commands,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print a table and write bench.json.
+
+    Returns
+    -------
+    int
+        0, also where a limit is missed; 1 if a measurement failed.
+    """
+    parser = argparse.ArgumentParser(prog="just bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=BENCHES, help="one comparison; may be given again")
+    parser.add_argument("--quick", action="store_true", help="once each, and smaller: does it work, not how fast it is")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the JSON file (default: bench.json)")
+    given = parser.parse_args(arguments)
+    about = machine()
+    rows: list[Row] = []
+    skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder).resolve(), given.quick)
+        for name in given.only or BENCHES:
+            print(f"{name}: {BENCHES[name].__doc__}", flush=True)
+            try:
+                rows.extend(BENCHES[name](bench))
+            except Skipped as reason:
+                skipped[name] = str(reason)
+                print(f"  SKIPPED: {reason}", file=sys.stderr)
+            except (RuntimeError, OSError) as error:
+                failed[name] = str(error)
+                print(f"  FAILED: {error}", file=sys.stderr)
+    results = [asdict(row) | {"ratio": row.ratio, "verdict": row.verdict} for row in rows]
+    content = {**about, "quick": given.quick, "rows": results, "skipped": skipped, "failed": failed}
+    given.output.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    if rows:
+        print(f"\n{table(rows)}\n")
+    for word, names in (("SKIPPED", skipped), ("FAILED", failed)):
+        print("".join(f"{word}: {name}, see above\n" for name in names), end="")
+    print(f"Median, minimum in brackets; every timing is in {given.output}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""`just bench` measures and judges rightly. How fast anything is, is not for a test to say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TEMPLATE
+
+import bench
+
+
+def row(ours: list[float], other: list[float], must: float, aim: float | None, faster: bool = False) -> bench.Row:
+    return bench.Row("ours / other", must, aim, faster, ours, other)
+
+
+def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/bench.py", *arguments], cwd=TEMPLATE, capture_output=True, text=True, timeout=600
+    )
+
+
+def test_help_names_every_comparison() -> None:
+    done = run_bench("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in bench.BENCHES)
+    assert run_bench("--only", "everything").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "other", "faster", "ratio"),
+    [
+        ([3.0, 1.0, 2.0], [1.0, 100.0, 1.0], False, 2.0),
+        ([1.0, 2.0, 3.0, 100.0], [1.0], False, 2.5),
+        ([10.0], [60.0], True, 6.0),
+    ],
+)
+def test_the_ratio_is_that_of_the_medians(ours: list[float], other: list[float], faster: bool, ratio: float) -> None:
+    assert row(ours, other, 1, None, faster).ratio == ratio
+
+
+@pytest.mark.parametrize(
+    ("ours", "faster", "must", "aim", "verdict"),
+    [
+        (1.0, False, 1.15, 1.05, "ok, aim reached"),
+        (1.1, False, 1.15, 1.05, "ok"),
+        (1.15, False, 1.15, 1.05, "ok"),
+        (1.2, False, 1.15, 1.05, "MISSED"),
+        (1.0, False, 1.1, None, "ok"),
+        (0.125, True, 4.5, 6, "ok, aim reached"),
+        (0.2, True, 4.5, 6, "ok"),
+        (0.25, True, 4.5, 6, "MISSED"),
+    ],
+)
+def test_the_verdict_follows_the_limits(
+    ours: float, faster: bool, must: float, aim: float | None, verdict: str
+) -> None:
+    assert row([ours], [1.0], must, aim, faster).verdict == verdict
+
+
+def test_too_much_memory_is_missed_however_fast() -> None:
+    fast = row([1.0], [2.0], 1.1, None)
+    fast.kept = False
+    assert fast.verdict == "MISSED"
+
+
+def test_measurements_alternate() -> None:
+    order: list[str] = []
+
+    def note(name: str, seconds: float) -> float:
+        order.append(name)
+        return seconds
+
+    measured = row([], [], 1, None)
+    bench.alternate(measured, lambda: note("a", 1.0), lambda: note("b", 2.0), 3)
+    assert order == ["a", "b"] * 3
+    assert (measured.ours, measured.other) == ([1.0] * 3, [2.0] * 3)
+
+
+def test_the_table_has_medians_minima_limits_and_verdict() -> None:
+    missed = row([3.0, 1.0, 2.0], [1.0], 1.5, 1.2)
+    missed.notes["files"] = 50
+    [_, line] = bench.table([missed]).splitlines()
+    assert " ".join(line.split()) == "ours / other 2.00 (1.00) 1.00 (1.00) 2.00 <= 1.5 <= 1.2 MISSED; files: 50"
+
+
+def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)gave 3.*the reason"):
+        bench.clock([sys.executable, "-c", "import sys; print('the reason'); sys.exit(3)"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("problem", "key", "code"), [(bench.Skipped("no pyenv"), "skipped", 0), (RuntimeError("broke"), "failed", 1)]
+)
+def test_what_cannot_be_measured_is_told_and_only_a_failure_is_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    problem: Exception,
+    key: str,
+    code: int,
+) -> None:
+    def measure(_: bench.Bench) -> list[bench.Row]:
+        raise problem
+
+    monkeypatch.setitem(bench.BENCHES, "cold", measure)
+    assert bench.main(["--only", "cold", "--output", str(tmp_path / "bench.json")]) == code
+    assert json.loads((tmp_path / "bench.json").read_text())[key] == {"cold": str(problem)}
+    captured = capsys.readouterr()
+    assert str(problem) in captured.err
+    assert f"{key.upper()}: cold" in captured.out
+
+
+def test_the_cookiecutter_that_is_compared_makes_the_same_files(tmp_path: Path) -> None:
+    rendered = tmp_path / "rendered"
+    for name, content in {"bikes/a.py": "x = 1", "README.md": "bikes", "justfile": "{{ python }}"}.items():
+        (rendered / name).parent.mkdir(parents=True, exist_ok=True)
+        (rendered / name).write_text(content)
+    oven = bench.to_cookiecutter(rendered, tmp_path / "oven")
+    command = [str(bench.TOOLS / "cookiecutter"), "--no-input", "--output-dir", str(tmp_path), str(oven)]
+    bench.run(command, tmp_path)
+    assert bench.files(tmp_path / "bikes") == bench.files(rendered)
+    for name in bench.files(rendered):
+        assert (tmp_path / "bikes" / name).read_bytes() == (rendered / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_quick_bench_of_the_digest_measures_something(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    done = run_bench("--quick", "--only", "digest", "--output", str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads(output.read_text())
+    [measured] = content["rows"]
+    assert measured["notes"]["peak memory, MB"] < 100
+    assert all(seconds > 0 for seconds in measured["ours"] + measured["other"])
+    assert content["versions"]["mlflow"] and content["cores"] and content["date"]
