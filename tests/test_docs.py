@@ -1,0 +1,106 @@
+"""The READMEs keep their word: every command block is run, in order, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import TEMPLATE, Project, copy_project
+
+BLOCK = re.compile(r"^```(\w+)(?: skip=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str) -> tuple[list[str], dict[str, str]]:
+    """Take a README's command blocks apart: those to run, and those to skip with their reasons."""
+    found = [match.groups() for match in BLOCK.finditer(text)]
+    assert len(found) == len(re.findall(r"^```\w", text, re.MULTILINE)), "a fence that could not be read"
+    commands = [(body, reason) for language, reason, body in found if language == "bash"]
+    return [body for body, reason in commands if not reason], {body: reason for body, reason in commands if reason}
+
+
+def run(script: str, folder: Path, **variables: str) -> str:
+    """Run a block in bash; the first command that fails, fails it."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, f"{script}\ngave {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def throw_away_pip(folder: Path) -> dict[str, str]:
+    """Put a fresh virtual environment first on PATH, for `pip install uv` to go into."""
+    subprocess.run(["uv", "venv", "--quiet", "--seed", str(folder)], check=True)
+    return {"PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]), "VIRTUAL_ENV": str(folder)}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> None:
+    project = Project(copy_project(tmp_path / "bikes", task=task))
+    project.git("init", "--quiet")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Start")
+    to_run, skipped = blocks((project.path / "README.md").read_text("utf-8"))
+    assert set(skipped.values()) == {
+        "serves until Ctrl-C",
+        "needs the file; the test of this guide brings it" if task == "regression" else "needs a file of yours",
+        "needs the template's own repository",
+    }
+    for block in to_run:
+        run(block, project.path)
+    assert project.git("status", "--porcelain") == "", "what a reader did by the README left traces in git"
+    assert list(project.path.glob("*.predictions.csv"))
+    assert {run.info.status for run in project.runs()} == {"FINISHED"}
+
+
+@pytest.mark.e2e
+def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Project) -> None:
+    """Follow the guide to the letter: its command, its conf lines, and nothing else."""
+    beside = TEMPLATE.parent / "shared" / "data" / "bike-sharing" / "hour.csv"
+    if not beside.exists():
+        pytest.skip(f"SKIPPED LOUDLY: {beside} is not there, so the guide to own data was not followed")
+    (regression_project.path.parent / "hour.csv").write_bytes(beside.read_bytes())
+    text = (regression_project.path / "README.md").read_text("utf-8")
+    _, skipped = blocks(text)
+    [command] = [body for body, reason in skipped.items() if reason.startswith("needs the file")]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    run(command, regression_project.path)
+    conf = regression_project.path / "confs" / "train.yaml"
+    edited = conf.read_text("utf-8")
+    for line in lines.splitlines():
+        key = line.partition(":")[0]
+        edited, count = re.subn(rf"^{key}:.*$", line, edited, flags=re.MULTILINE)
+        assert count == 1
+    conf.write_text(edited, "utf-8")
+    changed = regression_project.git("diff", "--numstat").splitlines()
+    assert sum(int(line.split()[0]) for line in changed) <= 30
+    regression_project.just("train")
+    assert 0.7 < regression_project.runs()[0].data.metrics["r2"] < 0.99
+    regression_project.just("test")
+    regression_project.just("check")
+
+
+@pytest.mark.e2e
+def test_readme_of_the_template_runs_block_by_block(tmp_path: Path) -> None:
+    clone = tmp_path / "copier-mlflow"
+    subprocess.run(["git", "clone", "--quiet", str(TEMPLATE), str(clone)], check=True)
+    to_run, skipped = blocks((TEMPLATE / "README.md").read_text("utf-8"))
+    assert set(skipped.values()) == {
+        "the tests cannot run themselves",
+        "there is no later version yet to update to",
+    }
+    machine = throw_away_pip(tmp_path / "venv")
+    for block in to_run:
+        # The fast tests, run by the fast tests' sibling, prove nothing that they do not prove themselves.
+        run(block.replace("just test-fast", "just test-fast --collect-only -q"), clone, **machine)
+    assert (tmp_path / "bikes" / "mlflow.db").exists()
