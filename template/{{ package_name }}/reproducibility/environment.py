@@ -49,10 +49,12 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
     in_venv = (ROOT / ".venv").exists() and prefix.samefile(ROOT / ".venv")
     lock = DEVELOPMENT_LOCK if in_venv else RUNTIME_LOCK
     problems = find_problems(site_packages, prefix, lock, files)
-    if in_venv:  # a run records the runtime lock: what .venv has of it must be of its versions
-        problems += _wrong_packages(site_packages, RUNTIME_LOCK, surplus=True)
     _refuse_other_code(site_packages)
     if not problems:
+        # A run records the runtime lock: what .venv has of it must be of its versions.
+        parted = _wrong_packages(site_packages, RUNTIME_LOCK, surplus=True) if in_venv else []
+        if parted:
+            raise ProjectError(f"constraints.txt is out of step with .venv: {parted[0]}.", "just lock && just setup")
         return
     found = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
     if (fresh or is_mlflow_environment(prefix)) and os.environ.pop("REPRO_REPAIRED", None) is None:
@@ -158,6 +160,7 @@ def _refuse_other_code(site_packages: Path) -> None:
     homes = [ROOT, site_packages, *(Path(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix})]
     homes = [home.resolve() for home in homes] + homes
     strange = [path for path in sys.path if path and not any(Path(path).is_relative_to(home) for home in homes)]
+    strange = [path for path in strange if "debugpy" not in path and "pydevd" not in path]  # an editor's debugger
     if strange:
         raise ProjectError(
             f"Python would import other code than the locked: {', '.join(strange)} is on its path.", "unset PYTHONPATH"
