@@ -319,6 +319,7 @@ def test_an_edit_that_reached_uvs_cache_through_a_hard_link_is_healed(small: Pro
 def test_train_refuses_a_tampered_venv_until_setup_was_run(project: Project) -> None:
     (project.path / ".venv").unlink()
     shrink(project.path / "constraints-dev.txt")
+    shrink(project.path / "constraints.txt")
     project.just("setup", UV_LINK_MODE="copy")
     for tamper in TAMPERINGS:
         project.just("train", "--help")

@@ -242,7 +242,8 @@ def test_a_copied_or_moved_project_writes_nowhere_until_it_is_relocated(
     assert newest.info.artifact_uri.startswith(place.as_uri())
     assert other.client().list_artifacts(newest.info.run_id)
     assert files_below(project.path) == before
-    assert other.just("relocate").stdout.startswith("0 locations")
+    assert "where it belongs" in refused(other.just("relocate", check=False))
+    assert len(list(place.glob("mlflow.db.before-relocation-*"))) == 1
 
 
 # --- The doctor ----------------------------------------------------------------
@@ -300,9 +301,10 @@ def test_the_doctor_sees_each_thing_that_is_wrong(project: Project, tmp_path: Pa
         file.write_bytes(content)
 
     with_change("pyproject.toml", '"click>=8.2"', '"click>=99"', "click", "just lock")
-    with_change("data/breast_cancer.csv", "\n", "\n\n", "data/breast_cancer.csv", "just data-check")
+    with_change("data/breast_cancer.csv", "\n", "\n\n", "data/breast_cancer.csv", "just data-add")
     with_change("data/datasets.yaml", "size:", "sise:", "datasets.yaml", "git diff")
-    with_change("confs/train.yaml", "seed: 42", "seed: -1", "`seed`", "--set seed")
+    with_change("confs/train.yaml", "seed: 42", "seed: -1", "seed: Input should be", "settings.py")
+    with_change("confs/train.yaml", "  max_depth:", "  max_dpeth:", "model.max_dpeth", "spelling")
     with_change("confs/train.yaml", "threads: 1\n", "", "threads", "")
     with_change("confs/train.yaml", "seed: 42", "seed: [", "YAML", "line")
     with_change("python_env.yaml", 'python: "3.11"', 'python: "3.12"', "wants 3.12", "just setup")

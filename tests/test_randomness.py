@@ -250,7 +250,7 @@ def test_where_the_environment_is_ignored_a_notice_stands_and_training_goes_on(
     assert run.info.status == "FINISHED"
     folder = local_path(run.info.artifact_uri)
     record = json.loads((folder / "record" / "record.json").read_text("utf-8"))
-    assert record["launch"]["PYTHONHASHSEED"] == "unset"
+    assert record["launch"]["PYTHONHASHSEED"] == "ignored"
 
 
 #: Drawn once and never to change: a run of years ago must give its numbers again.

@@ -139,7 +139,7 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
             f"  found    {found} ({dataset.file.stat().st_size:,} bytes)",
             f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
-            "to get the old one back:   just data-check --restore    (keeps this one as FILE.changed)",
+            "to get the old one back:   just data-check --restore",
         )
 
 
@@ -191,6 +191,7 @@ def log(dataset: Dataset, table: pd.DataFrame) -> None:
     import mlflow
     from mlflow.data.dataset_source_registry import get_dataset_source_from_json
     from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.exceptions import MlflowException
     from mlflow.types import ColSpec, Schema
 
     # Not `resolve_dataset_source`, which warns that a path could be read in more than one way.
@@ -198,7 +199,12 @@ def log(dataset: Dataset, table: pd.DataFrame) -> None:
     schema = Schema([ColSpec(_mlflow_type(str(kind)), str(name)) for name, kind in table.dtypes.items()])
     short = dataset.digest.removeprefix("sha256:")[:36]  # MLflow takes 36 characters at most
     entry = MetaDataset(source, name=dataset.name, digest=short, schema=schema)
-    mlflow.log_input(entry, context="training", tags={"repro.digest": dataset.digest})
+    tags = {"repro.digest": dataset.digest}
+    try:
+        mlflow.log_input(entry, context="training", tags=tags)
+    except MlflowException:
+        # Of two runs that log it first at one instant, MLflow lets one fail. By now it is there.
+        mlflow.log_input(entry, context="training", tags=tags)
 
 
 def restore(dataset: Dataset) -> None:
