@@ -21,20 +21,9 @@ def blocks(text: str) -> tuple[list[str], dict[str, str]]:
     return [body for body, reason in commands if not reason], {body: reason for body, reason in commands if reason}
 
 
-def run(script: str, folder: Path, **variables: str) -> str:
+def run(script: str, folder: Path, **variables: str) -> None:
     """Run a block in bash; the first command that fails, fails it."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=os.environ | variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, f"{script}\ngave {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    Project(folder).run("bash", "-euo", "pipefail", "-c", script, **variables)
 
 
 def throw_away_pip(folder: Path) -> dict[str, str]:
