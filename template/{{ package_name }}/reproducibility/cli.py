@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .project import ROOT, ProjectError, absolute, exclusive
+from .project import PACKAGE, ROOT, ProjectError, absolute, exclusive, write_whole
 
 if TYPE_CHECKING:
     from .run import Experiment
@@ -23,6 +23,16 @@ set_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Override a setting for this run, e.g. model.max_depth=5.",
+)
+config_option = click.option("--config", default="confs/train.yaml", show_default=True, help="The conf file.")
+seed_option = click.option(
+    "--seed", default="conf", show_default=True, help="A number from 0 to 4294967295; `conf` is the conf's own."
+)
+text_option = click.option(
+    "--overrides", "text", default="", help="Several settings in one text, as `mlflow run -P set=` gives them."
+)
+store_option = click.option(
+    "--tracking-uri", metavar="URI", help="The store that has the run; by default the project's own."
 )
 
 
@@ -56,14 +66,10 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--config", default="confs/train.yaml", show_default=True, help="The conf file.")
-@click.option(
-    "--seed", default="conf", show_default=True, help="A number from 0 to 4294967295; `conf` is the conf's own."
-)
+@config_option
+@seed_option
 @set_option
-@click.option(
-    "--overrides", "text", default="", help="Several settings in one text, as `mlflow run -P set=` gives them."
-)
+@text_option
 @click.option("--name", help="The run's name in MLflow; invented by default.")
 @click.pass_obj
 def train(
@@ -96,6 +102,98 @@ def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None,
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
     projects.run(entry_point, given)
+
+
+@cli.command()
+@config_option
+@seed_option
+@set_option
+@text_option
+def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> None:
+    """Train twice, with all that must not matter changed between the two, and compare to the last bit.
+
+    The second training starts from the record of the first: another folder, time zone, locale, umask, process and
+    hash seed of the shell, in the environment of `just run`. Exits with 1 where the two differ.
+    """
+    from . import projects, verify
+
+    raise SystemExit(verify.verify(absolute(config), (*overrides, *projects.overrides(seed, text))))
+
+
+@cli.command()
+@click.argument("run_id")
+@store_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool) -> None:
+    """Execute a run again from its ID alone, and compare every stage to the last bit.
+
+    Its commit with its uncommitted work is checked out into a temporary folder, its data verified, its lock's
+    environment built or verified, its training executed. Your files, index, branches and remotes stay as they are.
+    It executes the run's own code: only reproduce what you would run.
+
+    Exits with 0 (identical, or equivalent on other hardware), 1 (different), 2 (cannot be tried).
+    """
+    from . import reproduce
+
+    _use_store(tracking_uri)
+    raise SystemExit(reproduce.reproduce(run_id, dry_run))
+
+
+@cli.command()
+@click.argument("a", metavar="RUN_ID")
+@click.argument("b", metavar="RUN_ID")
+@store_option
+@click.option("--explain", is_flag=True, help="Prove the causes: replay B with one difference taken back at a time.")
+@click.option("--html", "page", metavar="FILE", help="Also write an HTML page.")
+def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str | None) -> None:
+    """Put two runs side by side: stages, metrics, and every recorded difference, the most likely cause first.
+
+    Exits with 0 if their results are the same, 1 if not.
+    """
+    from . import compare, records, replay, report, tracking
+    from .explain import explain as prove
+    from .reproduce import scratch_folder
+
+    _use_store(tracking_uri)
+    tracking.connect()
+    with scratch_folder() as scratch:
+        found = [records.download(records.get_run(run_id), scratch / name) for name, run_id in (("a", a), ("b", b))]
+        comparison = compare.Comparison(*found)
+        report.show(comparison)
+        if page:
+            write_whole(absolute(page), report.page(comparison))
+        if explain and comparison.parted is None:
+            print("There is nothing to explain: all stages are equal.")
+        elif explain:
+            for record in found:
+                replay.require_git(record)
+            report.show_proof(prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True)))
+    raise SystemExit(0 if comparison.parted is None else 1)
+
+
+@cli.command()
+@click.option("--limit", default=15, show_default=True, help="How many, the newest first.")
+@click.option("--verdict", help="Only those of this verdict, such as identical.")
+def runs(limit: int, verdict: str | None) -> None:
+    """List recent runs with their metrics and what came of reproducing them."""
+    from . import report, tracking
+
+    experiment_id = tracking.connect()
+    import mlflow
+
+    wanted = f"tags.`repro.verdict` = '{verdict}'" if verdict else ""
+    report.show_runs(mlflow.MlflowClient().search_runs([experiment_id], wanted, max_results=limit))
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--force", is_flag=True, help="Also if it was not reproduced; the version is tagged repro.forced.")
+def promote(run_id: str, force: bool) -> None:
+    """Register the model of a run as champion, if the run was reproduced."""
+    from . import promote
+
+    version = promote.promote(run_id, force)
+    print(f"Version {version} of the model {PACKAGE} is {promote.ALIAS}: just predict {promote.ALIAS} FILE")
 
 
 @cli.command()
@@ -223,3 +321,8 @@ def clean_envs(yes: bool) -> None:
         for path in unneeded:
             with exclusive(path):
                 shutil.rmtree(path)
+
+
+def _use_store(tracking_uri: str | None) -> None:
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri

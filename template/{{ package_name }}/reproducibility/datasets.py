@@ -8,7 +8,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,11 +217,31 @@ def restore(dataset: Dataset) -> None:
     ProjectError
         If none of them has the bytes.
     """
-    part = dataset.file.with_name(f"{dataset.file.name}.{os.getpid()}.part")
+    obtain(dataset, dataset.file)
+
+
+def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None:
+    """Put a dataset's bytes somewhere, from wherever they can be had; nothing but these very bytes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The entry.
+    target : Path
+        The file to make; one that is there is kept as FILE.changed.
+    folders : iterable of Path
+        Projects that may have the file, looked at before the last commit, the tracking store and the source.
+
+    Raises
+    ------
+    ProjectError
+        Naming all that was tried.
+    """
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     tried = []
     try:
-        for origin in filter(None, ("git", stored_copy(dataset.digest), dataset.source)):
+        for origin in _origins(dataset, folders):
             try:
                 if origin == "git":
                     part.write_bytes(committed(dataset.path) or b"")
@@ -231,9 +251,9 @@ def restore(dataset: Dataset) -> None:
                 tried.append(error.cause.rstrip("."))
                 continue
             if digest.of_file(part) == dataset.digest:
-                if dataset.file.exists():
-                    dataset.file.replace(dataset.file.with_name(f"{dataset.file.name}.changed"))
-                part.replace(dataset.file)
+                if target.exists():
+                    target.replace(target.with_name(f"{target.name}.changed"))
+                part.replace(target)
                 return
             tried.append(f"{origin} has other bytes or none")
     finally:
@@ -242,6 +262,16 @@ def restore(dataset: Dataset) -> None:
         f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
         f"Put the file back from where it came, or accept another: just data-add FILE --name {dataset.name}",
     )
+
+
+def _origins(dataset: Dataset, folders: Iterable[Path]) -> Iterator[str]:
+    """Name where the bytes may be, the nearest first; the store is asked only where nothing nearer has them."""
+    yield from (str(folder / dataset.path) for folder in folders)
+    yield "git"
+    copy = stored_copy(dataset.digest)
+    if copy:
+        yield copy
+    yield dataset.source
 
 
 def stored_copy(content: str) -> str | None:

@@ -39,6 +39,11 @@ def of_file(path: Path, progress: Callable[[int], object] | None = None) -> str:
     return f"sha256:{sha256.hexdigest()}"
 
 
+def of_bytes(content: bytes) -> str:
+    """Hash bytes: "sha256:" and 64 hexadecimal digits."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 def of_value(value: Any) -> str:
     """Hash a value: arrays, tables, numbers, text, and mappings or sequences of these.
 

@@ -73,7 +73,7 @@ def project() -> Iterator[Finding]:
     """Look at locks, data, conf and store; needs .venv, in which this runs."""
     import importlib
 
-    from . import conf, datasets, locks, tracking
+    from . import alive, conf, datasets, locks, reproduce, tracking
 
     def settings() -> None:
         schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
@@ -97,6 +97,10 @@ def project() -> Iterator[Finding]:
             yield False, f"{name}: {error.cause}", error.fix
         else:
             yield True, name, ""
+            if look is tracking.connect and (closed := alive.close_dead(tracking.connect())):
+                yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
+    for folder in reproduce.remove_dead_scratch():
+        yield True, f"removed {folder}, left by a reproduction that was killed", ""
 
 
 def main() -> int:

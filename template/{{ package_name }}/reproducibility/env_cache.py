@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import environment
+from .environment import RUNTIME_LOCK
 from .project import ROOT, ProjectError, exclusive, write_whole
 
 #: In an environment: the projects that have used it.
@@ -28,11 +29,16 @@ def current(root: Path = ROOT) -> Path:
     return folder() / str(_get_virtualenv_name(_python_env(root), root))
 
 
-def ensure() -> Path:
+def ensure(root: Path = ROOT) -> Path:
     """Make sure that the environment exists and is what the lock says; build or rebuild it where it is not.
 
     To MLflow an environment whose folder exists is finished. So one that an interrupt left half-built, or
     that two runs built at once, would be used for ever. Here one process at a time looks and builds.
+
+    Parameters
+    ----------
+    root : Path
+        The project whose lock and Python are meant: this one, or a checkout of it as it was.
 
     Returns
     -------
@@ -46,15 +52,21 @@ def ensure() -> Path:
     """
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
-    path = current()
+    path, lock = current(root), root / RUNTIME_LOCK.name
     with exclusive(path):
-        if path.exists() and _problems(path):
-            print(f"The environment {path} is not what constraints.txt says: {_problems(path)[0]}. Building it anew.")
+        if path.exists() and (problems := _problems(path, lock)):
+            print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
             shutil.rmtree(path)
         if not path.exists():
-            _build(path)
-        _add_user(path)
+            _build(path, root)
+        if root == ROOT:
+            _add_user(path)
     return path
+
+
+def python(path: Path) -> Path:
+    """Give the interpreter of an environment."""
+    return path / ("Scripts/python.exe" if (path / "Scripts").exists() else "bin/python")
 
 
 def unneeded() -> list[Path]:
@@ -72,21 +84,22 @@ def size(path: Path) -> int:
     return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
 
 
-def _build(path: Path) -> None:
+def _build(path: Path, root: Path) -> None:
     from mlflow.utils.process import ShellCommandException
     from mlflow.utils.virtualenv import _create_virtualenv
 
+    lock = root / RUNTIME_LOCK.name
     try:
-        _create_virtualenv(ROOT, _python_env(ROOT), path, env_manager="uv")
+        _create_virtualenv(root, _python_env(root), path, env_manager="uv")
     except ShellCommandException as error:
         raise ProjectError(
             "the environment could not be built, so nothing of it was kept; uv says why above.",
             "A hash that does not match: `git diff constraints.txt`; if the lock itself is at fault, `just lock`.\n"
             "A Python that is not there: `uv python install` or another one in python_env.yaml.",
         ) from error
-    if _problems(path):  # out of uv's cache, which shares its files with environments by hard links
-        environment.repair(path, environment.RUNTIME_LOCK)
-    problems = _problems(path)
+    if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
+        environment.repair(path, lock)
+    problems = _problems(path, lock)
     if problems:
         raise ProjectError(f"the new environment is not what constraints.txt says: {problems[0]}.", "just lock")
 
@@ -97,15 +110,14 @@ def _python_env(root: Path) -> Any:
     return _PythonEnv.from_yaml(root / "python_env.yaml")
 
 
-def _problems(path: Path) -> list[str]:
+def _problems(path: Path, lock: Path) -> list[str]:
     pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
     site_packages = next(path.glob(pattern), None)
     if site_packages is None:
         return ["it has no packages"]
-    python = path / ("Scripts/python.exe" if (path / "Scripts").exists() else "bin/python")
-    if not python.exists():  # a link to an interpreter that was since upgraded away
+    if not python(path).exists():  # a link to an interpreter that was since upgraded away
         return ["its Python is gone"]
-    return environment.find_problems(site_packages, path, environment.RUNTIME_LOCK)
+    return environment.find_problems(site_packages, path, lock)
 
 
 def _add_user(path: Path) -> None:

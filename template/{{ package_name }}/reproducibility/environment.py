@@ -46,8 +46,8 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
         If packages are missing, surplus, of another version or changed after their installation.
     """
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
-    in_venv = (ROOT / ".venv").exists() and prefix.samefile(ROOT / ".venv")
-    lock = DEVELOPMENT_LOCK if in_venv else RUNTIME_LOCK
+    lock = own_lock()
+    in_venv = lock is DEVELOPMENT_LOCK
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
     if not problems:
@@ -62,13 +62,24 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
         repair(prefix, lock)
         os.environ["REPRO_REPAIRED"] = "1"
         restart()
-    if lock is DEVELOPMENT_LOCK:
+    if in_venv:
         fix = "just setup"
     elif is_mlflow_environment(prefix):
         fix = f"Delete {prefix}, then `just run` builds it anew."
     else:  # an environment, or a whole Python, that is not this project's: nothing of it is to be deleted
         fix = f"Use the project's own: `just setup` makes it, `just …` or {VENV_PYTHON} uses it."
     raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix)
+
+
+def own_lock() -> Path:
+    """Name the lock that this interpreter's packages must be those of: the development lock in .venv."""
+    in_venv = (ROOT / ".venv").exists() and Path(sys.prefix).samefile(ROOT / ".venv")
+    return DEVELOPMENT_LOCK if in_venv else RUNTIME_LOCK
+
+
+def is_as_locked() -> bool:
+    """Tell whether this interpreter's packages are the locked ones, by names and versions."""
+    return not _wrong_packages(Path(sysconfig.get_path("purelib")), own_lock())
 
 
 def is_mlflow_environment(prefix: Path) -> bool:
@@ -136,6 +147,12 @@ def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
     return {_normal(name): (version, marker.strip()) for name, version, marker in pins}
 
 
+def installed(site_packages: Path) -> dict[str, str]:
+    """Give name and version of every installed package."""
+    folders = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in site_packages.glob("*.dist-info"))
+    return {_normal(name): version for name, _, version in sorted(folders)}
+
+
 def repair(prefix: Path, lock: Path) -> None:
     """Bring an environment back to its lock, every file from the package index or a fresh cache entry."""
     uv = shutil.which("uv")
@@ -168,21 +185,17 @@ def _refuse_other_code(site_packages: Path) -> None:
 
 
 def _wrong_packages(site_packages: Path, lock: Path, surplus: bool = False) -> list[str]:
-    locked = read_lock(lock)
-    installed: dict[str, str] = {}
+    locked, found = read_lock(lock), installed(site_packages)
     problems = []
-    for folder in site_packages.glob("*.dist-info"):
-        name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
-        if _normal(name) in installed:
-            problems.append(f"{_normal(name)} is installed twice")
-        installed[_normal(name)] = version
-    for name, version in sorted(installed.items()):
+    if len(found) != len(list(site_packages.glob("*.dist-info"))):
+        problems.append("a package is installed twice")
+    for name, version in found.items():
         if name not in locked:
             if name not in INSTALLERS and not surplus:
                 problems.append(f"{name} {version} is not locked")
         elif version != locked[name][0]:
             problems.append(f"{name} is {version}, locked is {locked[name][0]}")
-    absent = [name for name in locked if name not in installed]
+    absent = [name for name in locked if name not in found]
     return problems + [f"{name} is missing" for name in absent if _wanted_here(locked[name][1])]
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import conf, launch, seeds, tracking
+from . import alive, conf, launch, seeds, tracking
 from .interrupts import Interrupts
 from .run import Experiment, Run
 
@@ -46,28 +46,33 @@ def execute(experiment: Experiment, config: Path, overrides: tuple[str, ...], ru
     tracking.connect()
     import mlflow
 
-    from .record import Record
+    from .record import Recorder
 
     interrupts = Interrupts()
-    active = mlflow.start_run(run_id=os.environ.get("MLFLOW_RUN_ID"), run_name=run_name)
-    try:
-        interrupts.allow()
-        record = Record(validated.model_dump(mode="json"), seeds.set_all(settings["seed"]))
-        record.start()
-        run = Run(settings["seed"])
-        gc.freeze()
-        gc.enable()
-        result = train(validated, run)
-        gc.disable()
-        outcome = record.finish(run, result)
-        interrupts.hold()
-    except BaseException as error:
-        interrupts.hold()
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        mlflow.end_run(status)
-        print(f"run {active.info.run_id} is marked {status}", file=sys.stderr)
-        raise
-    mlflow.end_run()
+    with alive.held() as tag:
+        active = mlflow.start_run(run_id=os.environ.get("MLFLOW_RUN_ID"), run_name=run_name, tags=tag)
+        try:
+            interrupts.allow()
+            recorder = Recorder(validated.model_dump(mode="json"), seeds.set_all(settings["seed"]))
+            recorder.start()
+            run = Run(settings["seed"])
+            gc.freeze()
+            gc.enable()
+            result = train(validated, run)
+            gc.disable()
+            outcome = recorder.finish(run, result)
+            interrupts.hold()
+        except BaseException as error:
+            interrupts.hold()
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            mlflow.end_run(status)
+            print(f"run {active.info.run_id} is marked {status}", file=sys.stderr)
+            raise
+        finally:
+            if not launch.is_command():  # a notebook goes on
+                interrupts.restore()
+                gc.enable()
+        mlflow.end_run()
     gc.freeze()  # nor does the end of the process need to look at them all
     _report(active.info.run_id, result.metrics, outcome)
     return str(active.info.run_id)

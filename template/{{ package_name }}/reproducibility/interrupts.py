@@ -18,10 +18,11 @@ class Interrupts:
     def __init__(self) -> None:
         self._held = True
         self._last: float | None = None
+        self._former = {}
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # not every system has them all
             number = getattr(signal, name, None)
             if number and signal.getsignal(number) != signal.SIG_IGN:  # `nohup` has SIGHUP ignored
-                signal.signal(number, self._receive)
+                self._former[number] = signal.signal(number, self._receive)
 
     def allow(self) -> None:
         """Interrupt from now on, and at once if a signal came before."""
@@ -32,6 +33,11 @@ class Interrupts:
     def hold(self) -> None:
         """Interrupt no more."""
         self._held = True
+
+    def restore(self) -> None:
+        """Give signals back to whoever had them, where the process goes on after the run."""
+        for number, former in self._former.items():
+            signal.signal(number, former)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -7,7 +7,7 @@ import sys
 
 from . import framework
 from .environment import restart
-from .project import ProjectError
+from .project import PACKAGE, ProjectError
 
 #: Every library that reads its number of threads once, when it is loaded.
 THREAD_VARIABLES = (
@@ -61,9 +61,12 @@ def ensure(seed: int, threads: int) -> None:
     restarted = os.environ.pop(GUARD, None) is not None
     if not differing and not sys.flags.ignore_environment:
         return
-    if restarted or sys.flags.ignore_environment or sys.gettrace() is not None:
-        why = "an interpreter that ignores the environment (-E, -I) or runs under a debugger"
-        print(f"notice: the launch environment cannot be set in {why}; this run may not repeat.", file=sys.stderr)
+    if restarted or sys.flags.ignore_environment or sys.gettrace() is not None or not is_command():
+        why = "an interpreter that ignores the environment (-E, -I), runs a notebook or is debugged"
+        lost = ", ".join(f"{name}={value}" for name, value in differing.items())
+        print(
+            f"notice: the launch environment cannot be set in {why}; this run may not repeat: {lost}", file=sys.stderr
+        )
         return
     for name, value in differing.items():
         if name in os.environ:
@@ -72,6 +75,12 @@ def ensure(seed: int, threads: int) -> None:
             )
     os.environ.update(wanted, **{GUARD: "1"})
     restart()
+
+
+def is_command() -> bool:
+    """Tell whether this process is `python -m` the package, and not a notebook or script that imported it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == f"{PACKAGE}.__main__"
 
 
 def recorded(seed: int, threads: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from . import conf, env_cache, launch, tracking
+from . import alive, conf, env_cache, launch, tracking
 from .interrupts import Interrupts
 from .project import ROOT, ProjectError, absolute
 
@@ -47,36 +47,39 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
     from mlflow.projects.utils import _create_run
 
     interrupts = Interrupts()
-    active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
-    run_id = str(active.info.run_id)
-    try:
-        interrupts.allow()
-        env_cache.ensure()
-        os.environ.update(variables)
-        # MLflow makes a folder for downloads in every run, and would leave it behind.
-        with tempfile.TemporaryDirectory() as storage:
-            mlflow.projects.run(
-                str(ROOT),
-                entry_point,
-                parameters=parameters,
-                experiment_id=experiment_id,
-                env_manager="uv",
-                run_id=run_id,
-                storage_dir=storage,
-            )
-    except ExecutionException as error:
-        raise ProjectError(
-            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
-        ) from error
-    except BaseException as error:
-        interrupts.hold()
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        client = mlflow.MlflowClient()
-        # MLflow itself marks as FAILED what was interrupted before it could say so.
-        if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
-            client.set_terminated(run_id, status)
-        print(f"run {run_id} is marked {status}", file=sys.stderr)
-        raise
+    with alive.held() as tag:
+        active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+        run_id = str(active.info.run_id)
+        try:
+            for name, value in tag.items():
+                mlflow.MlflowClient().set_tag(run_id, name, value)
+            interrupts.allow()
+            env_cache.ensure()
+            os.environ.update(variables)
+            # MLflow makes a folder for downloads in every run, and would leave it behind.
+            with tempfile.TemporaryDirectory() as storage:
+                mlflow.projects.run(
+                    str(ROOT),
+                    entry_point,
+                    parameters=parameters,
+                    experiment_id=experiment_id,
+                    env_manager="uv",
+                    run_id=run_id,
+                    storage_dir=storage,
+                )
+        except ExecutionException as error:
+            raise ProjectError(
+                f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
+            ) from error
+        except BaseException as error:
+            interrupts.hold()
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            client = mlflow.MlflowClient()
+            # MLflow itself marks as FAILED what was interrupted before it could say so.
+            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+                client.set_terminated(run_id, status)
+            print(f"run {run_id} is marked {status}", file=sys.stderr)
+            raise
     return run_id
 
 

@@ -1,25 +1,25 @@
-"""The record of a run: all that it takes to repeat it, as parameters, tags and the artifact folder `record/`."""
+"""The record of a run: all that it takes to execute it again, as parameters, tags and the artifact folder `record/`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, framework, launch, source
-from .project import PACKAGE
+from . import conf, digest, environment, fingerprint, framework, launch, source
+from .project import PACKAGE, ROOT
 
 if TYPE_CHECKING:
     from .run import Result, Run
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
-class Record:
+class Recorder:
     """Collects what a run was made of, and logs it to the active MLflow run.
 
     Parameters
@@ -33,10 +33,10 @@ class Record:
     def __init__(self, settings: dict[str, Any], seeded: dict[str, int]) -> None:
         self.settings = settings
         self.seeded = seeded
-        self.state = source.state()
+        self.code = source.capture()
         # Read once: the file may change while the run goes on.
         self.lock_bytes = environment.RUNTIME_LOCK.read_bytes()
-        self.lock = f"sha256:{hashlib.sha256(self.lock_bytes).hexdigest()}"
+        self.lock = digest.of_bytes(self.lock_bytes)
         self.launch = launch.recorded(settings["seed"], settings["threads"])
 
     def start(self) -> None:
@@ -47,8 +47,8 @@ class Record:
         mlflow.set_tags(
             {
                 "repro.seed": self.settings["seed"],
-                "repro.commit": self.state["commit"],
-                "repro.dirty": self.state["dirty"],
+                "repro.commit": self.code.commit,
+                "repro.dirty": self.code.dirty,
                 "repro.environment": self.lock,
                 "repro.project": PACKAGE,
             }
@@ -65,35 +65,81 @@ class Record:
         import mlflow
 
         run.stage("weights", framework.weights(result.model))
+        run.stage("probe", framework.probe(result.model, result.inputs))
         run.stage("predictions", result.predictions)
-        run.stage("metrics", dict(result.metrics))
-        outcome = digest.of_value({stage: run.stages[stage] for stage in ("weights", "predictions", "metrics")})
+        run.stage("metrics", {name: float(value) for name, value in result.metrics.items()})
+        outcome = digest_of_result(run.stages)
         mlflow.log_metrics({name: float(value) for name, value in result.metrics.items()})
         for name, figure in result.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        with tempfile.TemporaryDirectory() as folder:
-            lock = Path(folder, environment.RUNTIME_LOCK.name)
-            lock.write_bytes(self.lock_bytes)
-            mlflow.log_artifact(str(lock), "record")
-            model = framework.log_model(result.model, result.inputs, result.predictions, str(lock))
+        modules = _own_modules()
+        if self.code.commit != "none":
+            for path in sorted(source.ignored(list(modules))):
+                self.code.leave_out(path, "the run imported it, and git ignores it")
         content = {
             "schema": SCHEMA_VERSION,
-            "code": self.state,
+            "project": PACKAGE,
+            "code": {**self.code.content(), "modules": modules},
             "seeded": self.seeded,
             "launch": self.launch,
-            "environment": {"lock": self.lock},
+            "environment": {"lock": self.lock, "as_locked": environment.is_as_locked(), **fingerprint.take()},
             "data": {name: entry.entry() for name, entry in run.datasets.items()},
+            "model": framework.kind(result.model),
             "stages": run.stages,
             "metrics": {name: float(value).hex() for name, value in result.metrics.items()},
             "result": outcome,
         }
-        mlflow.log_dict(content, "record/record.json")
-        mlflow.log_text(yaml.safe_dump(self.settings, sort_keys=False), "record/conf.yaml")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch, "record")
+            folder.mkdir()
+            lock = folder / environment.RUNTIME_LOCK.name
+            lock.write_bytes(self.lock_bytes)
+            (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+            if self.code.patch:
+                (folder / "uncommitted.patch").write_bytes(self.code.patch)
+            _table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+            (folder / "record.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            mlflow.log_artifacts(str(folder), "record")
+            model = framework.log_model(result.model, result.inputs, result.predictions, str(lock))
         mlflow.set_tags(
             {
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
                 "repro.model": model,
                 "repro.result": outcome,
+                "repro.reproducible": self._say_from_where(),
             }
         )
         return outcome
+
+    def _say_from_where(self) -> str:
+        """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
+        if self.code.commit == "none":
+            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
+            return "no"
+        for entry in self.code.left_out:
+            print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
+        if self.code.left_out:
+            print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
+            return "here"
+        return "anywhere"
+
+
+def digest_of_result(stages: dict[str, str]) -> str:
+    """Put the digests of weights, predictions and metrics together."""
+    return digest.of_value({stage: stages[stage] for stage in ("weights", "predictions", "metrics")})
+
+
+def _own_modules() -> dict[str, str]:
+    """Give path and digest of every file of the project that Python has imported."""
+    files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    own = [file for file in files if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / ".venv")]
+    return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
+
+
+def _table(predictions: Any) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    array = np.asarray(predictions)
+    columns = array.reshape(len(array), -1)
+    return pd.DataFrame({f"prediction {i}" if i else "prediction": column for i, column in enumerate(columns.T)})

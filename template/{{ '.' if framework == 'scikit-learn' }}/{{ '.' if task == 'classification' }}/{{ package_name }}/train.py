@@ -24,7 +24,8 @@ def train(settings: Settings, run: Run) -> Result:
     """
     table = run.dataset(settings.dataset)
     data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train, data.X_test])
+    run.stage("split", [data.X_train.index, data.X_test.index])
+    run.stage("features", [data.X_train, data.X_test])
     if data.y_train.nunique() != 2:
         raise ProjectError(
             f"target {settings.target!r} has {data.y_train.nunique()} classes; this training takes two.",

@@ -25,7 +25,8 @@ def train(settings: Settings, run: Run) -> Result:
     """
     table = run.dataset(settings.dataset)
     data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train, data.X_test])
+    run.stage("split", [data.X_train.index, data.X_test.index])
+    run.stage("features", [data.X_train, data.X_test])
     if not is_numeric_dtype(data.y_train):
         raise ProjectError(f"target {settings.target!r} is not a number.", "Name a column of numbers in `target:`.")
 

@@ -33,6 +33,43 @@ def weights(model: Any) -> Any:
     return _content(model, set())
 
 
+def probe(model: Any, inputs: Any) -> Any:
+    """Let a fitted estimator predict for the first held-out rows, on one thread: more add votes in any order.
+
+    Parameters
+    ----------
+    model : sklearn.base.BaseEstimator
+        The fitted estimator; left as it was.
+    inputs : pandas.DataFrame, shape (n, features)
+        The held-out rows; at most 100 are used.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, classes) or (rows,)
+        Probabilities where the estimator gives them, else predictions.
+    """
+    threads = {name: value for name, value in model.get_params().items() if name.split("__")[-1] == "n_jobs"}
+    model.set_params(**dict.fromkeys(threads, 1))
+    try:
+        return getattr(model, "predict_proba", model.predict)(inputs.head(100))
+    finally:
+        model.set_params(**threads)
+
+
+def kind(model: Any) -> dict[str, str]:
+    """Say what a fitted estimator is, by which `compare` judges the difference between two machines.
+
+    Returns
+    -------
+    dict of str to str
+        `class`, and `kind`: "convex" (one optimum), "trees" or "other".
+    """
+    last = model[-1] if hasattr(model, "steps") else model
+    family = type(last).__module__.split(".")[1:2]
+    kinds = {"linear_model": "convex", "ensemble": "trees", "tree": "trees"}
+    return {"class": f"{type(last).__module__}.{type(last).__qualname__}", "kind": kinds.get("".join(family), "other")}
+
+
 def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> str:
     """Log a fitted estimator without pickle, as skops, with signature, example and hashed requirements.
 

@@ -1,0 +1,196 @@
+"""Execute a recorded run again: its code in a fresh checkout, its data, its lock's environment, its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import datasets, digest, env_cache, launch, records, source
+from .datasets import Dataset
+from .project import ROOT, ProjectError
+from .records import NOT_REPRODUCIBLE, Record
+
+#: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
+FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHASHSEED")
+#: What of the project is nobody's code.
+NOT_CODE = (".git", ".venv", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to execute. Each part may come from another record, so that their effects can be told apart.
+
+    Parameters
+    ----------
+    code, data, lock : Record
+        Whose code, whose data and whose environment.
+    conf : dict
+        The settings, seed and threads among them.
+    variables : dict of str to str
+        Environment variables on top of this process's.
+    umask : int, optional
+        File mode mask of the replay; this process's by default.
+    """
+
+    code: Record
+    data: Record
+    lock: Record
+    conf: dict[str, Any]
+    variables: dict[str, str] = field(default_factory=dict)
+    umask: int = -1
+
+    @classmethod
+    def of(cls, record: Record, variables: dict[str, str] | None = None, umask: int = -1) -> Recipe:
+        """Execute a run just as it was recorded."""
+        return cls(record, record, record, record.conf, variables or {}, umask)
+
+
+def execute(recipe: Recipe, scratch: Path) -> Record:
+    """Execute a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to execute.
+    scratch : Path
+        A folder for checkout, store and log; made here.
+
+    Returns
+    -------
+    Record
+        What the replay recorded. Nothing of it is in the project's own store yet.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2, if a part cannot be had; with 3, if the environment cannot be built or the code fails.
+    """
+    scratch.mkdir(parents=True)
+    project = check_out(recipe.code, scratch / "code")
+    _put_data(recipe, project, scratch)
+    (project / "constraints.txt").write_bytes(recipe.lock.lock)
+    with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
+        environment = env_cache.ensure(project)
+    conf = scratch / "conf.yaml"
+    conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
+    store = scratch / "store"
+    command = [str(env_cache.python(environment)), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(FOREIGN) and name not in launch.THREAD_VARIABLES
+    }
+    # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
+    own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
+    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
+    found = list(store.glob("*/*/artifacts/record"))
+    if len(found) != 1:
+        raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
+    return records.read("replay", found[0])
+
+
+def check_out(record: Record, folder: Path) -> Path:
+    """Put a run's code into a folder: from git, or, of a run outside git, the project as it is now.
+
+    Returns
+    -------
+    Path
+        The project in it.
+    """
+    code = record.content["code"]
+    if code["commit"] == "none":
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE))
+        return folder
+    project = source.restore(code, record.patch, folder)
+    for entry in code["left_out"]:
+        file, target = ROOT / entry["path"], _inside(project, entry["path"])
+        if not file.is_file() or digest.of_file(file) != entry["digest"]:
+            raise ProjectError(
+                f"{entry['path']} is in neither commit nor record ({entry['why']}), and not here as it was: "
+                f"{entry['digest']}.",
+                f"Put it back at {file}, then try again. Commit it before the next run.",
+                NOT_REPRODUCIBLE,
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return project
+
+
+def require_git(record: Record) -> None:
+    """Refuse what cannot be executed again because its code was not kept.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2.
+    """
+    code = record.content["code"]
+    if code["commit"] == "none":
+        raise ProjectError(
+            f"run {record.name} was made outside git: its code is in no commit.",
+            'git init && git add -A && git commit -m "Start", then run it anew.',
+            NOT_REPRODUCIBLE,
+        )
+    if record.content["schema"] == 1 and code["dirty"] != "false":
+        raise ProjectError(
+            f"run {record.name} had uncommitted work, which its record (schema 1) does not hold.",
+            f"Its commit is {code['commit']}. Run it anew: today's records hold uncommitted work.",
+            NOT_REPRODUCIBLE,
+        )
+
+
+def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
+    """Make sure that every dataset of the run lies in the checkout as it was."""
+    entries = [Dataset(name=name, **entry) for name, entry in recipe.data.content["data"].items()]
+    folders = [ROOT]
+    if recipe.data is not recipe.code:
+        folders.append(check_out(recipe.data, scratch / "data"))
+        _enter(entries, project / "data" / "datasets.yaml")
+    for entry in entries:
+        target = _inside(project, entry.path)
+        if target.is_file() and digest.of_file(target) == entry.digest:
+            continue
+        try:
+            datasets.obtain(entry, target, folders)
+        except ProjectError as error:
+            raise ProjectError(error.cause, error.fix, NOT_REPRODUCIBLE) from error
+
+
+def _enter(entries: list[Dataset], manifest: Path) -> None:
+    known = yaml.safe_load(manifest.read_text("utf-8")) or {}
+    known.update({entry.name: entry.entry() for entry in entries})
+    manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
+
+
+def _inside(project: Path, path: str) -> Path:
+    """Resolve a path of a record, which must not lead out of the checkout, whoever wrote it."""
+    target = (project / path).resolve()
+    if not target.is_relative_to(project.resolve()):
+        raise ProjectError(f"the record names {path}, outside the project.", "Do not trust this record.")
+    return target
+
+
+def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path) -> None:
+    """Run the training; its results go to a log, its progress to the terminal."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if code:
+        said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
+        raise ProjectError(
+            f"the code of the run failed when it was executed again (exit code {code}). {said}",
+            "Its own message stands above. It ran before: has something outside the repository changed?",
+        )

@@ -1,0 +1,211 @@
+"""Reproduce a run from its ID alone: execute it again, compare to the last bit, and keep the proof."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import alive, compare, digest, env_cache, records, replay, report, source, tracking
+from .compare import Comparison
+from .datasets import Dataset
+from .interrupts import Interrupts
+from .project import PACKAGE, ROOT, ProjectError, exclusive
+from .records import Record
+from .replay import Recipe
+
+#: Scratch folders of replays, in the system's folder for temporary files.
+SCRATCH = f"{PACKAGE}-replay-"
+
+
+def reproduce(run_id: str, dry_run: bool = False) -> int:
+    """Execute a run again and compare.
+
+    Parameters
+    ----------
+    run_id : str
+        The run, in the connected store.
+    dry_run : bool, default False
+        Only tell what would be done.
+
+    Returns
+    -------
+    int
+        The exit code of the verdict, see `compare.EXIT_CODES`.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2 if it cannot be tried: commit, data, lock or record is missing.
+    """
+    tracking.connect()
+    run = records.get_run(run_id)
+    with scratch_folder() as scratch:
+        try:
+            record = records.download(run, scratch / "original")
+            replay.require_git(record)
+            wrong = records.contradictions(record, run)
+            if wrong:
+                return _refuse(run_id, wrong, dry_run)
+            if dry_run:
+                report.show_plan(record, list(plan(record, scratch)))
+                return 0
+            comparison = prove(record, scratch)
+        except ProjectError as error:
+            if error.exit_code == records.NOT_REPRODUCIBLE and not dry_run:
+                _tag(run_id, compare.NOT_REPRODUCIBLE, keep=True)
+            raise
+    return compare.EXIT_CODES[comparison.verdict]
+
+
+def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, umask: int = -1) -> Comparison:
+    """Replay a run, show what came of it, and keep the replay as a run beside the original.
+
+    Parameters
+    ----------
+    record : Record
+        The original.
+    scratch : Path
+        A folder for the replay.
+    variables : dict of str to str, optional
+        Environment variables of the replay that must not matter.
+    umask : int, optional
+        File mode mask of the replay.
+
+    Returns
+    -------
+    Comparison
+        The original beside its replay.
+    """
+    comparison = Comparison(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
+    page = scratch / "report.html"
+    page.write_text(report.page(comparison), "utf-8")
+    replayed = _keep(comparison, page, scratch / "replay" / "replay.log")
+    _tag(record.name, comparison.verdict, replayed)
+    report.show(comparison, replayed)
+    return comparison
+
+
+def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
+    """Tell what a reproduction would do, without doing it: a part and what happens to it, in turn."""
+    code = record.content["code"]
+    if source.has_commit(code["commit"]):
+        yield "code", f"commit {code['commit']}, which is here"
+    else:
+        yield (
+            "code",
+            f"commit {code['commit']}, fetched from {' or '.join(source.remotes(code)) or 'nowhere: no remote'}",
+        )
+    if record.patch:
+        yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
+    for entry in code["left_out"]:
+        whole = (ROOT / entry["path"]).is_file() and digest.of_file(ROOT / entry["path"]) == entry["digest"]
+        yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
+    for name, content in record.content["data"].items():
+        entry = Dataset(name=name, **content)
+        here = entry.file.is_file() and digest.of_file(entry.file) == entry.digest
+        elsewhere = "of the commit, else of the tracking store, else of " + entry.source
+        yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
+    project = replay.check_out(record, scratch / "plan") if source.has_commit(code["commit"]) else None
+    if project:
+        (project / "constraints.txt").write_bytes(record.lock)
+        environment = env_cache.current(project)
+        yield (
+            "environment",
+            f"{environment}, {'verified anew' if environment.exists() else 'built from the recorded lock'}",
+        )
+    yield "settings", ", ".join(f"{name}={value}" for name, value in record.conf.items())
+    yield "command", f"python -m {record.content['project']} train --config CONF_OF_THE_RECORD"
+    yield "result", f"one new run in {tracking.public(tracking.store_uri())}, tagged repro.reproduces={record.name}"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for replays, removed whatever happens; `just doctor` removes that of a process that was killed."""
+    interrupts = Interrupts()
+    folder = tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True)
+    with folder as name, exclusive(Path(name, "alive")):
+        interrupts.allow()
+        try:
+            yield Path(name)
+        finally:
+            interrupts.hold()
+
+
+def remove_dead_scratch() -> list[Path]:
+    """Remove the scratch folders of processes that are gone."""
+    import shutil
+
+    dead = [
+        folder
+        for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")
+        if os.access(folder, os.W_OK) and alive.is_free(folder / "alive.lock")
+    ]
+    for folder in dead:
+        shutil.rmtree(folder, ignore_errors=True)
+    return dead
+
+
+def _refuse(run_id: str, wrong: list[str], dry_run: bool) -> int:
+    """Say that a record is not that of its run: whatever a replay gave, it would prove nothing."""
+    if not dry_run:
+        _tag(run_id, compare.DIFFERENT)
+    lines = "\n".join(f"  {phrase}" for phrase in wrong[:8])
+    raise ProjectError(
+        f"{compare.DIFFERENT}: the record of run {run_id} is not that run's; one of them was changed.\n{lines}",
+        "Restore the run and its artifacts from a backup of the store, or run it anew.",
+        compare.EXIT_CODES[compare.DIFFERENT],
+    )
+
+
+def _keep(comparison: Comparison, page: Path, log: Path) -> str:
+    """Log a replay as one run of today's store: its record, settings, metrics and the report."""
+    import mlflow
+
+    from . import conf
+
+    record, content = comparison.b, comparison.b.content
+    inside = os.environ.get("MLFLOW_RUN_ID")  # `mlflow run -e reproduce` has made the run
+    with (
+        alive.held() as tag,
+        mlflow.start_run(run_id=inside, run_name=f"reproduces {comparison.a.name[:8]}", tags=tag) as run,
+    ):
+        mlflow.log_params(conf.flatten(record.conf))
+        mlflow.log_metrics(record.metrics)
+        mlflow.log_artifacts(str(record.folder), "record")
+        plots = record.folder.parent / "plots"
+        if plots.exists():
+            mlflow.log_artifacts(str(plots), "plots")
+        mlflow.log_artifact(str(page))
+        mlflow.log_artifact(str(log))
+        mlflow.set_tags(
+            {
+                "repro.project": content["project"],
+                "repro.seed": record.conf["seed"],
+                "repro.commit": content["code"]["commit"],
+                "repro.dirty": content["code"]["dirty"],
+                "repro.environment": content["environment"]["lock"],
+                "repro.result": content["result"],
+                "repro.reproduces": comparison.a.name,
+            }
+        )
+    return str(run.info.run_id)
+
+
+def _tag(run_id: str, verdict: str, replayed: str = "", keep: bool = False) -> None:
+    """Note the verdict on the original; that it cannot be tried here does not undo an earlier proof."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if keep and "repro.verdict" in client.get_run(run_id).data.tags:
+        return
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    for name, value in {"verdict": verdict, "verified_by": replayed, "verified_at": now}.items():
+        client.set_tag(run_id, f"repro.{name}", value)
+    if replayed:
+        client.set_tag(replayed, "repro.verdict", verdict)
+    print(f"tagged repro.verdict = {verdict!r}", file=sys.stderr)
