@@ -1,4 +1,4 @@
-"""`just demo`: render a project, run it twice through MLflow, and show that the two runs are identical."""
+"""`just demo`: render a project, run it twice through MLflow, and reproduce the first run from its ID."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ TAGS = {"result": "repro.result", "data": "repro.data", "environment": "repro.en
 READ = """
 import json, mlflow
 runs = mlflow.search_runs(search_all_experiments=True, output_format="list", order_by=["attributes.start_time"])
-print(json.dumps([{"status": r.info.status, "metrics": r.data.metrics, "tags": r.data.tags} for r in runs[-2:]]))
+keys = ("status", "metrics", "tags", "id")
+print(json.dumps([dict(zip(keys, (r.info.status, r.data.metrics, r.data.tags, r.info.run_id))) for r in runs[-2:]]))
 """
 
 
@@ -51,7 +52,7 @@ def main() -> int:
     """
     began = time.monotonic()
     just = find_just()
-    print("copier-mlflow: a project is rendered, then run twice. Nothing is asked.\n", flush=True)
+    print("copier-mlflow: a project is rendered, run twice, and reproduced. Nothing is asked.\n", flush=True)
     try:
         make_room()
         python = find_python()
@@ -74,6 +75,13 @@ def main() -> int:
         print(f"different: {', '.join(differences)}")
         return 1
     print("identical, to the last bit of every number.\n")
+    try:
+        with step("reproduce run 1, from nothing but its ID"):
+            said = call(just, "reproduce", runs[0]["id"])
+    except DemoError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 3
+    print(f"\n{verdict_of(said)}\n")
     print(f"Look at the runs:  cd demo && {typed()} ui")
     print(f"Start afresh:      {typed()} demo   (./demo is yours to change or delete)")
     print(f"All of it took {time.monotonic() - began:.0f} s.")
@@ -168,6 +176,12 @@ def table(one: dict[str, Any], other: dict[str, Any]) -> str:
         rows.append((name, shown(a.get(name)), shown(b.get(name))))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"  {row[0]:<{widths[0]}}   {row[1]:<{widths[1]}}   {row[2]}".rstrip() for row in rows)
+
+
+def verdict_of(said: str) -> str:
+    """Take from what `just reproduce` said the table of stages and the verdict, without uv's and MLflow's lines."""
+    lines = said[said.index("tagged repro.verdict") :].splitlines()[1:]
+    return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
 def shown(value: Any) -> str:

@@ -55,10 +55,13 @@ def test_the_demo_shows_two_identical_runs_and_names_what_differs_when_they_are_
     assert done.returncode == 0, done.stdout + done.stderr
     assert "identical" in done.stdout
     assert "cd demo && uvx --from rust-just just ui" in done.stdout
-    assert len(done.stdout.splitlines()) < 30, "the output of uv and MLflow belongs into a failure's message only"
+    assert "identical: every stage is equal to the last bit" in done.stdout
+    assert len(done.stdout.splitlines()) < 50, "the output of uv and MLflow belongs into a failure's message only"
     project = Project(template / "demo")
-    one, other = project.runs()
-    assert one.data.metrics == other.data.metrics
+    replayed, other, one = project.runs()
+    assert one.data.metrics == other.data.metrics == replayed.data.metrics
+    assert one.data.tags["repro.verdict"] == "identical"
+    assert one.data.tags["repro.verified_by"] == replayed.info.run_id
     assert repr(one.data.metrics["accuracy"]) in done.stdout
     assert one.data.tags["repro.dirty"] == "false"
     assert project.git("status", "--porcelain") == ""

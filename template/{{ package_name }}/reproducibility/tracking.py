@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import os
 import sqlite3
 import ssl
@@ -161,12 +162,23 @@ def _require_database(path: Path) -> None:
         return
     try:
         with contextlib.closing(sqlite3.connect(path)) as store:
-            store.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            tables = {row[0] for row in store.execute("SELECT name FROM sqlite_master")}
+            schema = "alembic_version" in tables and store.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise ProjectError(
             f"the store {path} cannot be opened: {error}.",
             f"Put a backup in its place, or start afresh: rename it to {path.name}.broken.",
         ) from error
+    if schema and _is_outdated(schema[0]):
+        raise explain(Exception("an older database schema"))
+
+
+def _is_outdated(schema: str) -> bool:
+    """Tell whether MLflow knows a later schema: it might move to that while it opens the store, and lock others out."""
+    mlflow = importlib.util.find_spec("mlflow")
+    folders = mlflow.submodule_search_locations if mlflow else None
+    scripts = Path((folders or [""])[0], "store", "db_migrations", "versions").glob("*.py")
+    return any(f'\ndown_revision = "{schema}"' in script.read_text("utf-8") for script in scripts)
 
 
 def relocate() -> tuple[Path, int]:
