@@ -215,6 +215,37 @@ def test_two_cold_runs_at_one_instant_share_one_environment(project: Project, tm
     assert sum("Creating a new environment" in output for output in outputs) == 1
 
 
+# --- Compiled while it is first used --------------------------------------------
+
+
+@pytest.mark.e2e
+def test_what_venv_has_imported_is_compiled_in_a_new_environment(small: Project, tmp_path: Path) -> None:
+    small.just("run", "--help")  # imports click
+    program = """\
+import time
+from bikes.reproducibility import env_cache
+with env_cache.ready() as path:
+    for _ in range(300):
+        if any(path.glob("lib/python3*/site-packages/click/__pycache__/core.*.pyc")):
+            print("compiled")
+            break
+        time.sleep(0.1)
+"""
+    done = small.run(".venv/bin/python", "-c", program, MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
+    assert done.stdout.splitlines()[-1] == "compiled", done.stdout
+
+
+@pytest.mark.e2e
+def test_a_compilation_that_fails_does_not_fail_the_run(small: Project, tmp_path: Path) -> None:
+    module = small.path / "bikes" / "reproducibility" / "env_cache.py"
+    source = module.read_text("utf-8")
+    broken = source.replace("\nimport compileall, ", "\nimport no_such_module, ")
+    assert broken != source
+    module.write_text(broken, "utf-8")
+    done = small.just("run", "-e", "look", MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
+    assert "Usage:" in done.stdout and "no_such_module" not in done.stdout
+
+
 # --- Tampered with -------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,7 @@ class Comparison:
         stage = self.parted or ""
         return HINTS["data"] if stage.startswith("data ") else HINTS.get(stage, HINTS[""])
 
-    @property
+    @functools.cached_property
     def verdict(self) -> str:
         """Judge b as a reproduction of a."""
         if self.parted is None:
@@ -173,13 +174,12 @@ def _differences(
         for side in (a, b)
     ]
     yield from part("launch", *unset)
-    yield from part("cpu", *({"features": _features(side), "kernels": _kernels(side)} for side in (one, other)))
+    features = [set(side["cpu_features"]) for side in (one, other)]
+    only = [" ".join(sorted(side - shared)) or "none" for shared in [features[0] & features[1]] for side in features]
+    kernels = [_kernels(side) for side in (one, other)]
+    yield from part("cpu", *({"features": f, "kernels": k} for f, k in zip(only, kernels, strict=True)))
     for cause in ("gpu", "libc", "machine"):
         yield from part(cause, *({cause: side[cause]} for side in (one, other)))
-
-
-def _features(environment: dict[str, Any]) -> str:
-    return " ".join(environment["cpu_features"])
 
 
 def _kernels(environment: dict[str, Any]) -> str:

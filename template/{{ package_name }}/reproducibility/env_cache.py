@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,14 @@ from .project import ROOT, ProjectError, exclusive, write_whole
 
 #: In an environment: the projects that have used it.
 USERS = "projects.json"
+#: Compiles in the second folder what has bytecode in the first, the packages of `.venv`: what is imported there.
+COMPILE = """
+import compileall, pathlib, sys
+imported, new = map(pathlib.Path, sys.argv[1:])
+for file in imported.rglob("__pycache__/*.pyc"):
+    source = file.parents[1].relative_to(imported) / (file.name.partition(".")[0] + ".py")
+    compileall.compile_file(new / source, quiet=2)
+"""
 
 
 def folder() -> Path:
@@ -29,19 +42,21 @@ def current(root: Path = ROOT) -> Path:
     return folder() / str(_get_virtualenv_name(_python_env(root), root))
 
 
-def ensure(root: Path = ROOT) -> Path:
+@contextlib.contextmanager
+def ready(root: Path = ROOT) -> Iterator[Path]:
     """Make sure that the environment exists and is what the lock says; build or rebuild it where it is not.
 
     To MLflow an environment whose folder exists is finished. So one that an interrupt left half-built, or
     that two runs built at once, would be used for ever. Here one process at a time looks and builds.
+    What a run imports from a new one is compiled while it is looked through and used for the first time.
 
     Parameters
     ----------
     root : Path
         The project whose lock and Python are meant: this one, or a checkout of it as it was.
 
-    Returns
-    -------
+    Yields
+    ------
     Path
         The environment's folder.
 
@@ -53,20 +68,20 @@ def ensure(root: Path = ROOT) -> Path:
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
     path, lock = current(root), root / RUNTIME_LOCK.name
-    with exclusive(path):
-        if path.exists() and (problems := _problems(path, lock)):
-            print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
-            shutil.rmtree(path)
-        if not path.exists():
-            _build(path, root)
-        if root == ROOT:
-            _add_user(path)
-    return path
-
-
-def python(path: Path) -> Path:
-    """Give the interpreter of an environment."""
-    return path / ("Scripts/python.exe" if (path / "Scripts").exists() else "bin/python")
+    with contextlib.ExitStack() as helpers:
+        with exclusive(path):
+            if path.exists() and (problems := _problems(path, lock)):
+                print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
+                shutil.rmtree(path)
+            if not path.exists():
+                _build(path, root)
+                helpers.enter_context(_compiling(path))
+                if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
+                    helpers.close()  # uv removes the bytecode too
+                    _repair(path, lock)
+            if root == ROOT:
+                _add_user(path)
+        yield path
 
 
 def unneeded() -> list[Path]:
@@ -88,7 +103,6 @@ def _build(path: Path, root: Path) -> None:
     from mlflow.utils.process import ShellCommandException
     from mlflow.utils.virtualenv import _create_virtualenv
 
-    lock = root / RUNTIME_LOCK.name
     try:
         _create_virtualenv(root, _python_env(root), path, env_manager="uv")
     except ShellCommandException as error:
@@ -97,10 +111,11 @@ def _build(path: Path, root: Path) -> None:
             "A hash that does not match: `git diff constraints.txt`; if the lock itself is at fault, `just lock`.\n"
             "A Python that is not there: `uv python install` or another one in python_env.yaml.",
         ) from error
-    if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
-        environment.repair(path, lock)
-    problems = _problems(path, lock)
-    if problems:
+
+
+def _repair(path: Path, lock: Path) -> None:
+    environment.repair(path, lock)
+    if problems := _problems(path, lock):
         raise ProjectError(f"the new environment is not what constraints.txt says: {problems[0]}.", "just lock")
 
 
@@ -110,14 +125,48 @@ def _python_env(root: Path) -> Any:
     return _PythonEnv.from_yaml(root / "python_env.yaml")
 
 
+@contextlib.contextmanager
+def _compiling(path: Path) -> Iterator[None]:
+    """Let a process of a new environment write bytecode until its first run has ended.
+
+    To compile what it imports is half of a first run's time, and the run itself uses one core for it. So another
+    one compiles the same modules in another order, and each leaves alone what the other has done. Nothing is
+    executed, nothing of this process's environment taken but names, and a failure costs no more than time.
+    """
+    if sys.dont_write_bytecode:
+        yield
+        return
+    folders = [sysconfig.get_path("purelib"), str(_site_packages(path))]
+    helper = subprocess.Popen(
+        [str(python(path)), "-I", "-c", COMPILE, *folders],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        helper.terminate()
+        helper.wait()
+
+
 def _problems(path: Path, lock: Path) -> list[str]:
-    pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
-    site_packages = next(path.glob(pattern), None)
-    if site_packages is None:
+    site_packages = _site_packages(path)
+    if not site_packages.exists():
         return ["it has no packages"]
     if not python(path).exists():  # a link to an interpreter that was since upgraded away
         return ["its Python is gone"]
     return environment.find_problems(site_packages, path, lock)
+
+
+def _site_packages(path: Path) -> Path:
+    pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
+    return next(path.glob(pattern), path / pattern)
+
+
+def python(path: Path) -> Path:
+    """Give the interpreter of an environment."""
+    return path / ("Scripts/python.exe" if (path / "Scripts").exists() else "bin/python")
 
 
 def _add_user(path: Path) -> None:

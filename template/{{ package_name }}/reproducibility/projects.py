@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -41,6 +42,8 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
     _require_known(entry_point, parameters)
     settings = _settings(parameters)
     variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
+    # As in `execute`: millions of objects are made by the imports, and none can be collected.
+    gc.disable()
     experiment_id = tracking.connect()
     import mlflow
     from mlflow.exceptions import ExecutionException
@@ -54,10 +57,9 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
             for name, value in tag.items():
                 mlflow.MlflowClient().set_tag(run_id, name, value)
             interrupts.allow()
-            env_cache.ensure()
-            os.environ.update(variables)
             # MLflow makes a folder for downloads in every run, and would leave it behind.
-            with tempfile.TemporaryDirectory() as storage:
+            with env_cache.ready(), tempfile.TemporaryDirectory() as storage:
+                os.environ.update(variables)
                 mlflow.projects.run(
                     str(ROOT),
                     entry_point,
@@ -80,6 +82,7 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
                 client.set_terminated(run_id, status)
             print(f"run {run_id} is marked {status}", file=sys.stderr)
             raise
+    gc.freeze()
     return run_id
 
 

@@ -77,12 +77,9 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     project = check_out(recipe.code, scratch / "code")
     _put_data(recipe, project, scratch)
     (project / "constraints.txt").write_bytes(recipe.lock.lock)
-    with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
-        environment = env_cache.ensure(project)
     conf = scratch / "conf.yaml"
     conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
-    command = [str(env_cache.python(environment)), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -90,7 +87,11 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     }
     # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
     own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
-    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
+            python = env_cache.python(stack.enter_context(env_cache.ready(project)))
+        command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
+        _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
     found = list(store.glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
