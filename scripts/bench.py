@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE = Path(__file__).with_name("bare.py")
+NO_RECORD = Path(__file__).with_name("no_record.py")
 OUTPUT = ROOT / "bench.json"
 TOOLS = Path(sys.executable).parent
 #: Variables of the machine that would change what is measured.
@@ -43,7 +44,10 @@ class Skipped(Exception):
 
 @dataclass
 class Row:
-    """One comparison. `must` and `aim` are limits of `ratio`: the highest, or the lowest where `faster`."""
+    """One comparison. `must` and `aim` are limits of `value`: the highest, or the lowest where `faster`.
+
+    `limited` says what `value` is: the "ratio", the "difference" or our "time" in seconds, or our "rate", in GB/s.
+    """
 
     what: str
     must: float
@@ -53,6 +57,25 @@ class Row:
     other: list[float] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     kept: bool = True
+    limited: str = "ratio"
+    bytes: int = 0
+
+    @property
+    def value(self) -> float:
+        """Give what the limits are of."""
+        ours = statistics.median(self.ours)
+        match self.limited:
+            case "difference":
+                return ours - statistics.median(self.other)
+            case "time":
+                return ours
+            case "rate":
+                return self.bytes / ours / 1e9
+        return self.ratio
+
+    @property
+    def unit(self) -> str:
+        return {"ratio": "", "rate": " GB/s"}.get(self.limited, " s")
 
     @property
     def ratio(self) -> float:
@@ -65,7 +88,7 @@ class Row:
         """Tell whether the limits are kept."""
 
         def within(limit: float) -> bool:
-            return self.ratio >= limit if self.faster else self.ratio <= limit
+            return self.value >= limit if self.faster else self.value <= limit
 
         if not self.kept or not within(self.must):
             return "MISSED"
@@ -263,12 +286,116 @@ def digest(bench: Bench) -> Iterator[Row]:
     yield row
 
 
+def record(bench: Bench) -> Iterator[Row]:
+    """`just train` against the same project with a record that keeps nothing."""
+    project = bench.project()
+    plain = bench.folder / "without-record"
+    copy_code(project, plain)
+    shutil.copyfile(NO_RECORD, plain / "bikes" / "reproducibility" / "record.py")
+    run(["just", "setup"], plain)
+    for folder in (plain, project):
+        run(["just", "train"], folder)
+    row = Row("what the record adds to `just train`", 0.6, 0.3, limited="difference")
+    alternate(
+        row,
+        lambda: clock(["just", "train"], project),
+        lambda: clock(["just", "train"], plain),
+        bench.repetitions(9),
+    )
+    yield row
+
+
+def capture(bench: Bench) -> Iterator[Row]:
+    """The capture of uncommitted work in a repository of 5,000 more files; git's own commands for scale."""
+    project = bench.project()
+    many = bench.folder / "many"
+    copy_code(project, many)
+    count = 500 if bench.quick else 5000
+    for number in range(count):
+        file = many / "many" / f"{number // 100}" / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{number}\n" * 20)
+    commit(many)
+    for number in range(0, 200, 20):
+        (many / "many" / f"{number // 100}" / f"{number}.txt").write_text("changed\n")
+    for number in range(5):
+        (many / "many" / f"{number}-new.txt").write_text("new\n")
+        (many / "many" / "3" / f"{300 + number}.txt").unlink()
+    program = (
+        "import json, sys, time\n"
+        "from bikes.reproducibility import source\n"
+        "def git():\n"
+        "    source.run_git('stash', 'create', folder=source.ROOT)\n"
+        "    source.run_git('add', '--all', '--dry-run', folder=source.ROOT)\n"
+        "found = source.capture()\n"
+        "if found.patch.count(b'diff --git ') != 20:\n"
+        "    raise SystemExit(f'not the 20 files that were changed: {found}')\n"
+        "def timed(do):\n"
+        "    began = time.perf_counter()\n"
+        "    do()\n"
+        "    return time.perf_counter() - began\n"
+        "git()\n"
+        "print(json.dumps([[timed(source.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
+    )
+    times = json.loads(run([*python_of(project), "-c", program, str(bench.repetitions(15))], many))
+    row = Row(f"capture of uncommitted work, {count:,} files / git stash create, git add -n", 0.1, None, limited="time")
+    row.ours, row.other = map(list, zip(*times, strict=True))
+    yield row
+
+
+def reproduce(bench: Bench) -> Iterator[Row]:
+    """`just reproduce` against the warm `just run` that it executes again."""
+    project = bench.project()
+    [run_id] = re.findall(r"^run +([0-9a-f]{32})$", run(["just", "run"], project), re.MULTILINE)
+    command = ["just", "reproduce", run_id]
+    run(command, project)
+    row = Row("`just reproduce` / warm `just run`", 1.8, 1.4)
+    alternate(row, lambda: clock(command, project), lambda: clock(["just", "run"], project), bench.repetitions(5))
+    yield row
+
+
+def weights(bench: Bench) -> Iterator[Row]:
+    """The digest of arrays of numbers against SHA-256 of the same memory."""
+    program = (
+        "import hashlib, importlib.util, json, sys, time\n"
+        "import numpy as np\n"
+        "spec = importlib.util.spec_from_file_location('digest', sys.argv[1])\n"
+        "digest = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(digest)\n"
+        "size, times = int(sys.argv[2]) // 8, int(sys.argv[3])\n"
+        "rng = np.random.default_rng(0)\n"
+        "layers = [rng.random((100, size // 500)) for _ in range(4)]\n"
+        "value = {'weights': dict(zip('abcd', layers)), 'predictions': rng.random(size // 5)}\n"
+        "def plain():\n"
+        "    sha256 = hashlib.sha256()\n"
+        "    for array in [*layers, value['predictions']]:\n"
+        "        sha256.update(array)\n"
+        "def timed(do):\n"
+        "    began = time.perf_counter()\n"
+        "    do()\n"
+        "    return time.perf_counter() - began\n"
+        "digest.of_value(value)\n"
+        "print(json.dumps([[timed(lambda: digest.of_value(value)), timed(plain)] for _ in range(times)]))\n"
+    )
+    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "digest.py"
+    size = 10_000_000 if bench.quick else 100_000_000
+    command = [sys.executable, "-c", program, str(module), str(size), str(bench.repetitions(15))]
+    what = f"digest of {size // 10**6} MB of weights and predictions / SHA-256"
+    row = Row(what, 1, None, faster=True, limited="rate", bytes=size)
+    row.ours, row.other = map(list, zip(*json.loads(run(command, bench.folder)), strict=True))
+    yield row
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "digest": digest,
     "copy": copy,
     "train": train,
     "warm": warm_run,
     "cold": cold_run,
+    "record": record,
+    "capture": capture,
+    "reproduce": reproduce,
+    "weights": weights,
 }
 
 
@@ -308,6 +435,12 @@ def commit(folder: Path) -> None:
     run(["git", *identity, "commit", "--quiet", "--no-verify", "--message", "Start"], folder)
 
 
+def copy_code(project: Path, folder: Path) -> None:
+    """Copy a project without its history, environment and runs, and commit the copy."""
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git", ".venv", "mlruns", "mlflow.db*", ".*_cache"))
+    commit(folder)
+
+
 def python_of(project: Path) -> list[str]:
     """Name the interpreter of a project's .venv."""
     return [str(project / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))]
@@ -341,17 +474,22 @@ def to_cookiecutter(rendered: Path, target: Path) -> Path:
 
 def table(rows: list[Row]) -> str:
     """Write the rows for a terminal: medians, and the minimum in brackets."""
-    lines = [["", "ours, s", "other, s", "ratio", "must", "aim", ""]]
+    lines = [["", "ours, s", "other, s", "measure", "must", "aim", ""]]
     for row in rows:
         sign = ">=" if row.faster else "<="
-        times = [f"{statistics.median(side):.2f} ({min(side):.2f})" for side in (row.ours, row.other)]
+        times = [f"{digits(statistics.median(side))} ({digits(min(side))})" for side in (row.ours, row.other)]
         aim = "" if row.aim is None else f"{sign} {row.aim:g}"
         notes = "".join(f"; {name}: {value}" for name, value in row.notes.items())
-        lines.append([row.what, *times, f"{row.ratio:.2f}", f"{sign} {row.must:g}", aim, row.verdict + notes])
+        lines.append([row.what, *times, digits(row.value) + row.unit, f"{sign} {row.must:g}", aim, row.verdict + notes])
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, [*widths, 0], strict=True)) for line in lines
     )
+
+
+def digits(value: float) -> str:
+    """Write a time or ratio: milliseconds matter below a second only."""
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def machine() -> dict[str, Any]:
@@ -403,7 +541,7 @@ def main(arguments: list[str] | None = None) -> int:
             except (RuntimeError, OSError) as error:
                 failed[name] = str(error)
                 print(f"  FAILED: {error}", file=sys.stderr)
-    results = [asdict(row) | {"ratio": row.ratio, "verdict": row.verdict} for row in rows]
+    results = [asdict(row) | {"ratio": row.ratio, "value": row.value, "verdict": row.verdict} for row in rows]
     content = {**about, "quick": given.quick, "rows": results, "skipped": skipped, "failed": failed}
     given.output.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     if rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,34 @@ def test_the_verdict_follows_the_limits(
     ours: float, faster: bool, must: float, aim: float | None, verdict: str
 ) -> None:
     assert row([ours], [1.0], must, aim, faster).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("limited", "ours", "must", "aim", "value", "verdict"),
+    [
+        ("difference", 3.25, 0.5, 0.25, "0.250 s", "ok, aim reached"),
+        ("difference", 3.5, 0.5, 0.25, "0.500 s", "ok"),
+        ("difference", 4.0, 0.5, 0.25, "1.00 s", "MISSED"),
+        ("difference", 2.5, 0.5, 0.25, "-0.500 s", "ok, aim reached"),
+        ("time", 0.0625, 0.1, None, "0.062 s", "ok"),
+        ("time", 0.125, 0.1, None, "0.125 s", "MISSED"),
+        ("rate", 0.5, 1, None, "2.00 GB/s", "ok"),
+        ("rate", 2.0, 1, None, "0.500 GB/s", "MISSED"),
+    ],
+)
+def test_seconds_and_rates_have_limits_too(
+    limited: str, ours: float, must: float, aim: float | None, value: str, verdict: str
+) -> None:
+    measured = row([ours], [3.0], must, aim, faster=limited == "rate")
+    measured.limited, measured.bytes = limited, 10**9
+    [_, line] = bench.table([measured]).splitlines()
+    assert value in line
+    assert measured.verdict == verdict
+
+
+def test_the_record_that_keeps_nothing_provides_what_the_others_import() -> None:
+    names = {"SCHEMA_VERSION", "Recorder", "digest_of_result"}
+    assert all(re.search(rf"^(class |def )?{name}\b", bench.NO_RECORD.read_text(), re.MULTILINE) for name in names)
 
 
 def test_too_much_memory_is_missed_however_fast() -> None:
