@@ -30,8 +30,16 @@ SECRET_CONTENT = re.compile(
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE")
 #: A fetch fails where it would otherwise ask for a password.
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
-#: What a user's configuration must not change: line ends in an error, hooks in a checkout.
-PLAIN = ("-c", "core.safecrlf=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+#: `git status` refreshes no index, and what a user's configuration must not change: line ends in an error, hooks.
+PLAIN = (
+    "--no-optional-locks",
+    "-c",
+    "core.safecrlf=false",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+    "-c",
+    "core.fsmonitor=false",
+)
 
 
 @dataclass
