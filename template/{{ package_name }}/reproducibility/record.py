@@ -131,7 +131,8 @@ def digest_of_result(stages: dict[str, str]) -> str:
 
 def _own_modules() -> dict[str, str]:
     """Give path and digest of every file of the project that Python has imported."""
-    files = {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    # Not `getattr`: it would import every module that MLflow only imports when it is used.
+    files = {vars(module).get("__file__") or "" for module in list(sys.modules.values())}
     below = [Path(file) for file in files if file.startswith(str(ROOT))]  # thousands are not: no paths are made of them
     own = [file for file in below if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / ".venv")]
     return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
