@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import digest
-from .project import ROOT, ProjectError
+from .project import PACKAGE, ROOT, ProjectError
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
 CAP = 20_000_000
@@ -51,7 +51,7 @@ class Source:
     commit : str
         40 hexadecimal digits, or "none" where there is no git or no commit.
     dirty : str
-        "true", "false", or "unknown" without a commit.
+        "true", "false", or "unknown" without git.
     tree : str
         git's hash of all the project's files as they were, uncommitted work included.
     folder : str
@@ -134,15 +134,17 @@ def capture() -> Source:
     asked = ("HEAD", "HEAD^{tree}", "--show-prefix", "--path-format=absolute", "--git-path", "index", "--git-path")
     answer = git("rev-parse", *asked, "objects")
     if answer is None:
-        return Source()
+        return Source(dirty="unknown" if git("rev-parse", "--git-dir") is None else "true")
     # `--show-prefix` prints nothing at the top, so the folder is what stands between the trees and the paths.
     commit, tree, *prefix, index, objects = answer.splitlines()
     branch = git("branch", "--show-current") or ""
     source = Source(commit, "false", tree, "".join(prefix).rstrip("/"), _remote(), branch)
     changed = list(_changed())
+    # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
+    if changed or not git("ls-files", "--", f"{PACKAGE}/__main__.py"):
+        source.dirty = "true"
     if not changed:
         return source
-    source.dirty = "true"
     for path, why in _to_leave_out(changed):
         source.leave_out(path, why)
     with tempfile.TemporaryDirectory() as scratch:
