@@ -189,25 +189,3 @@ def test_verify_through_mlflow_run_is_two_runs(project: Project) -> None:
     assert original.data.tags["mlflow.project.entryPoint"] == "verify"
     assert original.data.tags["repro.verdict"] == "identical"
     assert {original.info.status, replayed.info.status} == {"FINISHED"}
-
-
-@pytest.mark.slow
-def test_a_run_of_three_commits_ago_under_another_lock_and_mlflow_is_identical(
-    planted: Planted, tmp_path: Path
-) -> None:
-    project = clone(planted.project, tmp_path / "old")
-    (project.path / ".venv").unlink()
-    replace(project.path / "pyproject.toml", '"mlflow>=3.17.2,<3.18"', '"mlflow==3.17.1"')
-    project.just("lock")
-    project.just("setup")
-    commit(project, "An older MLflow")
-    run_id = train(project, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/old.db")
-    for number in range(3):
-        (project.path / "notes.txt").write_text(f"{number}\n")
-        if number == 1:
-            replace(project.path / "pyproject.toml", '"mlflow==3.17.1"', '"mlflow>=3.17.2,<3.18"')
-            project.just("lock-upgrade", "mlflow", "mlflow-skinny", "mlflow-tracing")
-            project.just("setup")
-        commit(project, f"Later {number}")
-    done = project.just("reproduce", run_id, "--tracking-uri", f"sqlite:///{tmp_path}/old.db")
-    assert "identical" in done.stdout
