@@ -124,7 +124,7 @@ def test_a_regression_on_text_is_refused(regression_project: Project, tmp_path: 
 def test_a_store_that_is_down_is_told_at_once_and_without_its_password(project: Project) -> None:
     started = time.monotonic()
     message = train(project, MLFLOW_TRACKING_URI="http://ada:s3cret@127.0.0.1:1")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # MLflow itself would retry for minutes
     assert "http://127.0.0.1:1" in message and "refused" in message and "s3cret" not in message
     assert not (project.path / "mlflow.db").exists()
 
