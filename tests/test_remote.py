@@ -1,154 +1,289 @@
-"""From another clone, on another machine: with nothing but the repository's remote and the tracking server."""
+"""A run on a team's server, executed again by another person: real HTTP, a real PostgreSQL, a real remote."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import json
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Project, clone, refused
-from test_interrupts import started, wait_for
-from test_reproduce import SMALL
+from test_interrupts import wait_for
 from test_run import free_port, listens
 
 pytestmark = pytest.mark.e2e
 
-PASSWORD = "correct-horse"
 
+@dataclass
+class Server:
+    """A tracking server on loopback: its database in PostgreSQL, its artifacts behind its own HTTP."""
 
-def postgres_programs() -> Path:
-    """Find PostgreSQL's programs; install Debian's where there are none, or skip and say why."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            pytest.skip("SKIPPED LOUDLY: PostgreSQL is not here, and only root on Debian can have it installed")
-        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "postgresql"]
-        for command in (["apt-get", "update", "--quiet"], install):
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    port: int
+    database: str
+    artifacts: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(self.uri)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask the database itself, past MLflow."""
+        import psycopg
+
+        with psycopg.connect(self.database) as connection:
+            return connection.execute(statement).fetchall()
+
+    def download(self, run_id: str, path: str, folder: Path) -> Path:
+        import mlflow
+
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=path, dst_path=str(folder), tracking_uri=self.uri
             )
-            if done.returncode:
-                pytest.skip(f"SKIPPED LOUDLY: PostgreSQL cannot be installed: {done.stderr[-300:]}")
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent
+        )
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of this test's own, on loopback, behind a password; its URI."""
-    programs, folder, port = postgres_programs(), Path("/tmp") / f"postgres-{os.getpid()}", free_port()
-    folder.mkdir()
-    password = folder / "password"
-    password.write_text(PASSWORD)
-    shutil.chown(folder, "postgres")
-    shutil.chown(password, "postgres")
+def postgresql() -> Path:
+    """The folder of PostgreSQL's programs, installed from Debian where they are not here; skip where that fails."""
 
-    def run(program: str, *arguments: str) -> None:
-        with (folder / "output").open("w+") as output:  # not a pipe: the server would hold it open
-            command = [str(programs / program), *arguments]
-            who = {"user": "postgres", "group": "postgres", "extra_groups": []}
-            done = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, **who)  # type: ignore[call-overload]
-            output.seek(0)
-            assert done.returncode == 0, output.read()
+    def programs() -> list[Path]:
+        found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+        return sorted((path.parent for path in found), key=lambda folder: int(folder.parent.name))
 
-    data = str(folder / "data")
-    run("initdb", "-D", data, "-A", "scram-sha-256", "-U", "mlflow", f"--pwfile={password}")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    if programs():
+        return programs()[-1]
+    unproven = "NOT TESTED: reproduction through a server with PostgreSQL. initdb is not in /usr/lib/postgresql, and"
+    if shutil.which("apt-get") is None:
+        pytest.skip(f"{unproven} there is no apt-get to install it with")
+    if os.geteuid() != 0:
+        pytest.skip(f"{unproven} only root may install it: sudo apt-get install -y --no-install-recommends postgresql")
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
+        done = subprocess.run(
+            ["timeout", "300", "apt-get", *command],
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            pytest.skip(f"{unproven} `apt-get {command[0]}` failed (no network?): {done.stdout[-500:]}")
+    if not programs():
+        pytest.skip(f"{unproven} is not there after `apt-get install postgresql` either")
+    return programs()[-1]
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """A PostgreSQL of this test's own, on loopback, with a password; gives the URI of an empty database in it."""
+    import psycopg
+
+    programs, port, password = postgresql(), free_port(), secrets.token_hex(16)
+    # PostgreSQL refuses to run as root, and the user that it runs as may not look into pytest's folders.
+    user: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    data, log = folder / "data", folder / "log"
+
+    def run(program: str, *arguments: str, check: bool = True) -> None:
+        # Into a file, not a pipe: the database would inherit that, and whoever reads it wait for its end.
+        with (folder / "programs").open("ab") as output:
+            command = [str(programs / program), "--pgdata", str(data), *arguments]
+            done = subprocess.run(command, cwd=folder, stdout=output, stderr=output, timeout=120, **user)
+        said = "".join(file.read_text("utf-8", "replace") for file in (folder / "programs", log) if file.exists())
+        assert not check or done.returncode == 0, f"{program} gave {done.returncode}:\n{said}"
+
     try:
-        run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield f"postgresql://mlflow:{PASSWORD}@127.0.0.1:{port}/postgres"
-        run("pg_ctl", "-D", data, "-m", "fast", "stop")
+        (folder / "password").write_text(password)
+        if user:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "postgres", "postgres")
+        initial = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--encoding=UTF8", "--locale=C")
+        run("initdb", "--username=mlflow", "--no-sync", *initial)
+        with (data / "postgresql.conf").open("a") as conf:
+            conf.write(f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n")
+        run("pg_ctl", "start", "--wait", "--log", str(log))
+        address = f"postgresql://mlflow:{password}@127.0.0.1:{port}"
+        with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE mlflow")
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(f"postgresql://mlflow:wrong@127.0.0.1:{port}/mlflow")
+        yield f"{address}/mlflow"
     finally:
-        if (folder / "data" / "postmaster.pid").exists():
-            run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        if (data / "postmaster.pid").exists():
+            run("pg_ctl", "stop", "--wait", "--mode=immediate", check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def server(database: str, set_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server over HTTP, its database in PostgreSQL, its artifacts proxied; its address."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
-    with started(set_up("classification"), *command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
-        wait_for(lambda: listens("127.0.0.1", port), "the tracking server answers", 180)
-        yield f"http://127.0.0.1:{port}"
+def server(tmp_path_factory: pytest.TempPathFactory, set_up: Callable[[str], Project]) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    with database() as uri, (folder / "log").open("wb") as log:
+        port = free_port()
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--backend-store-uri", uri, "--workers", "1"]
+        command += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(
+            command, cwd=folder, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            set_up("classification")  # which the tests need, and which takes as long as the server's start
+            wait_for(lambda: process.poll() is not None or listens("127.0.0.1", port), "the server answers")
+            assert process.poll() is None, (folder / "log").read_text()
+            yield Server(port, uri, folder / "artifacts", process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
 
 
-def schema(database: str) -> Any:
-    import psycopg
-
-    with psycopg.connect(database) as connection:
-        return connection.execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' "
-            "ORDER BY 1, 2"
-        ).fetchall()
-
-
-def test_from_another_clone_with_another_home_and_nothing_cached_a_run_is_identical(
-    server: str, database: str, set_up: Callable[[str], Project], tmp_path: Path
-) -> None:
-    import mlflow
-
-    first = clone(set_up("classification"), tmp_path / "first" / "bikes")
-    remote = tmp_path / "bikes.git"
-    first.git("init", "--quiet", "--bare", str(remote))
-    first.git("remote", "add", "origin", str(remote))
-    first.git("push", "--quiet", "origin", "HEAD:main")
-    first.git("checkout", "--quiet", "-b", "work")
-    (first.path / "bikes" / "helper.py").write_text("FACTOR = 2\n")
-    first.git("add", "--all")
-    first.git("commit", "--quiet", "--no-verify", "--message", "On a branch that will be gone")
-    first.git("push", "--quiet", "origin", "work")
-    (first.path / "bikes" / "helper.py").write_text("FACTOR = 3\n")  # uncommitted
-    (first.path / "bikes" / "untracked.py").write_text("OFFSET = 1\n")
-    train = first.path / "bikes" / "train.py"
-    train.write_text(
-        train.read_text("utf-8").replace("from . import f", "from . import helper, untracked\nfrom . import f")
-    )
-    done = first.just("train", *SMALL, MLFLOW_TRACKING_URI=server)
-    run_id = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
-    shutil.rmtree(first.path)
-    first.run("git", "--git-dir", str(remote), "branch", "-D", "work", cwd=tmp_path)
-
-    second = Project(tmp_path / "second" / "bikes")
-    second.run("git", "clone", "--quiet", "--branch", "main", str(remote), str(second.path), cwd=tmp_path)
-    (tmp_path / "home").mkdir()
-    machine = {
-        "HOME": str(tmp_path / "home"),
-        "UV_CACHE_DIR": str(tmp_path / "cache"),
-        "MLFLOW_ENV_ROOT": str(tmp_path / "environments"),
+def untouchable(project: Project, server: Server) -> dict[str, object]:
+    """All that a reproduction must leave as it is: the person's repository, and the schema of the team's database."""
+    git = project.path / ".git"
+    # Without its locks `git status` does not itself refresh the index.
+    status = project.run("git", "status", "--porcelain", GIT_OPTIONAL_LOCKS="0").stdout
+    return {
+        "status": status,
+        "index": (git / "index").read_bytes(),
+        "HEAD": (git / "HEAD").read_bytes(),
+        "commit": project.git("rev-parse", "HEAD"),
+        "refs": project.git("for-each-ref"),
+        "objects": sorted(path.name for path in (git / "objects").rglob("*")),
+        "remotes": project.git("remote", "-v"),
+        "worktrees": project.git("worktree", "list"),
+        "config": (git / "config").read_bytes(),
+        "schema": server.query("SELECT version_num FROM alembic_version"),
+        "files": sorted(path.name for path in project.path.iterdir()),
     }
-    second.just("setup", **machine)
-    before = [
-        second.git(*what)
-        for what in (["status", "--porcelain"], ["remote", "-v"], ["for-each-ref"], ["worktree", "list"])
+
+
+def has(project: Project, commit: str) -> bool:
+    return project.run("git", "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0
+
+
+def test_another_person_reproduces_a_run_of_uncommitted_work_from_the_server(
+    server: Server, set_up: Callable[[str], Project], tmp_path: Path
+) -> None:
+    # Ada: pushes, works on a branch, trains with uncommitted work, and is gone.
+    remote = (tmp_path / "team" / "bikes.git").as_uri()
+    ada = clone(set_up("classification"), tmp_path / "ada" / "bikes")
+    python_dir = ada.run("uv", "python", "dir").stdout.strip()
+    ada.run("git", "init", "--quiet", "--bare", str(tmp_path / "team" / "bikes.git"))
+    ada.git("remote", "add", "origin", remote)
+    ada.git("push", "--quiet", "origin", "main")
+    ada.git("checkout", "--quiet", "-b", "work")
+    conf = ada.path / "confs" / "train.yaml"
+    conf.write_text(conf.read_text("utf-8") + "# of the branch\n", "utf-8")
+    ada.git("commit", "--quiet", "--no-verify", "--all", "--message", "Work")
+    ada.git("push", "--quiet", "origin", "work")
+    commit = ada.git("rev-parse", "HEAD")
+    (ada.path / "bikes" / "factor.py").write_text("FACTOR = 2\n", "utf-8")
+    train = ada.path / "bikes" / "train.py"
+    source = train.read_text("utf-8").replace("from . import features", "from . import factor, features")
+    source = source.replace('    run.stage("split"', '    run.stage("factor", factor.FACTOR)\n    run.stage("split"')
+    train.write_text(source, "utf-8")
+    assert ada.git("status", "--porcelain") == "M bikes/train.py\n?? bikes/factor.py"
+    ada.just("train", MLFLOW_TRACKING_URI=server.uri)
+    assert not (ada.path / "mlflow.db").exists()
+    ada.git("push", "--quiet", "origin", "--delete", "work")
+    shutil.rmtree(ada.path.parent)
+
+    client = server.client()
+    experiment = client.get_experiment_by_name("bikes")
+    [original] = client.search_runs([experiment.experiment_id])
+    run_id = original.info.run_id
+    assert original.info.status == "FINISHED" and original.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert original.data.tags["repro.commit"] == commit and original.data.tags["repro.dirty"] == "true"
+    assert server.query("SELECT run_uuid FROM runs") == [(run_id,)]
+    assert list(server.artifacts.rglob(f"{run_id}/artifacts/record/uncommitted.patch"))
+
+    # Bob: a new machine, as far as one machine can be another, and the run's ID.
+    home = tmp_path / "bob"
+    home.mkdir()
+    machine = {
+        "HOME": str(home),
+        **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")},
+        "UV_CACHE_DIR": str(home / "uv-cache"),
+        "UV_PYTHON_INSTALL_DIR": python_dir,  # the interpreters are the machine's
+        "MLFLOW_ENV_ROOT": str(home / "environments"),
+    }
+    # By its address: git would copy all objects of a plain path, those that no branch leads to as well.
+    subprocess.run(["git", "clone", "--quiet", remote, str(home / "work")], check=True)
+    bob = Project(home / "work")
+    assert not has(bob, commit), "the clone must not have the commit, or nothing is fetched"
+    bob.just("setup", **machine)
+    assert not (home / "environments").exists()
+    before = untouchable(bob, server)
+    begun = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    done = bob.just("reproduce", run_id, "--tracking-uri", server.uri, check=False, **machine)
+    assert done.returncode == 0, done.stdout
+    assert "\nidentical: " in done.stdout, done.stdout
+    assert untouchable(bob, server) == before
+    assert before["status"] == "" and not has(bob, commit)
+    assert not (bob.path / "mlflow.db").exists() and not (bob.path / "mlruns").exists()
+    assert len(list((home / "environments").glob("mlflow-*/bin/python"))) == 1, "no environment was built"
+
+    tags = client.get_run(run_id).data.tags
+    assert tags["repro.verdict"] == "identical"
+    assert datetime.datetime.fromisoformat(tags["repro.verified_at"]) >= begun
+    [replay] = client.search_runs([experiment.experiment_id], f"tags.`repro.reproduces` = '{run_id}'")
+    assert tags["repro.verified_by"] == replay.info.run_id != run_id
+    assert replay.info.status == "FINISHED" and replay.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert replay.data.tags["repro.verdict"] == "identical"
+    assert replay.data.tags["repro.result"] == original.data.tags["repro.result"]
+    assert replay.data.metrics == original.data.metrics
+    assert {run_id, replay.info.run_id} == {row[0] for row in server.query("SELECT run_uuid FROM runs")}
+    assert "report.html" in {file.path for file in client.list_artifacts(replay.info.run_id)}
+    page = server.download(replay.info.run_id, "report.html", tmp_path / "page").read_text("utf-8")
+    assert run_id in page and "identical" in page
+
+    records = [
+        json.loads(
+            server.download(run.info.run_id, "record/record.json", tmp_path / run.info.run_id).read_text("utf-8")
+        )
+        for run in (original, replay)
     ]
-    index, tables = (second.path / ".git" / "index").read_bytes(), schema(database)
-    done = second.just("reproduce", run_id, "--tracking-uri", server, **machine)
-    assert "identical: every stage" in done.stdout
-
-    client = mlflow.MlflowClient(server)
-    original = client.get_run(run_id).data.tags
-    assert original["repro.verdict"] == "identical"
-    replayed = client.get_run(original["repro.verified_by"])
-    assert replayed.data.tags["repro.reproduces"] == run_id
-    assert "report.html" in {file.path for file in client.list_artifacts(replayed.info.run_id)}
-    assert [
-        second.git(*what)
-        for what in (["status", "--porcelain"], ["remote", "-v"], ["for-each-ref"], ["worktree", "list"])
-    ] == before
-    assert (second.path / ".git" / "index").read_bytes() == index
-    assert schema(database) == tables
-    assert not (second.path / "mlflow.db").exists()
+    assert "factor" in records[0]["stages"] and records[0]["stages"] == records[1]["stages"]
+    assert records[0]["code"]["remote"] == remote and records[0]["code"]["branch"] == "work"
+    assert records[0]["code"]["modules"] == records[1]["code"]["modules"]
+    assert any("factor" in name for name in records[0]["code"]["modules"])
+    assert records[0]["environment"]["lock"] == records[1]["environment"]["lock"]
 
 
-def test_a_server_that_is_down_is_named(project: Project) -> None:
-    gone = f"http://127.0.0.1:{free_port()}"
-    message = refused(project.just("reproduce", "0" * 32, "--tracking-uri", gone, check=False))
-    assert gone in message
+@pytest.mark.parametrize("state", ["down", "hangs"])
+def test_a_server_that_does_not_answer_is_an_error_with_a_fix(server: Server, project: Project, state: str) -> None:
+    uri = f"http://127.0.0.1:{free_port()}" if state == "down" else server.uri
+    runs = server.query("SELECT count(*) FROM runs")
+    if state == "hangs":
+        os.killpg(server.process.pid, signal.SIGSTOP)
+    try:
+        done = project.just("reproduce", "0" * 32, "--tracking-uri", uri, check=False)
+    finally:
+        os.killpg(server.process.pid, signal.SIGCONT)
+    assert f"the tracking server {uri} does not answer" in refused(done, 3)
+    assert not (project.path / "mlflow.db").exists() and not (project.path / "mlruns").exists()
+    assert project.git("status", "--porcelain") == ""
+    assert server.query("SELECT count(*) FROM runs") == runs
