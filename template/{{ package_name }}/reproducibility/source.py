@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import digest
 from .project import PACKAGE, ROOT, ProjectError
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
@@ -75,11 +74,15 @@ class Source:
 
     def content(self) -> dict[str, object]:
         """Give what the record says of it; the patch is a file of its own, here by its digest."""
+        from . import digest  # not at the top: the doctor reads this module with whatever Python there is
+
         patch = digest.of_bytes(self.patch) if self.patch else ""
         return {**vars(self), "patch": patch}
 
     def leave_out(self, path: str, why: str) -> None:
         """Note a file that the record does not hold."""
+        from . import digest
+
         if path not in {entry["path"] for entry in self.left_out}:
             self.left_out.append({"path": path, "why": why, "digest": digest.of_file(ROOT / path)})
 
