@@ -29,16 +29,8 @@ SECRET_CONTENT = re.compile(
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE")
 #: A fetch fails where it would otherwise ask for a password.
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
-#: `git status` refreshes no index, and what a user's configuration must not change: line ends in an error, hooks.
-PLAIN = (
-    "--no-optional-locks",
-    "-c",
-    "core.safecrlf=false",
-    "-c",
-    f"core.hooksPath={os.devnull}",
-    "-c",
-    "core.fsmonitor=false",
-)
+#: `git status` refreshes no index, and what a user's configuration must not turn into an error.
+PLAIN = ("--no-optional-locks", "-c", "core.safecrlf=false", "-c", "core.fsmonitor=false")
 
 
 @dataclass
@@ -209,7 +201,8 @@ def restore(code: Mapping[str, str], patch: bytes, folder: Path) -> Path:
         With exit code 2, if the commit is nowhere to be had or the patch does not lead to the recorded tree.
     """
     run_git("init", "--quiet", "--template=", str(folder), folder=Path(tempfile.gettempdir()))
-    for option, value in {"core.autocrlf": "false", "core.symlinks": "true", "core.fileMode": "true"}.items():
+    options = {"core.autocrlf": "false", "core.symlinks": "true", "core.fileMode": "true", "core.hooksPath": os.devnull}
+    for option, value in options.items():
         run_git("config", option, value, folder=folder)
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
     if objects:
