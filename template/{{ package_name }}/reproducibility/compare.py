@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,8 @@ def within_tolerance(a: Record, b: Record) -> bool:
     if a.metrics.keys() != b.metrics.keys():
         return False
     kind = a.content["model"]["kind"]
-    if not _close(a.metrics, b.metrics, 1e-9 if kind == "convex" else 1e-2):
+    relative, absolute = (1e-9, 0.0) if kind == "convex" else (1e-2, 1e-2)
+    if not _close(a.metrics, b.metrics, relative, absolute):
         return False
     if kind == "other":
         return True
@@ -130,11 +132,10 @@ def within_tolerance(a: Record, b: Record) -> bool:
     return bool(agree.mean() >= (1.0 if kind == "convex" else 0.99))
 
 
-def _close(a: dict[str, float], b: dict[str, float], tolerance: float) -> bool:
+def _close(a: dict[str, float], b: dict[str, float], relative: float, absolute: float = 0.0) -> bool:
     return a.keys() == b.keys() and all(
-        abs(a[name] - b[name]) <= tolerance * max(abs(a[name]), abs(b[name]))
-        or (tolerance == 1e-2 and abs(a[name] - b[name]) <= tolerance)
-        or a[name] != a[name] != b[name] != b[name]
+        math.isclose(a[name], b[name], rel_tol=relative, abs_tol=absolute)
+        or (math.isnan(a[name]) and math.isnan(b[name]))
         for name in a
     )
 

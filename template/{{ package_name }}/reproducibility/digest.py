@@ -39,6 +39,11 @@ def of_file(path: Path, progress: Callable[[int], object] | None = None) -> str:
     return f"sha256:{sha256.hexdigest()}"
 
 
+def fits(path: Path, digest: str) -> bool:
+    """Tell whether a file is there and has a digest."""
+    return path.is_file() and of_file(path) == digest
+
+
 def of_bytes(content: bytes) -> str:
     """Hash bytes: "sha256:" and 64 hexadecimal digits."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

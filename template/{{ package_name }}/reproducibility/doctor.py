@@ -84,11 +84,16 @@ def project() -> Iterator[Finding]:
             if entry.file.exists():
                 datasets.verify(entry)
 
+    closed: list[str] = []
+
+    def store() -> None:
+        closed.extend(alive.close_dead(tracking.connect()))
+
     checks = {
         "locks": locks.check,
         "confs/train.yaml": settings,
         "data": data,
-        f"tracking: {tracking.public(tracking.store_uri())}": tracking.connect,
+        f"tracking: {tracking.public(tracking.store_uri())}": store,
     }
     for name, look in checks.items():
         try:
@@ -97,8 +102,8 @@ def project() -> Iterator[Finding]:
             yield False, f"{name}: {error.cause}", error.fix
         else:
             yield True, name, ""
-            if look is tracking.connect and (closed := alive.close_dead(tracking.connect())):
-                yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
+    if closed:
+        yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
     for folder in reproduce.remove_dead_scratch():
         yield True, f"removed {folder}, left by a reproduction that was killed", ""
 

@@ -149,8 +149,7 @@ def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
 
 def installed(site_packages: Path) -> dict[str, str]:
     """Give name and version of every installed package."""
-    folders = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in site_packages.glob("*.dist-info"))
-    return {_normal(name): version for name, _, version in sorted(folders)}
+    return dict(_distributions(site_packages))
 
 
 def repair(prefix: Path, lock: Path) -> None:
@@ -166,6 +165,11 @@ def repair(prefix: Path, lock: Path) -> None:
             f"{prefix} could not be repaired; uv says why above.",
             f"Mend what uv names, or delete {prefix}, then start again.",
         )
+
+
+def _distributions(site_packages: Path) -> list[tuple[str, str]]:
+    folders = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in site_packages.glob("*.dist-info"))
+    return [(_normal(name), version) for name, _, version in sorted(folders)]
 
 
 def _normal(name: str) -> str:
@@ -185,10 +189,10 @@ def _refuse_other_code(site_packages: Path) -> None:
 
 
 def _wrong_packages(site_packages: Path, lock: Path, surplus: bool = False) -> list[str]:
-    locked, found = read_lock(lock), installed(site_packages)
-    problems = []
-    if len(found) != len(list(site_packages.glob("*.dist-info"))):
-        problems.append("a package is installed twice")
+    locked, distributions = read_lock(lock), _distributions(site_packages)
+    found = dict(distributions)
+    names = [name for name, _ in distributions]
+    problems = [f"{name} is installed twice" for name in found if names.count(name) > 1]
     for name, version in found.items():
         if name not in locked:
             if name not in INSTALLERS and not surplus:

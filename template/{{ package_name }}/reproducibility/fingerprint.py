@@ -75,7 +75,7 @@ def dispatch(recorded: dict[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        None where this CPU lacks what the recorded one used: OpenBLAS would crash in those kernels.
+        Empty where this CPU lacks what the recorded one used: OpenBLAS would crash in those kernels.
     """
     if lacking(recorded):
         return {}

@@ -113,7 +113,7 @@ def check_out(record: Record, folder: Path) -> Path:
     project = source.restore(code, record.patch, folder)
     for entry in code["left_out"]:
         file, target = ROOT / entry["path"], _inside(project, entry["path"])
-        if not file.is_file() or digest.of_file(file) != entry["digest"]:
+        if not digest.fits(file, entry["digest"]):
             raise ProjectError(
                 f"{entry['path']} is in neither commit nor record ({entry['why']}), and not here as it was: "
                 f"{entry['digest']}.",
@@ -157,7 +157,7 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
         _enter(entries, project / "data" / "datasets.yaml")
     for entry in entries:
         target = _inside(project, entry.path)
-        if target.is_file() and digest.of_file(target) == entry.digest:
+        if digest.fits(target, entry.digest):
             continue
         try:
             datasets.obtain(entry, target, folders)

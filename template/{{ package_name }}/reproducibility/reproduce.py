@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from . import alive, compare, digest, env_cache, records, replay, report, source, tracking
 from .compare import Comparison
@@ -50,7 +51,7 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
             replay.require_git(record)
             wrong = records.contradictions(record, run)
             if wrong:
-                return _refuse(run_id, wrong, dry_run)
+                _refuse(run_id, wrong, dry_run)
             if dry_run:
                 report.show_plan(record, list(plan(record, scratch)))
                 return 0
@@ -103,11 +104,11 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     if record.patch:
         yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
     for entry in code["left_out"]:
-        whole = (ROOT / entry["path"]).is_file() and digest.of_file(ROOT / entry["path"]) == entry["digest"]
+        whole = digest.fits(ROOT / entry["path"], entry["digest"])
         yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
     for name, content in record.content["data"].items():
         entry = Dataset(name=name, **content)
-        here = entry.file.is_file() and digest.of_file(entry.file) == entry.digest
+        here = digest.fits(entry.file, entry.digest)
         elsewhere = "of the commit, else of the tracking store, else of " + entry.source
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
     project = replay.check_out(record, scratch / "plan") if source.has_commit(code["commit"]) else None
@@ -150,7 +151,7 @@ def remove_dead_scratch() -> list[Path]:
     return dead
 
 
-def _refuse(run_id: str, wrong: list[str], dry_run: bool) -> int:
+def _refuse(run_id: str, wrong: list[str], dry_run: bool) -> NoReturn:
     """Say that a record is not that of its run: whatever a replay gave, it would prove nothing."""
     if not dry_run:
         _tag(run_id, compare.DIFFERENT)

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from . import tracking
 from .project import PACKAGE, ROOT, ProjectError
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
@@ -87,7 +87,9 @@ def git(*arguments: str) -> str | None:
         return None
 
 
-def run_git(*arguments: str, folder: Path, variables: Mapping[str, str] | None = None) -> bytes:
+def run_git(
+    *arguments: str, folder: Path, variables: Mapping[str, str] | None = None, text: bytes | None = None
+) -> bytes:
     """Run git in a folder, whatever repository the environment names.
 
     Raises
@@ -98,17 +100,19 @@ def run_git(*arguments: str, folder: Path, variables: Mapping[str, str] | None =
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     command = ["git", *PLAIN, "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, check=True, env=environment | dict(variables or {})).stdout
+        return subprocess.run(
+            command, capture_output=True, check=True, env=environment | dict(variables or {}), input=text
+        ).stdout
     except OSError as error:
         raise ProjectError("git is not on the PATH.", "https://git-scm.com") from error
     except subprocess.CalledProcessError as error:
         raise ProjectError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}", "") from error
 
 
-def committed(path: str, revision: str = "HEAD", folder: Path = ROOT) -> bytes | None:
-    """Give a file's bytes as a commit has them, or None if it has not got the file."""
+def committed(path: str) -> bytes | None:
+    """Give a file's bytes as the last commit has them, or None if it has not got the file."""
     try:
-        return run_git("cat-file", "blob", f"{revision}:./{path}", folder=folder)
+        return run_git("cat-file", "blob", f"HEAD:./{path}", folder=ROOT)
     except ProjectError:
         return None
 
@@ -134,7 +138,7 @@ def capture() -> Source:
     commit, tree, *prefix, index, objects = answer.splitlines()
     branch = git("branch", "--show-current") or ""
     source = Source(commit, "false", tree, "".join(prefix).rstrip("/"), _remote(), branch)
-    changed = list(_changed())
+    changed = list(_changed(source.folder))
     # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
     if changed or not git("ls-files", "--", f"{PACKAGE}/__main__.py"):
         source.dirty = "true"
@@ -170,12 +174,11 @@ def capture() -> Source:
 
 def ignored(paths: list[str]) -> set[str]:
     """Tell which of the project's files git ignores, and so neither commit nor patch can hold."""
-    command = ["git", *PLAIN, "-C", str(ROOT), "check-ignore", "--stdin", "-z"]
     try:
-        answer = subprocess.run(command, input="\0".join(paths).encode(), capture_output=True)
-    except OSError:
+        answer = run_git("check-ignore", "--stdin", "-z", folder=ROOT, text="\0".join(paths).encode())
+    except ProjectError:  # git says by a failure that it ignores none of them
         return set()
-    return set(answer.stdout.decode().split("\0")) - {""}
+    return set(answer.decode().split("\0")) - {""}
 
 
 def restore(code: Mapping[str, str], patch: bytes, folder: Path) -> Path:
@@ -266,10 +269,10 @@ def _fetch(code: Mapping[str, str], folder: Path) -> None:
     )
 
 
-def _changed() -> Iterator[str]:
+def _changed(folder: str) -> Iterator[str]:
     """Name every path of the project that differs from the commit, relative to the project."""
     status = run_git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".", folder=ROOT)
-    prefix = len((git("rev-parse", "--show-prefix") or "").encode())
+    prefix = len(f"{folder}/".encode()) if folder else 0
     for line in status.split(b"\0"):
         if line:
             yield os.fsdecode(line[3 + prefix :])
@@ -288,19 +291,18 @@ def _to_leave_out(changed: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _remote() -> str:
-    name = "origin" if git("config", "remote.origin.url") else (git("remote") or "").partition("\n")[0]
+    names = (git("remote") or "").split()
+    name = "origin" if "origin" in names else "".join(names[:1])
     return _public(_absolute(git("ls-remote", "--get-url", name) or "")) if name else ""
 
 
 def _absolute(remote: str) -> str:
     """Make a relative path absolute: git takes it from the top of the repository."""
-    top = Path(git("rev-parse", "--show-toplevel") or ROOT)
-    return str((top / remote).resolve()) if ":" not in remote and remote else remote
+    if not remote or ":" in remote:
+        return remote
+    return str(Path(git("rev-parse", "--show-toplevel") or ROOT, remote).resolve())
 
 
 def _public(remote: str) -> str:
-    """Leave user name and password out of a web address."""
-    parts = urlsplit(remote)
-    if not parts.scheme.startswith("http"):
-        return remote
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    """Leave user name and password out of a web address; over SSH the user's name is part of the address."""
+    return tracking.public(remote) if remote.startswith("http") else remote
