@@ -215,35 +215,48 @@ def test_two_cold_runs_at_one_instant_share_one_environment(project: Project, tm
     assert sum("Creating a new environment" in output for output in outputs) == 1
 
 
-# --- Compiled while it is first used --------------------------------------------
+# --- Bytecode lent by .venv -------------------------------------------------------
 
 
-@pytest.mark.e2e
-def test_what_venv_has_imported_is_compiled_in_a_new_environment(small: Project, tmp_path: Path) -> None:
-    small.just("run", "--help")  # imports click
-    program = """\
-import time
-from bikes.reproducibility import env_cache
-with env_cache.ready() as path:
-    for _ in range(300):
-        if any(path.glob("lib/python3*/site-packages/click/__pycache__/core.*.pyc")):
-            print("compiled")
-            break
-        time.sleep(0.1)
-"""
+def built(small: Project, tmp_path: Path) -> Path:
+    """Build MLflow's environment of a project, run nothing in it, and give its packages."""
+    program = "from bikes.reproducibility import env_cache\nprint(env_cache.ready())"
     done = small.run(".venv/bin/python", "-c", program, MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
-    assert done.stdout.splitlines()[-1] == "compiled", done.stdout
+    return site_packages(Path(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.e2e
-def test_a_compilation_that_fails_does_not_fail_the_run(small: Project, tmp_path: Path) -> None:
-    module = small.path / "bikes" / "reproducibility" / "env_cache.py"
-    source = module.read_text("utf-8")
-    broken = source.replace("\nimport compileall, ", "\nimport no_such_module, ")
-    assert broken != source
-    module.write_text(broken, "utf-8")
-    done = small.just("run", "-e", "look", MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
-    assert "Usage:" in done.stdout and "no_such_module" not in done.stdout
+def test_a_new_environment_has_the_bytecode_of_what_venv_has_imported(small: Project, tmp_path: Path) -> None:
+    small.just("run", "--help")  # imports click
+    packages = built(small, tmp_path)
+    [lent] = packages.glob("click/__pycache__/core.*.pyc")
+    inode = lent.stat().st_ino
+    program = "import click.core; print(click.core.__file__, click.core.Command.main.__code__.co_filename)"
+    done = small.run(str(packages.parents[2] / "bin" / "python"), "-I", "-c", program)
+    assert done.stdout.split() == [str(packages / "click/core.py")] * 2, "a traceback names the file's own place"
+    assert lent.stat().st_ino == inode, "Python did not compile it again"
+
+
+@pytest.fixture
+def edited(small: Project) -> Iterator[str]:
+    """A module of .venv, edited so that size and time stay: Python itself would not tell the two files apart."""
+    module = site_packages(small.path / ".venv") / "click/core.py"
+    aside = module.rename(module.with_suffix(".original"))  # the edit is not to be one of uv's cache
+    text, times = aside.read_text("utf-8"), aside.stat()
+    module.write_text(text.replace("command line", "COMMAND LINE"), "utf-8")
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+    yield "click/__pycache__/core.*"
+    aside.replace(module)
+    for bytecode in module.parent.glob("__pycache__/core.*"):
+        bytecode.unlink()
+
+
+@pytest.mark.e2e
+def test_bytecode_of_another_file_is_not_lent(small: Project, edited: str, tmp_path: Path) -> None:
+    small.run(".venv/bin/python", "-c", "import click")
+    packages = built(small, tmp_path)
+    assert list(packages.glob("click/__pycache__/decorators.*")), "others are"
+    assert not list(packages.glob(edited))
 
 
 # --- Tampered with -------------------------------------------------------------

@@ -140,24 +140,3 @@ def test_a_run_ended_in_its_first_moment_is_marked_killed(
         assert process.poll() is None, process.communicate()[0]
         send(process, how)
         assert_killed(project, process)
-
-
-def compiles(process: int) -> bool:
-    """Tell whether this is the process that compiles for a cold run's environment."""
-    try:
-        return b"import compileall" in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM to just"])
-def test_a_cold_run_ended_while_its_environment_is_compiled_is_marked_killed(
-    project: Project, tmp_path: Path, how: str
-) -> None:
-    with started(project, "just", "run", MLFLOW_ENV_ROOT=str(tmp_path / "envs")) as process:
-        wait_for(
-            lambda: process.poll() is not None or any(map(compiles, members(process.pid))), "the compilation has begun"
-        )
-        assert process.poll() is None, process.communicate()[0]
-        send(process, how)
-        assert_killed(project, process)

@@ -417,3 +417,38 @@ def test_only_what_was_reproduced_is_promoted(project: Project) -> None:
     assert proven.tags["repro.verdict"] == "identical" and "repro.forced" not in proven.tags
     project.just("predict", "champion", "data/breast_cancer.csv")
     assert subprocess.run(["git", "status", "--porcelain"], cwd=project.path, capture_output=True).stdout == b""
+
+
+@pytest.mark.slow
+def test_a_run_of_three_commits_ago_under_another_lock_and_another_mlflow_is_identical(project: Project) -> None:
+    environment, pyproject = project.path / ".venv", project.path / "pyproject.toml"
+    environment.unlink()  # other tests share what it links to
+    today = pyproject.read_text("utf-8")
+
+    def lock(text: str, message: str) -> dict[str, str]:
+        pyproject.write_text(text, "utf-8")
+        project.just("lock")
+        project.just("setup")
+        project.git("commit", "--quiet", "--no-verify", "--all", "--message", message)
+        locked = (project.path / "constraints.txt").read_text("utf-8")
+        return dict(line.split()[0].split("==") for line in locked.splitlines() if "==" in line)
+
+    then = lock(today.replace("mlflow>=3.17.2,<3.18", "mlflow>=3.16,<3.17"), "Another MLflow")
+    run_id = train(project)
+    now = lock(today, "Today's MLflow")
+    assert then["mlflow"].startswith("3.16.") and now["mlflow"].startswith("3.17.")
+    for count in (1, 2):
+        (project.path / "notes.txt").write_text(f"{count}\n")
+        project.git("add", "notes.txt")
+        project.git("commit", "--quiet", "--no-verify", "--message", f"Note {count}")
+
+    done = project.just("reproduce", run_id, check=False)
+    if "db upgrade" in done.stdout:  # the schema has changed in between: what the message says
+        project.run(str(environment / "bin" / "mlflow"), "db", "upgrade", f"sqlite:///{project.path}/mlflow.db")
+        done = project.just("reproduce", run_id)
+    assert done.returncode == 0, done.stdout
+    assert tags(project, run_id)["repro.verdict"] == "identical"
+    replay = tags(project, run_id)["repro.verified_by"]
+    assert record(project, replay)["fingerprint"]["packages"]["mlflow"] == then["mlflow"], (
+        "it ran under the MLflow of then"
+    )

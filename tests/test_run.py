@@ -493,7 +493,7 @@ def test_clean_envs_deletes_only_what_no_project_needs(project: Project, tmp_pat
     stranger = root / f"mlflow-{'0' * 40}"
     stranger.mkdir(parents=True)
     other = clone(project, tmp_path / "other")
-    build = "from bikes.reproducibility import env_cache\nwith env_cache.ready() as path: print(path)"
+    build = "from bikes.reproducibility import env_cache\nprint(env_cache.ready())"
     for user in (project, other):
         user.run(str(user.path / ".venv" / "bin" / "python"), "-c", build, MLFLOW_ENV_ROOT=str(root))
     [shared] = environments(root) - {stranger.name}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
+import os
 import shutil
-import subprocess
-import sys
+import struct
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,6 @@ from .project import ROOT, ProjectError, exclusive, write_whole
 
 #: In an environment: the projects that have used it.
 USERS = "projects.json"
-#: Compiles in the second folder what has bytecode in the first, the packages of `.venv`: what is imported there.
-COMPILE = """
-import compileall, pathlib, sys
-imported, new = map(pathlib.Path, sys.argv[1:])
-for file in imported.rglob("__pycache__/*.pyc"):
-    source = file.parents[1].relative_to(imported) / (file.name.partition(".")[0] + ".py")
-    compileall.compile_file(new / source, quiet=2)
-"""
 
 
 def folder() -> Path:
@@ -42,21 +34,19 @@ def current(root: Path = ROOT) -> Path:
     return folder() / str(_get_virtualenv_name(_python_env(root), root))
 
 
-@contextlib.contextmanager
-def ready(root: Path = ROOT) -> Iterator[Path]:
+def ready(root: Path = ROOT) -> Path:
     """Make sure that the environment exists and is what the lock says; build or rebuild it where it is not.
 
     To MLflow an environment whose folder exists is finished. So one that an interrupt left half-built, or
     that two runs built at once, would be used for ever. Here one process at a time looks and builds.
-    What a run imports from a new one is compiled while it is looked through and used for the first time.
 
     Parameters
     ----------
     root : Path
         The project whose lock and Python are meant: this one, or a checkout of it as it was.
 
-    Yields
-    ------
+    Returns
+    -------
     Path
         The environment's folder.
 
@@ -68,20 +58,18 @@ def ready(root: Path = ROOT) -> Iterator[Path]:
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
     path, lock = current(root), root / RUNTIME_LOCK.name
-    with contextlib.ExitStack() as helpers:
-        with exclusive(path):
-            if path.exists() and (problems := _problems(path, lock)):
-                print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
-                shutil.rmtree(path)
-            if not path.exists():
-                _build(path, root)
-                helpers.enter_context(_compiling(path))
-                if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
-                    helpers.close()  # uv removes the bytecode too
-                    _repair(path, lock)
-            if root == ROOT:
-                _add_user(path)
-        yield path
+    with exclusive(path):
+        if path.exists() and (problems := _problems(path, lock)):
+            print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
+            shutil.rmtree(path)
+        if not path.exists():
+            _build(path, root)
+            if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
+                _repair(path, lock)
+            _lend_bytecode(path)
+        if root == ROOT:
+            _add_user(path)
+    return path
 
 
 def unneeded() -> list[Path]:
@@ -125,29 +113,41 @@ def _python_env(root: Path) -> Any:
     return _PythonEnv.from_yaml(root / "python_env.yaml")
 
 
-@contextlib.contextmanager
-def _compiling(path: Path) -> Iterator[None]:
-    """Let a process of a new environment write bytecode until its first run has ended.
+def _lend_bytecode(path: Path) -> None:
+    """Give a new environment the bytecode that this interpreter's packages have, for files of equal content.
 
-    To compile what it imports is half of a first run's time, and the run itself uses one core for it. So another
-    one compiles the same modules in another order, and each leaves alone what the other has done. Nothing is
-    executed, nothing of this process's environment taken but names, and a failure costs no more than time.
+    To compile what it imports is half of a first run's time. What was not imported here yet, or is of another
+    version, Python compiles as ever.
     """
-    if sys.dont_write_bytecode:
-        yield
+    own, new = sysconfig.get_path("purelib"), _site_packages(path)
+    for name, _, files in os.walk(own):  # of a tree of this size three times as fast as Path.rglob
+        folder = Path(name)
+        if folder.name != "__pycache__":
+            continue
+        package = new / folder.parent.relative_to(own)
+        with contextlib.suppress(OSError):  # no such package, or no space left, for what only saves time
+            part = package / "__pycache__.part"
+            part.mkdir()
+            for file in files:
+                _lend(folder / file, package, part)
+            part.rename(package / folder.name)  # whole or not at all: Python trusts what it finds
+
+
+def _lend(bytecode: Path, package: Path, part: Path) -> None:
+    name = bytecode.name.partition(".")[0] + ".py"
+    source, lent = bytecode.parents[1] / name, package / name
+    if not source.exists() or not lent.exists():
         return
-    folders = [sysconfig.get_path("purelib"), str(_site_packages(path))]
-    helper = subprocess.Popen(
-        [str(python(path)), "-I", "-c", COMPILE, *folders],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        helper.terminate()
-        helper.wait()
+    own, new = source.stat(), lent.stat()
+    if os.path.samestat(own, new):  # by uv's hard links; to make one more is cheaper than a file
+        (part / bytecode.name).hardlink_to(bytecode)
+    elif (content := bytecode.read_bytes())[8:16] == _stamp(own) and filecmp.cmp(source, lent, shallow=False):
+        (part / bytecode.name).write_bytes(content[:8] + _stamp(new) + content[16:])
+
+
+def _stamp(source: os.stat_result) -> bytes:
+    """Time and size of a source as bytecode holds them, after version and flags (PEP 552)."""
+    return struct.pack("<2L", int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
 
 
 def _problems(path: Path, lock: Path) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -44,21 +45,24 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
     variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     # As in `execute`: millions of objects are made by the imports, and none can be collected.
     gc.disable()
-    experiment_id = tracking.connect()
+    tracking.require_store()
     import mlflow
     from mlflow.exceptions import ExecutionException
     from mlflow.projects.utils import _create_run
 
     interrupts = Interrupts()
-    with alive.held() as tag:
+    with alive.held() as tag, ThreadPoolExecutor(1) as builder:
+        building = builder.submit(env_cache.ready)  # and meanwhile, of a new store, its tables
+        experiment_id = tracking.connect()
         active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
         run_id = str(active.info.run_id)
         try:
             for name, value in tag.items():
                 mlflow.MlflowClient().set_tag(run_id, name, value)
             interrupts.allow()
+            building.result()
             # MLflow makes a folder for downloads in every run, and would leave it behind.
-            with env_cache.ready(), tempfile.TemporaryDirectory() as storage:
+            with tempfile.TemporaryDirectory() as storage:
                 os.environ.update(variables)
                 mlflow.projects.run(
                     str(ROOT),

@@ -87,11 +87,10 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     }
     # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
     own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
-    with contextlib.ExitStack() as stack:
-        with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
-            python = env_cache.python(stack.enter_context(env_cache.ready(project)))
-        command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
-        _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
+    with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
+        python = env_cache.python(env_cache.ready(project))
+    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
+    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
     found = list(store.glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")

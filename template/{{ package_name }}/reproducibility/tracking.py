@@ -48,20 +48,13 @@ def connect() -> str:
     ProjectError
         If the store is down, is of another MLflow's schema, or belongs to another folder.
     """
-    uri = store_uri()
-    os.environ["MLFLOW_TRACKING_URI"] = uri
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
-    if server.startswith(("http://", "https://")):
-        _require_answer(server)
-    elif path := database():
-        _require_database(path)
+    require_store()
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
         if "MLFLOW_RUN_ID" in os.environ:
-            print(f"tracking: {public(uri)}")
+            print(f"tracking: {public(store_uri())}")
             info = mlflow.get_run(os.environ["MLFLOW_RUN_ID"]).info
             require_own_place(info.artifact_uri)
             return str(info.experiment_id)
@@ -71,6 +64,24 @@ def connect() -> str:
             return _experiment()
     except MlflowException as error:
         raise explain(error) from error
+
+
+def require_store() -> None:
+    """Name the store to MLflow, and stop at once where nobody answers or the file is no store.
+
+    Raises
+    ------
+    ProjectError
+        If the store is down or cannot be opened.
+    """
+    uri = store_uri()
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
+    if server.startswith(("http://", "https://")):
+        _require_answer(server)
+    elif path := database():
+        _require_database(path)
 
 
 def explain(error: Exception) -> ProjectError:
