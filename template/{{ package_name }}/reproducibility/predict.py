@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import framework, tracking
+from . import framework, promote, records, tracking
 from .datasets import read
 from .project import PACKAGE, ProjectError, write_whole
 
@@ -68,11 +68,11 @@ def _load(model: str, allow_unsafe: bool) -> Any:
     from mlflow.models import Model
 
     try:
-        if model == "champion":
-            uri = f"models:/{PACKAGE}@champion"
+        if model == promote.ALIAS:
+            uri = f"models:/{PACKAGE}@{promote.ALIAS}"
         else:
             # By its tag: a training may log models of its own beside the one that it gives back.
-            run = mlflow.get_run(model)
+            run = records.get_run(model)
             outputs = run.outputs.model_outputs
             uri = run.data.tags.get("repro.model") or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
             if not uri:
@@ -82,8 +82,7 @@ def _load(model: str, allow_unsafe: bool) -> Any:
         first_line = str(error).partition("\n")[0]
         raise ProjectError(
             f"there is no model to load for {model!r}: {first_line}",
-            "Take a run ID from `just ui`. A champion: register a run's model there, under the name\n"
-            f"{PACKAGE}, and give the version the alias `champion`.",
+            "Take a run ID from `just runs`. A champion: `just promote RUN_ID` makes one.",
         ) from error
     refusal = framework.refusal(Model.load(path).flavors)
     if refusal and not allow_unsafe:

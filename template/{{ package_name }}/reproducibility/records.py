@@ -16,7 +16,7 @@ from .record import SCHEMA_VERSION, digest_of_result
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_REPRODUCIBLE = 2
+CANNOT_BE_TRIED = 2
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def download(run: Any, folder: Path) -> Record:
         raise ProjectError(
             f"run {run_id} ({run.info.status}) has no record: {str(error).partition(chr(10))[0][:200]}",
             "Only a run that finished through `just train`, `just run` or `mlflow run` leaves one: just runs",
-            NOT_REPRODUCIBLE,
+            CANNOT_BE_TRIED,
         ) from error
     return read(run_id, Path(found))
 
@@ -141,13 +141,13 @@ def read(name: str, folder: Path) -> Record:
         raise ProjectError(
             f"the record of run {name} is incomplete: {error}.",
             "The artifact folder record/ of the run holds it; restore that from a backup of the store.",
-            NOT_REPRODUCIBLE,
+            CANNOT_BE_TRIED,
         ) from error
     if not known:
         raise ProjectError(
             f"the record of run {name} has schema {content['schema']}; this harness knows {SCHEMA_VERSION} at most.",
             "Bring the harness up to date: the README's part on the template says how.",
-            NOT_REPRODUCIBLE,
+            CANNOT_BE_TRIED,
         )
     return Record(name, folder, _completed(content), settings)
 

@@ -16,7 +16,7 @@ import yaml
 from . import datasets, digest, env_cache, launch, records, source
 from .datasets import Dataset
 from .project import ROOT, ProjectError
-from .records import NOT_REPRODUCIBLE, Record
+from .records import CANNOT_BE_TRIED, Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHASHSEED")
@@ -117,7 +117,7 @@ def check_out(record: Record, folder: Path) -> Path:
                 f"{entry['path']} is in neither commit nor record ({entry['why']}), and not here as it was: "
                 f"{entry['digest']}.",
                 f"Put it back at {file}, then try again. Commit it before the next run.",
-                NOT_REPRODUCIBLE,
+                CANNOT_BE_TRIED,
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -137,13 +137,13 @@ def require_git(record: Record) -> None:
         raise ProjectError(
             f"run {record.name} was made outside git: its code is in no commit.",
             'git init && git add -A && git commit -m "Start", then run it anew.',
-            NOT_REPRODUCIBLE,
+            CANNOT_BE_TRIED,
         )
     if record.content["schema"] == 1 and code["dirty"] != "false":
         raise ProjectError(
             f"run {record.name} had uncommitted work, which its record (schema 1) does not hold.",
             f"Its commit is {code['commit']}. Run it anew: today's records hold uncommitted work.",
-            NOT_REPRODUCIBLE,
+            CANNOT_BE_TRIED,
         )
 
 
@@ -161,7 +161,7 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
         try:
             datasets.obtain(entry, target, folders)
         except ProjectError as error:
-            raise ProjectError(error.cause, error.fix, NOT_REPRODUCIBLE) from error
+            raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
 
 
 def _enter(entries: list[Dataset], manifest: Path) -> None:

@@ -57,7 +57,7 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
                 return 0
             comparison = prove(record, scratch)
         except ProjectError as error:
-            if error.exit_code == records.NOT_REPRODUCIBLE and not dry_run:
+            if error.exit_code == records.CANNOT_BE_TRIED and not dry_run:
                 _tag(run_id, compare.NOT_REPRODUCIBLE, keep=True)
             raise
     return compare.EXIT_CODES[comparison.verdict]
