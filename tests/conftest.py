@@ -146,6 +146,13 @@ def clone(original: Project, destination: Path) -> Project:
     return Project(destination)
 
 
+def build_environment(project: Project, folder: Path) -> Path:
+    """Build MLflow's environment of a project in a folder of environments, run nothing in it, and give its path."""
+    program = "from bikes.reproducibility import env_cache\nprint(env_cache.ready())"
+    done = project.run(str(project.path / ".venv" / "bin" / "python"), "-c", program, MLFLOW_ENV_ROOT=str(folder))
+    return Path(done.stdout.splitlines()[-1])
+
+
 def refused(done: subprocess.CompletedProcess[str], code: int = 3) -> str:
     """Check that a command ended as an error that a person can act on, and give what it printed."""
     assert done.returncode == code, f"exit code {done.returncode}, not {code}:\n{done.stdout}"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import Project, clone, refused
 from test_interrupts import members, started, wait_for
+from test_locks import pins
 from test_run import local_path
 
 pytestmark = pytest.mark.e2e
@@ -430,8 +431,7 @@ def test_a_run_of_three_commits_ago_under_another_lock_and_another_mlflow_is_ide
         project.just("lock")
         project.just("setup")
         project.git("commit", "--quiet", "--no-verify", "--all", "--message", message)
-        locked = (project.path / "constraints.txt").read_text("utf-8")
-        return dict(line.split()[0].split("==") for line in locked.splitlines() if "==" in line)
+        return pins(project.path / "constraints.txt")
 
     then = lock(today.replace("mlflow>=3.17.2,<3.18", "mlflow>=3.16,<3.17"), "Another MLflow")
     run_id = train(project)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import Project, clone
+from conftest import Project, build_environment, clone
 from test_interrupts import started, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -493,9 +493,8 @@ def test_clean_envs_deletes_only_what_no_project_needs(project: Project, tmp_pat
     stranger = root / f"mlflow-{'0' * 40}"
     stranger.mkdir(parents=True)
     other = clone(project, tmp_path / "other")
-    build = "from bikes.reproducibility import env_cache\nprint(env_cache.ready())"
     for user in (project, other):
-        user.run(str(user.path / ".venv" / "bin" / "python"), "-c", build, MLFLOW_ENV_ROOT=str(root))
+        build_environment(user, root)
     [shared] = environments(root) - {stranger.name}
 
     assert "Nothing to delete" in project.just("clean-envs", "--yes", MLFLOW_ENV_ROOT=str(root)).stdout

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import conf
-from .records import Record
+from .records import CANNOT_BE_TRIED, Record
 
 IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
 NOT_REPRODUCIBLE = "not reproducible"
 #: What `reproduce` exits with.
-EXIT_CODES = {IDENTICAL: 0, EQUIVALENT: 0, DIFFERENT: 1, NOT_REPRODUCIBLE: 2}
+EXIT_CODES = {IDENTICAL: 0, EQUIVALENT: 0, DIFFERENT: 1, NOT_REPRODUCIBLE: CANNOT_BE_TRIED}
 #: Differences of the machine, which no checkout and no lock can take back.
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.

@@ -16,6 +16,7 @@ from .record import SCHEMA_VERSION, digest_of_result
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Exit code where a run cannot be executed again, since a part of it is missing.
 CANNOT_BE_TRIED = 2
 
 
