@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import Project, copy_project, refused
+from conftest import Project, build_environment, copy_project, refused
 
 #: Of these two the harness's command line consists, so an environment of them is built in no time.
 SMALL = ("click", "packaging")
@@ -218,17 +218,10 @@ def test_two_cold_runs_at_one_instant_share_one_environment(project: Project, tm
 # --- Bytecode lent by .venv -------------------------------------------------------
 
 
-def built(small: Project, tmp_path: Path) -> Path:
-    """Build MLflow's environment of a project, run nothing in it, and give its packages."""
-    program = "from bikes.reproducibility import env_cache\nprint(env_cache.ready())"
-    done = small.run(".venv/bin/python", "-c", program, MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
-    return site_packages(Path(done.stdout.splitlines()[-1]))
-
-
 @pytest.mark.e2e
 def test_a_new_environment_has_the_bytecode_of_what_venv_has_imported(small: Project, tmp_path: Path) -> None:
     small.just("run", "--help")  # imports click
-    packages = built(small, tmp_path)
+    packages = site_packages(build_environment(small, tmp_path / "envs"))
     [lent] = packages.glob("click/__pycache__/core.*.pyc")
     inode = lent.stat().st_ino
     program = "import click.core; print(click.core.__file__, click.core.Command.main.__code__.co_filename)"
@@ -254,9 +247,20 @@ def edited(small: Project) -> Iterator[str]:
 @pytest.mark.e2e
 def test_bytecode_of_another_file_is_not_lent(small: Project, edited: str, tmp_path: Path) -> None:
     small.run(".venv/bin/python", "-c", "import click")
-    packages = built(small, tmp_path)
+    packages = site_packages(build_environment(small, tmp_path / "envs"))
     assert list(packages.glob("click/__pycache__/decorators.*")), "others are"
     assert not list(packages.glob(edited))
+
+
+@pytest.mark.e2e
+def test_where_uv_compiles_itself_nothing_is_lent(
+    small: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
+    small.just("run", "--help")
+    packages = site_packages(build_environment(small, tmp_path / "envs"))
+    assert list(packages.glob("click/__pycache__/core.*.pyc"))
+    assert not list(packages.rglob("*.part"))
 
 
 # --- Tampered with -------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import json
 import os
@@ -125,12 +124,16 @@ def _lend_bytecode(path: Path) -> None:
         if folder.name != "__pycache__":
             continue
         package = new / folder.parent.relative_to(own)
-        with contextlib.suppress(OSError):  # no such package, or no space left, for what only saves time
-            part = package / "__pycache__.part"
+        if not package.is_dir() or (package / folder.name).exists():  # uv compiles too where it is told to
+            continue
+        part = package / "__pycache__.part"
+        try:
             part.mkdir()
             for file in files:
                 _lend(folder / file, package, part)
             part.rename(package / folder.name)  # whole or not at all: Python trusts what it finds
+        except OSError:  # no space left, for what only saves time
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _lend(bytecode: Path, package: Path, part: Path) -> None:

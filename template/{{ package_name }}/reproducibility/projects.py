@@ -46,21 +46,23 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
     # As in `execute`: millions of objects are made by the imports, and none can be collected.
     gc.disable()
     tracking.require_store()
+    is_new = (store := tracking.database()) is not None and not store.exists()
     import mlflow
     from mlflow.exceptions import ExecutionException
     from mlflow.projects.utils import _create_run
 
     interrupts = Interrupts()
     with alive.held() as tag, ThreadPoolExecutor(1) as builder:
-        building = builder.submit(env_cache.ready)  # and meanwhile, of a new store, its tables
-        experiment_id = tracking.connect()
+        # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
+        early = builder.submit(env_cache.ready) if is_new else None
+        experiment_id = tracking.open_experiment()
         active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
         run_id = str(active.info.run_id)
         try:
             for name, value in tag.items():
                 mlflow.MlflowClient().set_tag(run_id, name, value)
             interrupts.allow()
-            building.result()
+            (early or builder.submit(env_cache.ready)).result()
             # MLflow makes a folder for downloads in every run, and would leave it behind.
             with tempfile.TemporaryDirectory() as storage:
                 os.environ.update(variables)

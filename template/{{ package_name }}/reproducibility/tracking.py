@@ -49,6 +49,11 @@ def connect() -> str:
         If the store is down, is of another MLflow's schema, or belongs to another folder.
     """
     require_store()
+    return open_experiment()
+
+
+def open_experiment() -> str:
+    """Do what `connect` does, of a store that was required just before and need not be asked again."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
