@@ -110,19 +110,20 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Project]:
-    """Render a project of a task, commit it and run `just setup`: once per task and worker."""
-    made: dict[str, Project] = {}
+def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Project]:
+    """Render a project of a task and a framework, commit it and run `just setup`: once for each and worker."""
+    made: dict[tuple[str, str], Project] = {}
 
-    def get(task: str) -> Project:
-        if task not in made:
-            project = Project(copy_project(tmp_path_factory.mktemp(task) / "bikes", task=task))
+    def get(task: str, framework: str = "scikit-learn") -> Project:
+        if (task, framework) not in made:
+            folder = tmp_path_factory.mktemp(f"{framework}-{task}")
+            project = Project(copy_project(folder / "bikes", task=task, framework=framework))
             project.git("init", "--quiet")
             project.just("setup")
             project.git("add", "--all")
             project.git("commit", "--quiet", "--no-verify", "--message", "Start")
-            made[task] = project
-        return made[task]
+            made[task, framework] = project
+        return made[task, framework]
 
     return get
 

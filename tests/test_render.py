@@ -49,7 +49,7 @@ CHOICES: dict[str, list[Any]] = {
     "task": ["classification", "regression"],
     "tracking": ["local", "server", "databricks"],
     "ci": ["github", "gitlab", "none"],
-    "framework": ["scikit-learn"],
+    "framework": ["scikit-learn", "xgboost", "lightgbm"],
     "python_version": ["3.11", "3.12", "3.13", "3.14", "3.12.1"],
     "seed": [42, 0, 2**32 - 1],
     "package_name": ["bikes", "x" * 50],
@@ -99,7 +99,7 @@ def test_all_pairs_of_answers_give_valid_and_clean_files(number: int, bare: Path
     answers = ROWS[number] | ({"tracking_uri": URI} if ROWS[number]["tracking"] == "server" else {})
     path = copy_project(tmp_path / "a födler with späces" / "it's", source=bare, **answers)
     files = tree(path)
-    assert len(files) <= 60
+    assert len(files) <= 65
     package = answers["package_name"]
     for name, content in files.items():
         text = content.decode("utf-8")
@@ -468,9 +468,19 @@ def test_copier_that_is_too_old_says_so_and_renders_nothing(releases: Path, tmp_
 
 
 # --- Types and names, in the rendered environment ------------------------------
-@pytest.fixture(params=["classification", "regression"])
+@pytest.fixture(
+    params=[
+        ("classification", "scikit-learn"),
+        ("regression", "scikit-learn"),
+        ("classification", "xgboost"),
+        ("regression", "lightgbm"),
+        pytest.param(("regression", "xgboost"), marks=pytest.mark.slow),
+        pytest.param(("classification", "lightgbm"), marks=pytest.mark.slow),
+    ],
+    ids="-".join,
+)
 def rendered(request: pytest.FixtureRequest, set_up: Any) -> Iterator[Project]:
-    yield set_up(request.param)
+    yield set_up(*request.param)
 
 
 @pytest.mark.e2e

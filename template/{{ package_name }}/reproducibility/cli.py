@@ -71,14 +71,24 @@ def cli() -> None:
 @set_option
 @text_option
 @click.option("--name", help="The run's name in MLflow; invented by default.")
+@click.option("--resume", metavar="RUN_ID", help="Go on from the last checkpoint of a run, with that run's conf.")
 @click.pass_obj
 def train(
-    experiment: Experiment, config: str, seed: str, overrides: tuple[str, ...], text: str, name: str | None
+    experiment: Experiment,
+    config: str,
+    seed: str,
+    overrides: tuple[str, ...],
+    text: str,
+    name: str | None,
+    resume: str | None,
 ) -> None:
     """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
     from . import execute, projects
 
-    execute.execute(experiment, absolute(config), (*overrides, *projects.overrides(seed, text)), name)
+    overrides = (*overrides, *projects.overrides(seed, text))
+    if resume and overrides:
+        raise click.UsageError("--resume goes on with the settings that the run had; leave --set and --seed out.")
+    execute.execute(experiment, absolute(config), overrides, name, resume)
 
 
 @cli.command("run")

@@ -80,6 +80,8 @@ class Comparison:
     def hint(self) -> str:
         """What to look at in user code, where two runs of the same thing part."""
         stage = self.parted or ""
+        if stage.startswith(("round ", "step ")):  # of the training of a model
+            stage = "weights"
         return HINTS["data"] if stage.startswith("data ") else HINTS.get(stage, HINTS[""])
 
     @functools.cached_property

@@ -8,12 +8,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import alive, conf, launch, seeds, tracking
+from . import alive, checkpoint, conf, launch, seeds, tracking
 from .interrupts import Interrupts
 from .run import Experiment, Run
 
 
-def execute(experiment: Experiment, config: Path, overrides: tuple[str, ...], run_name: str | None = None) -> str:
+def execute(
+    experiment: Experiment,
+    config: Path,
+    overrides: tuple[str, ...],
+    run_name: str | None = None,
+    resume: str | None = None,
+) -> str:
     """Do one tracked run.
 
     Parameters
@@ -26,6 +32,8 @@ def execute(experiment: Experiment, config: Path, overrides: tuple[str, ...], ru
         `key=value` settings for this run only.
     run_name : str, optional
         The run's name in MLflow, which invents one otherwise.
+    resume : str, optional
+        A run that was interrupted: its conf and its last checkpoint are taken, `config` and `overrides` are not.
 
     Returns
     -------
@@ -37,7 +45,7 @@ def execute(experiment: Experiment, config: Path, overrides: tuple[str, ...], ru
     ProjectError
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
-    settings = conf.load(config, overrides)
+    settings, restored = checkpoint.load(resume) if resume else (conf.load(config, overrides), None)
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     # Millions of objects are made by the imports and none can be collected: a fifth of the time of a short run.
     gc.disable()
@@ -50,12 +58,15 @@ def execute(experiment: Experiment, config: Path, overrides: tuple[str, ...], ru
 
     interrupts = Interrupts()
     with alive.held() as tag:
+        if resume:
+            tag["repro.resumes"] = resume
         active = mlflow.start_run(run_id=os.environ.get("MLFLOW_RUN_ID"), run_name=run_name, tags=tag)
         try:
             interrupts.allow()
-            recorder = Recorder(validated.model_dump(mode="json"), seeds.set_all(settings["seed"]))
+            resolved = validated.model_dump(mode="json")
+            recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
-            run = Run(settings["seed"])
+            run = Run(settings["seed"], checkpoint.Checkpoints(resolved, restored))
             gc.freeze()
             gc.enable()
             result = train(validated, run)

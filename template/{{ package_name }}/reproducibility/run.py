@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pydantic import BaseModel
 
+    from .checkpoint import Checkpoints
     from .datasets import Dataset
 
 
@@ -49,10 +50,13 @@ class Run:
     ----------
     seed : int
         The run's seed, 0 to 2**32 - 1.
+    checkpoints : Checkpoints, optional
+        Keeps what a resumed run would start from; without it nothing is kept.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, checkpoints: Checkpoints | None = None) -> None:
         self.seed = seed
+        self.checkpoints = checkpoints
         self.datasets: dict[str, Dataset] = {}
         self.stages: dict[str, str] = {}
 
@@ -102,6 +106,22 @@ class Run:
         from . import digest
 
         self.stages[name] = digest.of_value(value)
+
+    @property
+    def restored(self) -> dict[str, bytes]:
+        """The files of the checkpoint that this run was started from; empty for a run from the start."""
+        return self.checkpoints.restored if self.checkpoints else {}
+
+    def checkpoint(self, files: Mapping[str, bytes]) -> None:
+        """Keep what `just train --resume` needs to go on from here, in place of what was kept before.
+
+        Parameters
+        ----------
+        files : Mapping of str to bytes
+            By name: weights, the state of the optimizer and of generators, losses so far.
+        """
+        if self.checkpoints:
+            self.checkpoints.save(files)
 
 
 #: The project's training: settings and run in, result out.

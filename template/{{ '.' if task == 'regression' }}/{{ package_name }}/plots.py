@@ -45,7 +45,7 @@ def residuals(truth: pd.Series, predictions: np.ndarray) -> Figure:
 
 
 def feature_importance(importances: np.ndarray, names: Sequence[str], top: int = 15) -> Figure:
-    """Rank the columns by how much the forest's splits on them reduce impurity.
+    """Rank the columns by how much the splits on them reduce the loss.
 
     Parameters
     ----------
@@ -65,5 +65,5 @@ def feature_importance(importances: np.ndarray, names: Sequence[str], top: int =
     axes = figure.subplots()
     axes.barh([names[i] for i in order], importances[order])
     axes.set_title("Feature importance")
-    axes.set_xlabel("share of the reduced impurity")
+    axes.set_xlabel("share of the reduced loss")
     return figure

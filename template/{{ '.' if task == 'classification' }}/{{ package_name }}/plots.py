@@ -42,13 +42,13 @@ def roc(truth: pd.Series, scores: np.ndarray) -> Figure:
     """
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    RocCurveDisplay.from_predictions(truth, scores, ax=axes, name="forest", plot_chance_level=True)
+    RocCurveDisplay.from_predictions(truth, scores, ax=axes, name="model", plot_chance_level=True)
     axes.set_title("ROC, held-out rows")
     return figure
 
 
 def feature_importance(importances: np.ndarray, names: Sequence[str], top: int = 15) -> Figure:
-    """Rank the columns by how much the forest's splits on them reduce impurity.
+    """Rank the columns by how much the splits on them reduce the loss.
 
     Parameters
     ----------
@@ -68,5 +68,5 @@ def feature_importance(importances: np.ndarray, names: Sequence[str], top: int =
     axes = figure.subplots()
     axes.barh([names[i] for i in order], importances[order])
     axes.set_title("Feature importance")
-    axes.set_xlabel("share of the reduced impurity")
+    axes.set_xlabel("share of the reduced loss")
     return figure

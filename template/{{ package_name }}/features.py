@@ -27,7 +27,7 @@ class Split:
     y_test: pd.Series
 
 
-def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> Split:
+def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fraction: float | None = None) -> Split:
     """Separate target from features, and hold rows out.
 
     Parameters
@@ -38,6 +38,8 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> 
         `target`, `drop` and `test_fraction` are used.
     rng : numpy.random.Generator
         Draws the rows that are held out.
+    fraction : float, optional
+        How many, of all rows; `test_fraction` by default.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> 
             "Leave those rows out of the file, then `just data-add` it again.",
         )
     rows = rng.permutation(len(table))
-    held_out = round(len(table) * settings.test_fraction)
+    held_out = round(len(table) * (settings.test_fraction if fraction is None else fraction))
     test, train = np.sort(rows[:held_out]), np.sort(rows[held_out:])
     # Floats throughout, so that a missing value in new data is not another type.
     X = X.astype("float64")

@@ -1,0 +1,39 @@
+"""The conf file as typed settings: what each key means and which values it may have."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the conf in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    """Hyperparameters of the boosting, under LightGBM's own names but for the rounds."""
+
+    objective: str = Field(description="The loss that is minimized: binary, regression, ...")
+    rounds: int = Field(ge=1, description="Trees, at most.")
+    early_stopping_rounds: int = Field(ge=1, description="Rounds without a better validation loss before it stops.")
+    checkpoint_rounds: int = Field(ge=1, description="Rounds from one checkpoint to the next; each starts afresh.")
+    metric: str = Field(description="What is watched on the validation rows.")
+    learning_rate: float = Field(gt=0, le=1, description="How much of each tree is taken.")
+    max_depth: int = Field(ge=-1, description="Levels of a tree; -1 sets no limit but the leaves.")
+    num_leaves: int = Field(ge=2, le=131072, description="Leaves of a tree, at most.")
+    min_data_in_leaf: int = Field(ge=0, description="Rows in a leaf, at least.")
+    bagging_fraction: float = Field(gt=0, le=1, description="Fraction of the rows drawn for each tree.")
+    feature_fraction: float = Field(gt=0, le=1, description="Fraction of the columns drawn for each tree.")
+    lambda_l2: float = Field(ge=0, description="Weight of the squared leaf values in the loss.")
+
+
+class Settings(Section):
+    """Everything that a run depends on, besides code, data and environment."""
+
+    seed: int = Field(ge=0, le=2**32 - 1, description="The seed of every generator; 0 is a seed.")
+    threads: int = Field(ge=1, description="Threads of the numeric libraries and of the fit.")
+    dataset: str = Field(description="An entry of data/datasets.yaml.")
+    target: str = Field(description="The column to predict.")
+    drop: list[str] = Field(description="Columns never to learn from: identifiers and leaks.")
+    test_fraction: float = Field(gt=0, lt=1, description="Fraction of the rows held out.")
+    validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the others that decides when to stop.")
+    model: ModelSettings

@@ -1,0 +1,166 @@
+"""Frameworks besides scikit-learn, held to the same bar: real trainings from the real hashed locks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import Project, clone, refused
+from test_randomness import FOREIGN_SHELL, train
+from test_run import local_path
+
+pytestmark = pytest.mark.e2e
+
+#: Ends the process in the middle of a training, after a round and in a way that the environment names.
+STOP = """\
+    import os
+    import signal
+
+    if str(len(losses)) == os.environ.get("STOP_AT"):
+        os.kill(os.getpid(), getattr(signal, os.environ["STOP_BY"]))
+    return bool(losses)"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("xgboost", "classification"),
+        ("lightgbm", "regression"),
+        pytest.param(("xgboost", "regression"), marks=pytest.mark.slow),
+        pytest.param(("lightgbm", "classification"), marks=pytest.mark.slow),
+    ],
+    ids="-".join,
+)
+def base(request: pytest.FixtureRequest, set_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A project that can be stopped in the middle of a training, and a run of it that was not."""
+    framework, task = request.param
+    project = clone(set_up(task, framework), tmp_path_factory.mktemp("base") / "bikes")
+    module = project.path / "bikes" / "progress.py"
+    source = module.read_text("utf-8")
+    assert source.count("    return bool(losses)") == 1
+    module.write_text(source.replace("    return bool(losses)", STOP), "utf-8")
+    return project, train(project)
+
+
+def latest(project: Project) -> Any:
+    """The newest run's record."""
+    run = project.runs()[0]
+    folder = local_path(run.info.artifact_uri)
+    return {"run": run, **json.loads((folder / "record" / "record.json").read_text("utf-8"))}
+
+
+def test_a_run_has_its_rounds_its_curves_and_a_model_without_pickle(base: Any) -> None:
+    project, first = base
+    run = first["run"]
+    assert {f"round {count}" for count in (1, 2, 4, 8, 16, 32)} <= first["stages"].keys()
+    curve = project.client().get_metric_history(run.info.run_id, "validation")
+    assert [point.step for point in curve] == list(range(1, len(curve) + 1)), "one point a round"
+    losses = [point.value for point in curve]
+    assert losses.index(min(losses)) < len(losses) - 1, "it stopped early, and kept the best"
+    plots = {path.name for path in (local_path(run.info.artifact_uri) / "plots").iterdir()}
+    assert {"curves.png", "feature_importance.png"} <= plots
+    model = run.outputs.model_outputs[0].model_id
+    files = [path.name for path in project.path.glob(f"mlruns/**/{model}/**/*") if path.is_file()]
+    assert any(name in {"model.ubj", "model.lgb"} for name in files), files
+    assert not [name for name in files if name.endswith((".pkl", ".pickle"))]
+
+
+def test_processes_threads_and_shells_give_one_result_and_another_seed_another(base: Any) -> None:
+    project, first = base
+    for _ in range(2):  # through MLflow, in the environment of the hashed lock
+        project.just("run", **FOREIGN_SHELL)
+        again = latest(project)
+        assert again["stages"] == first["stages"]
+        assert again["result"] == first["result"]
+    threaded, once_more = train(project, "threads=8"), train(project, "threads=8", **FOREIGN_SHELL)
+    assert threaded["launch"]["OMP_NUM_THREADS"] == "8"
+    assert threaded["stages"] == once_more["stages"] == first["stages"]
+    other = train(project, "seed=7")
+    differing = {stage for stage in first["stages"] if other["stages"][stage] != first["stages"][stage]}
+    assert differing >= {"split", "validation", "round 1", "weights", "predictions", "metrics"}
+
+
+def test_a_run_is_reproduced_and_a_difference_is_found_in_its_round(base: Any) -> None:
+    project, first = base
+    done = project.just("reproduce", first["run"].info.run_id)
+    assert "identical: every stage is equal" in done.stdout
+    other = train(project, "model.max_depth=2")
+    done = project.just("compare", first["run"].info.run_id, other["run"].info.run_id, check=False)
+    assert done.returncode == 1
+    assert "the first stage that differs: round 1\n" in done.stdout
+    assert "conf      model.max_depth" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("at", "by"), [(30, "SIGKILL"), (60, "SIGTERM"), pytest.param(25, "SIGKILL", marks=pytest.mark.slow)]
+)
+def test_a_resumed_training_gives_the_bits_of_one_that_was_never_interrupted(base: Any, at: int, by: str) -> None:
+    project, first = base
+    project.just("train", check=False, STOP_AT=str(at), STOP_BY=by)
+    stopped = project.runs()[0]
+    assert stopped.info.status in {"RUNNING", "KILLED"}
+    checkpoints = sorted((local_path(stopped.info.artifact_uri) / "checkpoint").iterdir())
+    if len(checkpoints) == 2:  # the later of the two was being written
+        checkpoints[0].write_bytes(checkpoints[0].read_bytes()[:100])
+    project.just("train", "--resume", stopped.info.run_id)
+    resumed = latest(project)
+    assert resumed["run"].data.tags["repro.resumes"] == stopped.info.run_id
+    assert resumed["stages"] == first["stages"]
+    assert resumed["metrics"] == first["metrics"]
+    curves = [
+        [point.value for point in project.client().get_metric_history(run.info.run_id, "train")]
+        for run in (first["run"], resumed["run"])
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_what_cannot_be_resumed_is_refused(base: Any) -> None:
+    project, _ = base
+    project.just("train", check=False, STOP_AT="3", STOP_BY="SIGKILL")
+    early = project.runs()[0].info.run_id
+    assert "left no checkpoint" in refused(project.just("train", "--resume", early, check=False))
+    assert "there is no run" in refused(project.just("train", "--resume", "f" * 32, check=False))
+    done = project.just("train", "--resume", early, "--set", "seed=3", check=False)
+    assert done.returncode == 64 and "leave --set and --seed out" in done.stdout
+
+
+def test_a_model_predicts_in_another_process_what_its_run_did(base: Any, tmp_path: Path) -> None:
+    project, first = base
+    dataset = next(iter(first["data"]))
+    output = tmp_path / "predictions.csv"
+    project.just("predict", first["run"].info.run_id, f"data/{dataset}.csv", "-o", str(output))
+    folder = local_path(first["run"].info.artifact_uri)
+    recorded = pd.read_parquet(folder / "record" / "predictions.parquet")["prediction"]
+    predicted = pd.read_csv(output, dtype={"prediction": recorded.dtype})["prediction"]
+    assert set(recorded) <= set(predicted), "to the last bit"
+
+
+#: Differs from run to run on many rows and threads: the gradients are added up in any order.
+MANY_ROWS = """\
+import hashlib, sys
+import lightgbm as lgb, numpy as np
+rng = np.random.default_rng(0)
+X = rng.random((1_000_000, 8))
+y = X[:, 0] * 3 + rng.normal(size=len(X))
+parameters = {"objective": "regression", "verbosity": -1, "num_threads": int(sys.argv[2]), "seed": 1}
+if sys.argv[1] == "strict":
+    parameters |= {"deterministic": True, "force_row_wise": True}
+text = lgb.train(parameters, lgb.Dataset(X, y), 10).model_to_string().partition("end of trees")[0]
+print(hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_lightgbm_repeats_a_million_rows_only_with_its_switch(set_up: Any) -> None:
+    python = set_up("regression", "lightgbm").path / ".venv" / "bin" / "python"
+
+    def digest(switch: str, threads: int) -> str:
+        command = [str(python), "-c", MANY_ROWS, switch, str(threads)]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    assert len({digest("strict", 8) for _ in range(5)} | {digest("strict", 1)}) == 1
+    assert any(digest("loose", 8) != digest("loose", 8) for _ in range(10))
