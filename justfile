@@ -14,15 +14,15 @@ demo *ARGS: setup
 
 # The tests that run nothing heavy: under two minutes
 test-fast *ARGS: setup
-    {{ python }} -m pytest -n 2 --dist loadfile -m "not e2e and not slow" {{ ARGS }}
+    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" {{ ARGS }}
 
 # The tests, with one real end-to-end run of everything promised: under 25 minutes
 test *ARGS: setup
-    {{ python }} -m pytest -n 2 --dist loadfile -m "not slow" {{ ARGS }}
+    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" {{ ARGS }}
 
 # The exhaustive rest
 test-slow *ARGS: setup
-    {{ python }} -m pytest -n 2 --dist loadfile -m slow {{ ARGS }}
+    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow {{ ARGS }}
 
 # Compile constraints.txt from pyproject.toml; `just lock -U` upgrades
 lock *ARGS:

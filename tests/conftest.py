@@ -25,6 +25,16 @@ QUESTIONS = {
 FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GIT_")
 
 
+#: The files that take longest, longest first: begun last, one would keep one worker busy alone.
+LONGEST = ("frameworks", "docs", "compare", "reproduce", "environment", "errors", "run", "data", "render", "ci", "demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A machine of nobody's: its own git configuration, Copier settings and MLflow environments."""

@@ -126,6 +126,7 @@ def proven(said: str) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_two_causes_at_once_are_separated_by_replays(planted: Planted, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = planted.project.just(

@@ -33,7 +33,7 @@ def throw_away_pip(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", pytest.param("regression", marks=pytest.mark.slow)])
 def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> None:
     project = Project(copy_project(tmp_path / "bikes", task=task))
     project.git("init", "--quiet")

@@ -181,6 +181,7 @@ def survive_kills(project: Project, root: Path, points: int) -> None:
     assert len(half_built) >= points // 2, f"the kills came too late to show anything: {left}"
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_build_killed_at_any_of_8_points_is_made_whole_by_the_next_run(looking: Project, tmp_path: Path) -> None:
     survive_kills(looking, tmp_path / "envs", 8)

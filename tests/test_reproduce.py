@@ -286,6 +286,7 @@ def test_a_record_that_was_changed_by_hand_is_different(project: Project) -> Non
     assert "the metric accuracy" in refused(project.just("reproduce", run_id, check=False), code=1)
 
 
+@pytest.mark.slow
 def test_a_record_of_schema_1_is_read(project: Project) -> None:
     run_id = train(project)
     file = artifact(project, run_id, "record/record.json")
@@ -302,6 +303,7 @@ def test_a_record_of_schema_1_is_read(project: Project) -> None:
     assert "99" in refused(project.just("reproduce", run_id, check=False), code=2)
 
 
+@pytest.mark.slow
 def test_a_run_outside_git_runs_and_says_what_is_lost(project: Project) -> None:
     shutil.rmtree(project.path / ".git")
     done = project.just("train", *SMALL)
