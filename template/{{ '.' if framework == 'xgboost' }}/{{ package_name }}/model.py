@@ -66,6 +66,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xg
                 "tree_method": "hist",
                 "seed": seed + len(losses),
                 "nthread": settings.threads,
+                "device": run.device,
             }
             booster = xgb.train(
                 parameters,

@@ -48,7 +48,7 @@ def roc(truth: pd.Series, scores: np.ndarray) -> Figure:
 
 
 def feature_importance(importances: np.ndarray, names: Sequence[str], top: int = 15) -> Figure:
-    """Rank the columns by how much the splits on them reduce the loss.
+    """Rank the columns by how much they reduce the loss.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def residuals(truth: pd.Series, predictions: np.ndarray) -> Figure:
 
 
 def feature_importance(importances: np.ndarray, names: Sequence[str], top: int = 15) -> Figure:
-    """Rank the columns by how much the splits on them reduce the loss.
+    """Rank the columns by how much they reduce the loss.
 
     Parameters
     ----------

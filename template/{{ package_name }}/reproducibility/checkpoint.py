@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,26 @@ from .project import ProjectError
 
 FOLDER = "checkpoint"
 #: In a checkpoint, besides the training's own files.
-CONF, COUNT = "conf.yaml", "count"
+CONF, STATE = "conf.yaml", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training goes on from.
+
+    Parameters
+    ----------
+    settings : dict
+        The resolved conf of the run that was interrupted.
+    files : dict of str to bytes
+        What its training saved.
+    stages : dict of str to str
+        The digests that it had noted by then.
+    """
+
+    settings: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -24,23 +45,23 @@ class Checkpoints:
 
     Parameters
     ----------
-    settings : dict
-        The resolved conf, which a resumed run must have too.
-    restored : Mapping of str to bytes, optional
-        The files that the run starts from.
+    start : Checkpoint
+        What the run starts from: with no files and stages, from the beginning.
     """
 
-    def __init__(self, settings: dict[str, Any], restored: Mapping[str, bytes] | None = None) -> None:
-        self.settings = settings
-        self.restored = dict(restored or {})
+    def __init__(self, start: Checkpoint) -> None:
+        self.start = start
         self.count = 0
 
-    def save(self, files: Mapping[str, bytes]) -> None:
+    def save(self, files: Mapping[str, bytes], stages: Mapping[str, str]) -> None:
         """Log a checkpoint to the active run. Two take turns, so that a kill in the middle leaves one whole."""
         import mlflow
 
         self.count += 1
-        own = {CONF: yaml.safe_dump(self.settings, sort_keys=False).encode(), COUNT: str(self.count).encode()}
+        own = {
+            CONF: yaml.safe_dump(self.start.settings, sort_keys=False),
+            STATE: json.dumps({"count": self.count, "stages": stages}),
+        }
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, f"{self.count % 2}.zip")
             with zipfile.ZipFile(path, "w") as archive:
@@ -49,7 +70,7 @@ class Checkpoints:
             mlflow.log_artifact(str(path), FOLDER)
 
 
-def load(run_id: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+def load(run_id: str) -> Checkpoint:
     """Read the last whole checkpoint of a run.
 
     Parameters
@@ -59,8 +80,7 @@ def load(run_id: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 
     Returns
     -------
-    tuple of (dict, dict of str to bytes)
-        Its conf, and the files that its training saved.
+    Checkpoint
 
     Raises
     ------
@@ -83,8 +103,9 @@ def load(run_id: str) -> tuple[dict[str, Any], dict[str, bytes]]:
             f"run {run_id} left no checkpoint: it ended before its first, or its training makes none.",
             "Train anew: just train",
         )
-    files = max(found, key=lambda files: int(files.pop(COUNT)))
-    return yaml.safe_load(files.pop(CONF)), files
+    states = [json.loads(files.pop(STATE)) for files in found]
+    last = max(range(len(found)), key=lambda i: states[i]["count"])
+    return Checkpoint(yaml.safe_load(found[last].pop(CONF)), found[last], states[last]["stages"])
 
 
 def _read(content: bytes) -> dict[str, bytes]:

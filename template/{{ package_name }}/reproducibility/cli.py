@@ -22,7 +22,7 @@ set_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a setting for this run, e.g. model.max_depth=5.",
+    help="Override a setting for this run, e.g. test_fraction=0.3.",
 )
 config_option = click.option("--config", default="confs/train.yaml", show_default=True, help="The conf file.")
 seed_option = click.option(

@@ -6,10 +6,12 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from . import alive, checkpoint, conf, launch, seeds, tracking
+from . import alive, checkpoint, conf, framework, launch, seeds, tracking
 from .interrupts import Interrupts
+from .project import ProjectError
 from .run import Experiment, Run
 
 
@@ -45,7 +47,8 @@ def execute(
     ProjectError
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
-    settings, restored = checkpoint.load(resume) if resume else (conf.load(config, overrides), None)
+    start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(conf.load(config, overrides))
+    settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     # Millions of objects are made by the imports and none can be collected: a fifth of the time of a short run.
     gc.disable()
@@ -64,9 +67,10 @@ def execute(
         try:
             interrupts.allow()
             resolved = validated.model_dump(mode="json")
+            framework.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
-            run = Run(settings["seed"], checkpoint.Checkpoints(resolved, restored))
+            run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
             gc.freeze()
             gc.enable()
             result = train(validated, run)
@@ -78,6 +82,11 @@ def execute(
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             mlflow.end_run(status)
             print(f"run {active.info.run_id} is marked {status}", file=sys.stderr)
+            if refused := framework.nondeterministic_operation(error):
+                raise ProjectError(
+                    f"an operation of this training has no deterministic form: {refused}",
+                    "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
+                ) from error
             raise
         finally:
             if not launch.is_command():  # a notebook goes on
@@ -92,5 +101,6 @@ def execute(
 def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
     for name, value in metrics.items():
         print(f"{name:<20} {value:.6g}")
+    print(f"{'device':<20} {framework.device()}")
     print(f"{'result':<20} {outcome[:19]}")
     print(f"{'run':<20} {run_id}")

@@ -48,7 +48,7 @@ def take() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cpu_features": cpu_features(),
         "blas": _blas(),
-        "gpu": _gpu(),
+        "gpu": gpus(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": {name: version for name, version in packages.items() if name in locked},
     }
@@ -117,7 +117,8 @@ def _blas() -> list[dict[str, Any]]:
     return sorted(libraries, key=str)
 
 
-def _gpu() -> list[str]:
+def gpus() -> list[str]:
+    """List name and driver of each GPU."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]

@@ -45,7 +45,7 @@ def variables(seed: int, threads: int) -> dict[str, str]:
     _require("threads", threads, 1, 1024)
     return {
         "PYTHONHASHSEED": str(seed),
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **dict.fromkeys((*THREAD_VARIABLES, *framework.THREAD_VARIABLES), str(threads)),
         **framework.LAUNCH_VARIABLES,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,13 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     """
     if not file.is_file():
         raise ProjectError(f"{file} does not exist.", "Give a .csv or .parquet file.", exit_code=64)
+    import numpy as np
+
     loaded = _load(model, allow_unsafe)
     rows = read(file)
     schema = loaded.metadata.get_input_schema()
-    wanted = schema.input_names()
+    # A format of tensors knows no names, so the model brings them along.
+    wanted = loaded.metadata.metadata["columns"] if schema.is_tensor_spec() else schema.input_names()
     missing = [name for name in wanted if name not in rows.columns]
     if missing:
         raise ProjectError(
@@ -51,10 +55,13 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
             f"It needs: {', '.join(wanted)}.",
         )
     try:
-        inputs = rows[wanted].astype(dict(zip(wanted, schema.pandas_types(), strict=True)))
+        if schema.is_tensor_spec():
+            inputs = rows[wanted].to_numpy(schema.input_types()[0])
+        else:
+            inputs = rows[wanted].astype(dict(zip(wanted, schema.pandas_types(), strict=True)))
     except ValueError as error:
         raise ProjectError(f"{file.name} has a value of another type: {error}.", "Correct that value.") from error
-    rows["prediction"] = loaded.predict(inputs)
+    rows["prediction"] = np.asarray(loaded.predict(inputs)).reshape(len(rows))
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
     write_whole(output, text.getvalue())
@@ -87,4 +94,12 @@ def _load(model: str, allow_unsafe: bool) -> Any:
     refusal = framework.refusal(Model.load(path).flavors)
     if refusal and not allow_unsafe:
         raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
-    return mlflow.pyfunc.load_model(path)
+    # Where MLflow itself tells a pickle from the rest: PyTorch stores both under one name.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = str(allow_unsafe).lower()
+    try:
+        return mlflow.pyfunc.load_model(path)
+    except MlflowException as error:
+        first_line = str(error).partition("\n")[0]
+        raise ProjectError(
+            f"the model of {model} is not loaded: {first_line}", "If you trust it: --allow-unsafe"
+        ) from error

@@ -106,7 +106,7 @@ def overrides(seed: str, text: str) -> tuple[str, ...]:
         settings = shlex.split(text)
     except ValueError as error:
         raise ProjectError(
-            f"`set` cannot be read: {error}.", "-P set='model.max_depth=5 threads=2'", exit_code=64
+            f"`set` cannot be read: {error}.", "-P set='test_fraction=0.3 threads=2'", exit_code=64
         ) from error
     return (*settings, *([] if seed == "conf" else [f"seed={seed}"]))
 

@@ -58,11 +58,24 @@ class Run:
         self.seed = seed
         self.checkpoints = checkpoints
         self.datasets: dict[str, Dataset] = {}
-        self.stages: dict[str, str] = {}
+        self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
 
     def rng(self, name: str) -> np.random.Generator:
         """Give the generator of one purpose, such as "split"; independent of all others."""
         return seeds.stream(self.seed, name)
+
+    def reseed(self, name: str) -> None:
+        """Seed every global generator anew, for what follows, such as "epoch 7".
+
+        A training that does so before each epoch draws the same numbers in it whether it was interrupted before
+        or not.
+
+        Parameters
+        ----------
+        name : str
+            What the numbers are for; each name has a seed of its own.
+        """
+        seeds.set_all(int(self.rng(name).integers(2**32)))
 
     def dataset(self, name: str) -> pd.DataFrame:
         """Read a dataset of data/datasets.yaml, after its digest was checked.
@@ -108,9 +121,16 @@ class Run:
         self.stages[name] = digest.of_value(value)
 
     @property
+    def device(self) -> str:
+        """Where the framework computes: "cuda" where there is a GPU that it can use, else "cpu"."""
+        from . import framework
+
+        return framework.device()
+
+    @property
     def restored(self) -> dict[str, bytes]:
         """The files of the checkpoint that this run was started from; empty for a run from the start."""
-        return self.checkpoints.restored if self.checkpoints else {}
+        return self.checkpoints.start.files if self.checkpoints else {}
 
     def checkpoint(self, files: Mapping[str, bytes]) -> None:
         """Keep what `just train --resume` needs to go on from here, in place of what was kept before.
@@ -121,7 +141,7 @@ class Run:
             By name: weights, the state of the optimizer and of generators, losses so far.
         """
         if self.checkpoints:
-            self.checkpoints.save(files)
+            self.checkpoints.save(files, self.stages)
 
 
 #: The project's training: settings and run in, result out.

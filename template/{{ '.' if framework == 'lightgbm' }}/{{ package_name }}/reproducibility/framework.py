@@ -8,6 +8,23 @@ from typing import Any
 #: Environment variables that only this framework needs; LightGBM reads the common ones.
 LAUNCH_VARIABLES: dict[str, str] = {}
 
+#: Variables that only this framework reads its number of threads from.
+THREAD_VARIABLES: tuple[str, ...] = ()
+
+
+def set_deterministic(warn_only: bool) -> None:
+    """Switch deterministic algorithms on: it is a parameter of each training."""
+
+
+def nondeterministic_operation(error: BaseException) -> str | None:
+    """Name the operation without a deterministic form that ended a training: LightGBM refuses none."""
+    return None
+
+
+def device() -> str:
+    """Tell where the framework computes."""
+    return "cpu"  # its wheels know no GPU
+
 
 def set_seed(seed: int) -> dict[str, int]:
     """Seed the framework's own generators: LightGBM has none, each training is given its seed."""

@@ -8,8 +8,25 @@ from typing import Any
 #: Environment variables that only this framework needs; scikit-learn reads the common ones.
 LAUNCH_VARIABLES: dict[str, str] = {}
 
+#: Variables that only this framework reads its number of threads from.
+THREAD_VARIABLES: tuple[str, ...] = ()
+
 #: Code of these packages may be named by a stored model. skops refuses what is not listed.
 TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
+
+
+def set_deterministic(warn_only: bool) -> None:
+    """Switch deterministic algorithms on: scikit-learn has no others."""
+
+
+def nondeterministic_operation(error: BaseException) -> str | None:
+    """Name the operation without a deterministic form that ended a training: scikit-learn refuses none."""
+    return None
+
+
+def device() -> str:
+    """Tell where the framework computes."""
+    return "cpu"
 
 
 def set_seed(seed: int) -> dict[str, int]:

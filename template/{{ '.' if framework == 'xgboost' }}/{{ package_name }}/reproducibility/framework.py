@@ -8,6 +8,27 @@ from typing import Any
 #: Environment variables that only this framework needs; XGBoost reads the common ones.
 LAUNCH_VARIABLES: dict[str, str] = {}
 
+#: Variables that only this framework reads its number of threads from.
+THREAD_VARIABLES: tuple[str, ...] = ()
+
+
+def set_deterministic(warn_only: bool) -> None:
+    """Switch deterministic algorithms on: `tree_method: hist` has no others."""
+
+
+def nondeterministic_operation(error: BaseException) -> str | None:
+    """Name the operation without a deterministic form that ended a training: XGBoost refuses none."""
+    return None
+
+
+def device() -> str:
+    """Tell where the framework computes: on a GPU if there is one."""
+    import xgboost
+
+    from . import fingerprint
+
+    return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
+
 
 def set_seed(seed: int) -> dict[str, int]:
     """Seed the framework's own generators: XGBoost has none, each training is given its seed."""

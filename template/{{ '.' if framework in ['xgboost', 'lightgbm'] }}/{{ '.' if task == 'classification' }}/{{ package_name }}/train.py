@@ -60,6 +60,6 @@ def train(settings: Settings, run: Run) -> Result:
         "confusion_matrix": plots.confusion_matrix(data.y_test, np.where(labels, positive, classes[0])),
         "roc": plots.roc(truth, scores),
         "feature_importance": plots.feature_importance(model.importances(booster), list(data.X_train.columns)),
-        "curves": curves.draw(history, best=model.rounds(booster)),
+        "curves": curves.draw(history, best=model.rounds(booster), step="round"),
     }
     return Result(booster, data.X_test, scores, metrics, figures)

@@ -53,6 +53,6 @@ def train(settings: Settings, run: Run) -> Result:
         "predicted_against_true": plots.predicted_against_true(data.y_test, predictions),
         "residuals": plots.residuals(data.y_test, predictions),
         "feature_importance": plots.feature_importance(model.importances(booster), list(data.X_train.columns)),
-        "curves": curves.draw(history, best=model.rounds(booster)),
+        "curves": curves.draw(history, best=model.rounds(booster), step="round"),
     }
     return Result(booster, data.X_test, predictions, metrics, figures)

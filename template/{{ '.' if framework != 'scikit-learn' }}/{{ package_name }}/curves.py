@@ -1,4 +1,4 @@
-"""What the model lost on training and validation rows after each round: logged step by step, and drawn."""
+"""What the model lost on training and validation rows after each round or epoch: logged step by step, and drawn."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ def log(history: Mapping[str, Sequence[float]]) -> None:
     Parameters
     ----------
     history : Mapping of str to sequence of float
-        For each curve, its value after each round.
+        For each curve, its value after each round or epoch.
     """
     active = mlflow.active_run()
     if active is None:
@@ -25,15 +25,17 @@ def log(history: Mapping[str, Sequence[float]]) -> None:
         mlflow.MlflowClient().log_batch(active.info.run_id, metrics=points[first : first + 1000])
 
 
-def draw(history: Mapping[str, Sequence[float]], best: int) -> Figure:
-    """Draw curves over the rounds.
+def draw(history: Mapping[str, Sequence[float]], best: int, step: str) -> Figure:
+    """Draw curves over the rounds or epochs.
 
     Parameters
     ----------
     history : Mapping of str to sequence of float
-        For each curve, its value after each round.
+        For each curve, its value after each round or epoch.
     best : int
-        The round whose model was kept.
+        The one whose model was kept, counted from 1.
+    step : str
+        What they are called: "round" or "epoch".
 
     Returns
     -------
@@ -43,8 +45,8 @@ def draw(history: Mapping[str, Sequence[float]], best: int) -> Figure:
     axes = figure.subplots()
     for name, curve in history.items():
         axes.plot(range(1, len(curve) + 1), curve, label=name)
-    axes.axvline(best, color="grey", linestyle="--", label=f"kept: round {best}")
+    axes.axvline(best, color="grey", linestyle="--", label=f"kept: {step} {best}")
     axes.set_title("Training curves")
-    axes.set_xlabel("round")
+    axes.set_xlabel(step)
     axes.legend()
     return figure

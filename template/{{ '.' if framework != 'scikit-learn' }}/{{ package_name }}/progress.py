@@ -1,4 +1,4 @@
-"""A bar for the rounds of a training, where a person is looking."""
+"""A bar for the rounds or epochs of a training, where a person is looking."""
 
 import sys
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from rich.progress import Progress
 
 
 class Advance(Protocol):
-    """Told after each round what is lost on the validation rows."""
+    """Told after each round or epoch what is lost on the validation rows."""
 
     def __call__(self, loss: float) -> None: ...
 
 
 def is_over(losses: list[float], patience: int) -> bool:
-    """Tell whether the last rounds have brought nothing.
+    """Tell whether the last rounds or epochs have brought nothing.
 
     Parameters
     ----------
     losses : list of float
-        What is lost on the validation rows after each round.
+        What is lost on the validation rows after each.
     patience : int
         How many rounds may pass without a better one.
     """
@@ -29,12 +29,12 @@ def is_over(losses: list[float], patience: int) -> bool:
 
 
 @contextmanager
-def bar(rounds: int, done: int) -> Iterator[Advance]:
+def bar(steps: int, done: int) -> Iterator[Advance]:
     """Show how far a training is; nothing in a log file or a pipe.
 
     Parameters
     ----------
-    rounds : int
+    steps : int
         How many there are at most.
     done : int
         How many were done before.
@@ -44,5 +44,5 @@ def bar(rounds: int, done: int) -> Iterator[Advance]:
     Advance
     """
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("training", total=rounds, completed=done)
+        task = progress.add_task("training", total=steps, completed=done)
         yield lambda loss: progress.update(task, advance=1, description=f"validation {loss:.4f}")

@@ -1,0 +1,127 @@
+"""The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from . import progress, schedule
+from .model import build
+from .reproducibility import Run
+from .settings import ModelSettings, Settings
+
+Rows = tuple[pd.DataFrame, pd.Series]
+History = dict[str, list[float]]
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[keras.Model, History]:
+    """Train until the validation loss has not fallen for a while.
+
+    Parameters
+    ----------
+    train, validation : tuple of (pandas.DataFrame, pandas.Series)
+        Rows and their target: those learned from, and those that decide when to stop.
+    settings : Settings
+        `model` is used.
+    run : Run
+        Seeds each epoch; keeps checkpoints; notes the weights after steps 1, 2, 4, 8, ...
+
+    Returns
+    -------
+    tuple of (keras.Model, dict)
+        The network with the weights of the best epoch; and the losses after each epoch:
+        `{"train": [...], "validation": [...]}`.
+    """
+    model = settings.model
+    run.reseed("init")
+    history: History = {"train": [], "validation": []}
+    if run.restored:
+        network = _read(run.restored["network.keras"])
+        best = _read(run.restored["best.keras"]).get_weights()
+        history = json.loads(run.restored["history.json"])
+    else:
+        network = build(*train, model)
+        best = network.get_weights()
+        run.stage("init", best)
+
+    learned, watched = _arrays(train), _arrays(validation)
+    losses = history["validation"]
+    with progress.bar(model.epochs, len(losses)) as advance:
+        while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
+            history["train"].append(_epoch(network, *learned, len(losses), model, run))
+            losses.append(_loss(network, *watched))
+            if losses[-1] == min(losses):
+                best = network.get_weights()
+            if len(losses) % model.checkpoint_epochs == 0:
+                files = {"network.keras": _content(network), "history.json": json.dumps(history).encode()}
+                run.checkpoint({**files, "best.keras": _content(_with(network, best))})
+            advance(losses[-1])
+    network.set_weights(best)
+    return network, history
+
+
+def best(history: Mapping[str, list[float]]) -> int:
+    """Tell which epoch's weights are kept, counted from 1."""
+    losses = history["validation"]
+    return max(epoch for epoch, loss in enumerate(losses, 1) if loss == min(losses))
+
+
+def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:
+    """Go through the rows once, in an order of this epoch's own, and give the mean loss."""
+    if epoch % model.checkpoint_epochs == 0:  # where a resumed training begins; not oftener: TensorFlow takes 0.1 s
+        _reseed(network, epoch, run)
+    network.optimizer.learning_rate = schedule.cosine(model.learning_rate, epoch, model.epochs)
+    order = run.rng(f"order {epoch}").permutation(len(X))
+    batches = [order[first : first + model.batch_size] for first in range(0, len(X), model.batch_size)]
+    network.reset_metrics()
+    loss = 0.0
+    for step, batch in enumerate(batches, epoch * len(batches) + 1):
+        loss = float(network.train_on_batch(X[batch], y[batch]))  # of the epoch so far
+        if step & (step - 1) == 0:  # a power of two: few digests, and still the step in which two runs part
+            run.stage(f"step {step}", network.get_weights())
+    return loss
+
+
+def _reseed(network: keras.Model, epoch: int, run: Run) -> None:
+    """Make every generator a function of seed and epoch; those of the dropout too, which Keras does not store."""
+    run.reseed(f"epoch {epoch}")
+    numbers = run.rng(f"dropout {epoch}")
+    for variable in network.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign([int(numbers.integers(2**31)), 0])
+
+
+def _loss(network: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
+    network.reset_metrics()
+    return float(network.test_on_batch(X, y))
+
+
+def _arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    X, y = rows
+    return X.to_numpy("float32"), y.to_numpy("float32").reshape(-1, 1)
+
+
+def _with(network: keras.Model, weights: list[np.ndarray]) -> keras.Model:
+    copy = keras.models.clone_model(network)
+    copy.set_weights(weights)
+    return copy
+
+
+def _content(network: keras.Model) -> bytes:
+    """Store a network as Keras does: architecture, weights, and the state of its optimizer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "network.keras")
+        network.save(path)
+        return path.read_bytes()
+
+
+def _read(content: bytes) -> keras.Model:
+    """Read what `_content` gave."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "network.keras")
+        path.write_bytes(content)
+        return keras.saving.load_model(path)

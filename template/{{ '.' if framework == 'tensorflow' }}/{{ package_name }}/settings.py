@@ -1,0 +1,39 @@
+"""The conf file as typed settings: what each key means and which values it may have."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of the conf in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    """Hyperparameters of the network and of its training."""
+
+    loss: Literal["logistic", "squared"] = Field(description="What is minimized: logistic for classes, or squared.")
+    hidden: list[int] = Field(description="Units of each hidden layer.")
+    dropout: float = Field(ge=0, lt=1, description="Fraction of the units left out of each step, per hidden layer.")
+    epochs: int = Field(ge=1, description="Passes over the rows, at most.")
+    early_stopping_epochs: int = Field(ge=1, description="Epochs without a better validation loss before it stops.")
+    checkpoint_epochs: int = Field(ge=1, description="Epochs from one checkpoint to the next.")
+    batch_size: int = Field(ge=1, description="Rows of one step.")
+    learning_rate: float = Field(gt=0, description="Size of the first steps; falls to zero along a cosine.")
+    weight_decay: float = Field(ge=0, description="How fast weights that are not needed shrink.")
+
+
+class Settings(Section):
+    """Everything that a run depends on, besides code, data and environment."""
+
+    seed: int = Field(ge=0, le=2**32 - 1, description="The seed of every generator; 0 is a seed.")
+    threads: int = Field(ge=1, description="Threads of the numeric libraries and of the fit.")
+    nondeterminism: Literal["error", "warn"] = Field(description="What an operation without a deterministic form does.")
+    dataset: str = Field(description="An entry of data/datasets.yaml.")
+    target: str = Field(description="The column to predict.")
+    drop: list[str] = Field(description="Columns never to learn from: identifiers and leaks.")
+    test_fraction: float = Field(gt=0, lt=1, description="Fraction of the rows held out.")
+    validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the others that decides when to stop.")
+    model: ModelSettings
