@@ -106,20 +106,24 @@ class Bench:
     def repetitions(self, usual: int) -> int:
         return 1 if self.quick else usual
 
-    def project(self, python: str = f"{sys.version_info.major}.{sys.version_info.minor}") -> Path:
+    def project(
+        self, python: str = f"{sys.version_info.major}.{sys.version_info.minor}", framework: str = "scikit-learn"
+    ) -> Path:
         """Give a committed classification project with `.venv` and one run behind it."""
-        if python not in self.made:
-            path = self.folder / f"bikes-{python}"
+        key = f"{framework}-{python}"
+        if key not in self.made:
+            path = self.folder / f"bikes-{key}"
             command = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
             answers = {"project_name": "bikes", "package_name": "bikes", "python_version": python}
+            answers["framework"] = framework
             for name, value in answers.items():
                 command += ["--data", f"{name}={value}"]
             run([*command, str(ROOT), str(path)], self.folder)
             commit(path)
             run(["just", "setup"], path)
             run(["just", "train"], path)
-            self.made[python] = path
-        return self.made[python]
+            self.made[key] = path
+        return self.made[key]
 
     def bare(self, project: Path) -> Path:
         """Give a committed folder with the bare script, which has run once."""
@@ -386,6 +390,51 @@ def weights(bench: Bench) -> Iterator[Row]:
     yield row
 
 
+def determinism(bench: Bench) -> Iterator[Row]:
+    """A training with the strict settings against the framework's defaults; the second of a process, on one thread.
+
+    XGBoost and scikit-learn have no switch that could be left out.
+    """
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from bikes.reproducibility import Run, conf, framework\n"
+        "from bikes.settings import Settings\n"
+        "from bikes.train import train\n"
+        "if sys.argv[1] == 'strict':\n"
+        "    framework.set_deterministic(warn_only=False)\n"
+        "settings = Settings.model_validate(conf.load(Path('confs/train.yaml'), ()))\n"
+        "train(settings, Run(1))\n"
+        "began = time.perf_counter()\n"
+        "train(settings, Run(1))\n"
+        "print(time.perf_counter() - began)\n"
+    )
+    one = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for framework, switches in {
+        "pytorch": (),
+        "tensorflow": (),
+        "lightgbm": ('                "deterministic": True,\n', '                "force_row_wise": True,\n'),
+    }.items():
+        strict = bench.project(framework=framework)
+        loose = bench.folder / f"loose-{framework}"
+        copy_code(strict, loose)
+        model = loose / "bikes" / "model.py"
+        for switch in switches:
+            source = model.read_text("utf-8")
+            if switch not in source:
+                raise RuntimeError(f"{model} has no line {switch!r} to take out")
+            model.write_text(source.replace(switch, ""), "utf-8")
+        command = [*python_of(strict), "-c", program]
+        row = Row(f"training with {framework}, strict / its defaults", 1.3, None)
+        alternate(
+            row,
+            lambda command=command, folder=strict: float(run([*command, "strict"], folder, OMP_NUM_THREADS="1", **one)),
+            lambda command=command, folder=loose: float(run([*command, "loose"], folder, OMP_NUM_THREADS="1", **one)),
+            bench.repetitions(5),
+        )
+        yield row
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "digest": digest,
     "copy": copy,
@@ -396,6 +445,7 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "capture": capture,
     "reproduce": reproduce,
     "weights": weights,
+    "determinism": determinism,
 }
 
 

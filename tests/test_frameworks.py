@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,37 @@ def test_the_rendered_project_is_clean_and_so_is_that_of_the_other_task(
     assert "identical" in other.just("reproduce", first["run"].info.run_id).stdout
 
 
+#: A sum of many numbers into few places, by eight threads: in how many ways it comes out.
+INDEX_PUT = """\
+import sys
+import torch
+from bikes.reproducibility import framework
+if sys.argv[1] == "strict":
+    framework.set_deterministic(warn_only=False)
+framework.set_seed(1)
+torch.set_num_threads(8)
+values, places = torch.rand(1_000_000), torch.randint(10, (1_000_000,))
+sums = [torch.zeros(10).index_put_((places,), values, accumulate=True) for _ in range(10)]
+print(len({total.numpy().tobytes() for total in sums}))
+"""
+#: Random numbers in a pipeline of eight threads, and the first weights of a layer.
+RANDOM_MAP = """\
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from bikes.reproducibility import framework
+if sys.argv[1] != "no determinism":
+    framework.set_deterministic(warn_only=False)
+if sys.argv[1] != "no seed of Keras":
+    framework.set_seed(1)
+else:
+    tf.random.set_seed(1)
+rows = tf.data.Dataset.range(2000).map(lambda i: tf.random.uniform([]), num_parallel_calls=8)
+layer = keras.layers.Dense(4)
+layer.build((None, 3))
+print(hash(np.array(list(rows.as_numpy_iterator())).tobytes()), hash(np.asarray(layer.kernel).tobytes()))
+"""
 #: Differs from run to run on many rows and threads: the gradients are added up in any order.
 MANY_ROWS = """\
 import hashlib, sys
@@ -208,3 +240,60 @@ def test_lightgbm_repeats_a_million_rows_only_with_its_switch(set_up: Any) -> No
 
     assert len({digest("strict", 8) for _ in range(5)} | {digest("strict", 1)}) == 1
     assert any(digest("loose", 8) != digest("loose", 8) for _ in range(10))
+
+
+def outputs(project: Project, program: str, *arguments: str) -> list[str]:
+    """Run a program in a project's .venv, and give the words that it prints."""
+    command = [str(project.path / ".venv" / "bin" / "python"), "-c", program, *arguments]
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, cwd=project.path, env=quiet, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_pytorch_adds_up_in_one_order_only_with_its_switch(set_up: Any) -> None:
+    project = set_up("regression", "pytorch")
+    assert outputs(project, INDEX_PUT, "strict") == ["1"]
+    assert any(outputs(project, INDEX_PUT, "loose") != ["1"] for _ in range(5))
+
+
+@pytest.mark.slow
+def test_tensorflow_repeats_itself_only_with_both_its_switches(set_up: Any) -> None:
+    project = set_up("classification", "tensorflow")
+    numbers, weights = outputs(project, RANDOM_MAP, "all")
+    assert all(outputs(project, RANDOM_MAP, "all") == [numbers, weights] for _ in range(2))
+    assert any(outputs(project, RANDOM_MAP, "no determinism")[0] != numbers for _ in range(5))
+    assert outputs(project, RANDOM_MAP, "no seed of Keras")[1] != weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framework", "task", "imports", "operation", "name"),
+    [
+        (
+            *("pytorch", "regression", "import torch"),
+            *("torch.zeros(2).put_(torch.tensor([1, 1]), torch.ones(2))", "put_"),
+        ),
+        (  # TensorFlow refuses on a GPU only, and in these words
+            *("tensorflow", "classification", "import tensorflow as tf"),
+            'raise tf.errors.UnimplementedError(None, None, "A deterministic GPU implementation of X is missing")',
+            "A deterministic GPU implementation of X",
+        ),
+    ],
+)
+def test_an_operation_without_a_deterministic_form_is_named(
+    framework: str, task: str, imports: str, operation: str, name: str, set_up: Any, tmp_path: Path
+) -> None:
+    project = clone(set_up(task, framework), tmp_path / "bikes")
+    module = project.path / "bikes" / "train.py"
+    source = module.read_text("utf-8")
+    begin = "    table = run.dataset(settings.dataset)\n"
+    assert source.count(begin) == 1
+    module.write_text(source.replace(begin, f"    {imports}\n\n    {operation}\n{begin}"), "utf-8")
+    done = project.just("train", check=False)
+    assert done.returncode == 3 and "Traceback" not in done.stdout
+    assert f"an operation of this training has no deterministic form: {name}" in done.stdout
+    assert "--set nondeterminism=warn" in done.stdout
+    assert project.runs()[0].info.status == "FAILED"
+    if framework == "pytorch":
+        assert train(project, "nondeterminism=warn")["run"].info.status == "FINISHED"

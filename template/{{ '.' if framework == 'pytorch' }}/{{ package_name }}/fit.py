@@ -49,12 +49,12 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
     else:
         run.stage("init", _arrays(network))
 
-    learned, watched = _tensors(train), _tensors(validation).tensors
+    learned, watched = _tensors(train), _tensors(validation)
     losses = history["validation"]
     with progress.bar(model.epochs, len(losses)) as advance:
         while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
             history["train"].append(_epoch(network, optimizer, learned, len(losses), model, run))
-            losses.append(_loss(network, *watched, run.device))
+            losses.append(_loss(network, watched, run.device))
             if losses[-1] == min(losses):
                 best = _copy(network)
             if len(losses) % model.checkpoint_epochs == 0:
@@ -105,7 +105,8 @@ def _epoch(
     return total / len(rows)
 
 
-def _loss(network: Network, X: torch.Tensor, y: torch.Tensor, device: str) -> float:
+def _loss(network: Network, rows: TensorDataset, device: str) -> float:
+    X, y = rows.tensors
     network.eval()
     with torch.no_grad():
         return float(network.losses(X.to(device), y.to(device)).double().mean())

@@ -59,8 +59,8 @@ class Checkpoints:
 
         self.count += 1
         own = {
-            CONF: yaml.safe_dump(self.start.settings, sort_keys=False),
-            STATE: json.dumps({"count": self.count, "stages": stages}),
+            CONF: yaml.safe_dump(self.start.settings, sort_keys=False).encode(),
+            STATE: json.dumps({"count": self.count, "stages": stages}).encode(),
         }
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, f"{self.count % 2}.zip")
