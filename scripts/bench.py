@@ -430,7 +430,7 @@ def determinism(bench: Bench) -> Iterator[Row]:
             row,
             lambda command=command, folder=strict: float(run([*command, "strict"], folder, OMP_NUM_THREADS="1", **one)),
             lambda command=command, folder=loose: float(run([*command, "loose"], folder, OMP_NUM_THREADS="1", **one)),
-            bench.repetitions(5),
+            bench.repetitions(3),
         )
         yield row
 

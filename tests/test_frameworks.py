@@ -129,6 +129,17 @@ def test_a_run_is_reproduced_and_a_difference_is_found_in_its_step(base: Any) ->
 
 
 @pytest.mark.slow
+def test_kernels_of_another_cpu_are_named_as_the_cause(set_up: Any, tmp_path: Path) -> None:
+    project = clone(set_up("regression", "pytorch"), tmp_path / "bikes")
+    here = train(project)["run"].info.run_id
+    elsewhere = train(project, ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41")["run"].info.run_id
+    done = project.just("compare", here, elsewhere)
+    assert "equivalent" in done.stdout
+    assert "cpu       ATEN_CPU_CAPABILITY: none -> default" in done.stdout
+    assert "equivalent" in project.just("reproduce", elsewhere).stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("when", "by"), [("early", "SIGKILL"), ("late", "SIGTERM")])
 def test_a_resumed_training_gives_the_bits_of_one_that_was_never_interrupted(base: Any, when: str, by: str) -> None:
     project, first, _ = base

@@ -19,6 +19,8 @@ EXIT_CODES = {IDENTICAL: 0, EQUIVALENT: 0, DIFFERENT: 1, NOT_REPRODUCIBLE: CANNO
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.
 ROUNDING = ("threads", "cpu", "gpu", "packages", "libc", "machine", "launch")
+#: Environment variables that keep a library from the kernels that the CPU would allow, as another CPU would.
+KERNEL_VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 #: What to look at first where runs part, by the stage in which they do.
 HINTS = {
     "data": "the file changed between the two runs. Does the training itself write it?",
@@ -180,7 +182,8 @@ def _differences(
     features = [set(side["cpu_features"]) for side in (one, other)]
     only = [" ".join(sorted(side - shared)) or "none" for shared in [features[0] & features[1]] for side in features]
     kernels = [_kernels(side) for side in (one, other)]
-    yield from part("cpu", *({"features": f, "kernels": k} for f, k in zip(only, kernels, strict=True)))
+    chosen = [{name: side["variables"].get(name) for name in KERNEL_VARIABLES} for side in (one, other)]
+    yield from part("cpu", *({"features": f, "kernels": k, **c} for f, k, c in zip(only, kernels, chosen, strict=True)))
     for cause in ("gpu", "libc", "machine"):
         yield from part(cause, *({cause: side[cause]} for side in (one, other)))
 
