@@ -178,6 +178,18 @@ def test_what_cannot_be_resumed_is_refused(base: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_pickled_network_is_loaded_only_when_told_to(set_up: Any, tmp_path: Path) -> None:
+    project = clone(set_up("regression", "pytorch"), tmp_path / "bikes")
+    module = project.path / "bikes" / "reproducibility" / "framework.py"
+    source = module.read_text("utf-8")
+    assert 'serialization_format="pt2"' in source
+    module.write_text(source.replace('serialization_format="pt2"', 'serialization_format="pickle"'), "utf-8")
+    command = ["predict", train(project)["run"].info.run_id, "data/diabetes.csv"]
+    assert "pickle" in refused(project.just(*command, check=False))
+    project.just(*command, "--allow-unsafe")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", TELLTALES)
 def test_the_rendered_project_is_clean_and_so_is_that_of_the_other_task(
     framework: str, set_up: Any, tmp_path: Path

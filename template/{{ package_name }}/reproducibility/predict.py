@@ -94,8 +94,8 @@ def _load(model: str, allow_unsafe: bool) -> Any:
     refusal = framework.refusal(Model.load(path).flavors)
     if refusal and not allow_unsafe:
         raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
-    # Where MLflow itself tells a pickle from the rest: PyTorch stores both under one name.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = str(allow_unsafe).lower()
+    if not allow_unsafe:
+        os.environ.update(framework.LOAD_VARIABLES)
     try:
         return mlflow.pyfunc.load_model(path)
     except MlflowException as error:

@@ -15,6 +15,9 @@ LAUNCH_VARIABLES: dict[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 #: Variables that only this framework reads its number of threads from; PyTorch reads the common ones.
 THREAD_VARIABLES: tuple[str, ...] = ()
 
+#: Environment variables for loading a stored model unseen: MLflow then refuses a pickle, also one inside an archive.
+LOAD_VARIABLES: dict[str, str] = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
 
 def set_deterministic(warn_only: bool) -> None:
     """Let PyTorch use deterministic algorithms only.

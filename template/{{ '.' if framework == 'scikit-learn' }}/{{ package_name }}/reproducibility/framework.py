@@ -11,6 +11,9 @@ LAUNCH_VARIABLES: dict[str, str] = {}
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ()
 
+#: Environment variables for loading a stored model unseen.
+LOAD_VARIABLES: dict[str, str] = {}
+
 #: Code of these packages may be named by a stored model. skops refuses what is not listed.
 TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
 

@@ -13,6 +13,9 @@ LAUNCH_VARIABLES: dict[str, str] = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_L
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
+#: Environment variables for loading a stored model unseen.
+LOAD_VARIABLES: dict[str, str] = {}
+
 
 def set_deterministic(warn_only: bool) -> None:
     """Let TensorFlow use deterministic operations only.

@@ -11,6 +11,9 @@ LAUNCH_VARIABLES: dict[str, str] = {}
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ()
 
+#: Environment variables for loading a stored model unseen.
+LOAD_VARIABLES: dict[str, str] = {}
+
 
 def set_deterministic(warn_only: bool) -> None:
     """Switch deterministic algorithms on: `tree_method: hist` has no others."""
