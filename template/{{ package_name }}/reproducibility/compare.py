@@ -182,8 +182,8 @@ def _differences(
     features = [set(side["cpu_features"]) for side in (one, other)]
     only = [" ".join(sorted(side - shared)) or "none" for shared in [features[0] & features[1]] for side in features]
     kernels = [_kernels(side) for side in (one, other)]
-    chosen = [{name: side["variables"].get(name) for name in KERNEL_VARIABLES} for side in (one, other)]
-    yield from part("cpu", *({"features": f, "kernels": k, **c} for f, k, c in zip(only, kernels, chosen, strict=True)))
+    forced = [{name: side["variables"].get(name) for name in KERNEL_VARIABLES} for side in (one, other)]
+    yield from part("cpu", *({"features": f, "kernels": k, **v} for f, k, v in zip(only, kernels, forced, strict=True)))
     for cause in ("gpu", "libc", "machine"):
         yield from part(cause, *({cause: side[cause]} for side in (one, other)))
 
