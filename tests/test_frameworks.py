@@ -110,7 +110,9 @@ def test_processes_threads_and_shells_give_one_result_and_another_seed_another(b
         assert again["result"] == first["result"]
     threaded, once_more = train(project, "threads=8"), train(project, "threads=8", **FOREIGN_SHELL)
     assert {value for name, value in threaded["launch"].items() if name.endswith("_THREADS")} == {"8"}
-    assert threaded["stages"] == once_more["stages"] == first["stages"]
+    assert threaded["stages"] == once_more["stages"]
+    if step.startswith("round"):  # trees are the same with any number of threads; networks add up in another order
+        assert threaded["stages"] == first["stages"]
     other = train(project, "seed=7")
     differing = {stage for stage in first["stages"] if other["stages"].get(stage) != first["stages"][stage]}
     assert differing >= {"split", "validation", step.format(1), "weights", "predictions", "metrics"}
