@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,12 @@ class Bench:
         if key not in self.made:
             path = self.folder / f"bikes-{key}"
             command = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
-            answers = {"project_name": "bikes", "package_name": "bikes", "python_version": python}
-            answers["framework"] = framework
+            answers = {
+                "project_name": "bikes",
+                "package_name": "bikes",
+                "python_version": python,
+                "framework": framework,
+            }
             for name, value in answers.items():
                 command += ["--data", f"{name}={value}"]
             run([*command, str(ROOT), str(path)], self.folder)
@@ -425,13 +430,12 @@ def determinism(bench: Bench) -> Iterator[Row]:
                 raise RuntimeError(f"{model} has no line {switch!r} to take out")
             model.write_text(source.replace(switch, ""), "utf-8")
         command = [*python_of(strict), "-c", program]
+
+        def seconds(switch: str, folder: Path, command: list[str] = command) -> float:
+            return float(run([*command, switch], folder, OMP_NUM_THREADS="1", **one))
+
         row = Row(f"training with {framework}, strict / its defaults", 1.3, None)
-        alternate(
-            row,
-            lambda command=command, folder=strict: float(run([*command, "strict"], folder, OMP_NUM_THREADS="1", **one)),
-            lambda command=command, folder=loose: float(run([*command, "loose"], folder, OMP_NUM_THREADS="1", **one)),
-            bench.repetitions(3),
-        )
+        alternate(row, partial(seconds, "strict", strict), partial(seconds, "loose", loose), bench.repetitions(3))
         yield row
 
 

@@ -66,7 +66,7 @@ def test_the_demo_shows_two_identical_runs_and_names_what_differs_when_they_are_
     assert one.data.tags["repro.dirty"] == "false"
     assert project.git("status", "--porcelain") == ""
 
-    train = next(template.glob("template/**/*classification*/**/train.py"))
+    train = next(template.glob("template/*'scikit-learn'*/*'classification'*/*/train.py"))
     planted = train.read_text("utf-8").replace(
         '"accuracy": ', '"noise": __import__("time").time(),\n        "accuracy": '
     )

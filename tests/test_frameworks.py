@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import Project, clone, copy_project, refused
-from test_randomness import FOREIGN_SHELL, train
+from test_randomness import FOREIGN_SHELL, recorded, train
 from test_run import local_path
 
 pytestmark = pytest.mark.e2e
@@ -63,8 +62,7 @@ def base(request: pytest.FixtureRequest, set_up: Any, tmp_path_factory: pytest.T
 def latest(project: Project) -> Any:
     """The newest run's record."""
     run = project.runs()[0]
-    folder = local_path(run.info.artifact_uri)
-    return {"run": run, **json.loads((folder / "record" / "record.json").read_text("utf-8"))}
+    return {"run": run, **recorded(run)}
 
 
 def test_a_run_has_its_steps_its_curves_and_a_model_without_pickle(base: Any) -> None:
@@ -89,16 +87,12 @@ def test_a_model_predicts_in_another_environment_what_its_run_did(base: Any, tmp
     dataset = next(iter(first["data"]))
     output = tmp_path / "predictions.csv"
     project.just("predict", first["run"].info.run_id, f"data/{dataset}.csv", "-o", str(output))
-    recorded = predictions(first)
+    folder = local_path(first["run"].info.artifact_uri)
+    then = pd.read_parquet(folder / "record" / "predictions.parquet")["prediction"].to_numpy()
     predicted = pd.read_csv(output)["prediction"].to_numpy()
-    gaps = np.abs(predicted[:, None] - recorded.astype(float)[None]).min(axis=0)
+    gaps = np.abs(predicted[:, None] - then.astype(float)[None]).min(axis=0)
     # A network adds up in another order in a batch of another size; trees do not.
-    assert (gaps <= 1e-5 * np.abs(recorded)).all()
-
-
-def predictions(run: Any) -> Any:
-    folder = local_path(run["run"].info.artifact_uri)
-    return pd.read_parquet(folder / "record" / "predictions.parquet")["prediction"].to_numpy()
+    assert (gaps <= 1e-5 * np.abs(then)).all()
 
 
 @pytest.mark.slow
@@ -203,8 +197,7 @@ def test_the_rendered_project_is_clean_and_so_is_that_of_the_other_task(
     other = Project(copy_project(tmp_path / "bikes", framework=framework, task=OTHER_TASK[task]))
     (other.path / ".venv").symlink_to(set_up(task, framework).path / ".venv")
     other.git("init", "--quiet")
-    other.git("add", "--all")
-    other.git("commit", "--quiet", "--no-verify", "--message", "Start")
+    other.commit()
     other.just("check")
     first = train(other)
     assert "identical" in other.just("reproduce", first["run"].info.run_id).stdout

@@ -81,10 +81,14 @@ def train(project: Project, *settings: str, **variables: str) -> Any:
     arguments = [part for setting in settings for part in ("--set", setting)]
     output = project.just("train", *arguments, **variables).stdout
     [run] = [run for run in project.runs() if run.info.run_id not in known]
-    folder = local_path(run.info.artifact_uri)
-    record = json.loads((folder / "record" / "record.json").read_text("utf-8"))
+    record = recorded(run)
     assert record["result"] == run.data.tags["repro.result"]
     return {"output": output, "run": run, **record}
+
+
+def recorded(run: Any) -> Any:
+    """Read a run's record from the project's own store."""
+    return json.loads((local_path(run.info.artifact_uri) / "record" / "record.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module", params=["classification", pytest.param("regression", marks=pytest.mark.slow)])
@@ -248,8 +252,7 @@ def test_where_the_environment_is_ignored_a_notice_stands_and_training_goes_on(
     assert len(starts.read_text().split()) == 1
     [run] = project.runs()
     assert run.info.status == "FINISHED"
-    folder = local_path(run.info.artifact_uri)
-    record = json.loads((folder / "record" / "record.json").read_text("utf-8"))
+    record = recorded(run)
     assert record["launch"]["PYTHONHASHSEED"] == "ignored"
 
 

@@ -114,8 +114,7 @@ def project(server: Server, set_up: Any, tmp_path: Path) -> Project:
     project = Project(copy_project(tmp_path / "bikes", tracking="server", tracking_uri=server.uri))
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("init", "--quiet")
-    project.git("add", "--all")
-    project.git("commit", "--quiet", "--no-verify", "--message", "Start")
+    project.commit()
     return project
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch.utils.data import DataLoader, TensorDataset
 
-from . import progress, schedule
+from . import epochs, progress
 from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
@@ -40,13 +40,13 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
     network = Network(*train, model).to(run.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=model.learning_rate, weight_decay=model.weight_decay)
     history: History = {"train": [], "validation": []}
-    best = _copy(network)
     if run.restored:
         network.load_state_dict(load(run.restored["weights.safetensors"]))
         best = load(run.restored["best.safetensors"])
         _restore(optimizer, load(run.restored["optimizer.safetensors"]))
         history = json.loads(run.restored["history.json"])
     else:
+        best = _copy(network)
         run.stage("init", _arrays(network))
 
     learned, watched = _tensors(train), _tensors(validation)
@@ -71,12 +71,6 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
     return network.cpu().eval(), history
 
 
-def best(history: Mapping[str, list[float]]) -> int:
-    """Tell which epoch's weights are kept, counted from 1."""
-    losses = history["validation"]
-    return max(epoch for epoch, loss in enumerate(losses, 1) if loss == min(losses))
-
-
 def _epoch(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -91,7 +85,7 @@ def _epoch(
     order = torch.Generator().manual_seed(int(run.rng(f"order {epoch}").integers(2**32)))
     batches = DataLoader(rows, model.batch_size, shuffle=True, generator=order, num_workers=model.workers)
     for group in optimizer.param_groups:
-        group["lr"] = schedule.cosine(model.learning_rate, epoch, model.epochs)
+        group["lr"] = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     network.train()
     total = 0.0
     for step, (X, y) in enumerate(batches, epoch * len(batches) + 1):

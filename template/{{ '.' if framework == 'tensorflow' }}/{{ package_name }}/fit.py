@@ -1,15 +1,15 @@
 """The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
 
+import io
 import json
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from . import progress, schedule
+from . import epochs, progress
 from .model import build
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
@@ -41,7 +41,8 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
     history: History = {"train": [], "validation": []}
     if run.restored:
         network = _read(run.restored["network.keras"])
-        best = _read(run.restored["best.keras"]).get_weights()
+        with np.load(io.BytesIO(run.restored["best.npz"])) as stored:
+            best = list(stored.values())
         history = json.loads(run.restored["history.json"])
     else:
         network = build(*train, model)
@@ -57,24 +58,25 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
             if losses[-1] == min(losses):
                 best = network.get_weights()
             if len(losses) % model.checkpoint_epochs == 0:
-                files = {"network.keras": _content(network), "history.json": json.dumps(history).encode()}
-                run.checkpoint({**files, "best.keras": _content(_with(network, best))})
+                arrays = io.BytesIO()
+                np.savez(arrays, *best)
+                run.checkpoint(
+                    {
+                        "network.keras": _content(network),
+                        "best.npz": arrays.getvalue(),
+                        "history.json": json.dumps(history).encode(),
+                    }
+                )
             advance(losses[-1])
     network.set_weights(best)
     return network, history
-
-
-def best(history: Mapping[str, list[float]]) -> int:
-    """Tell which epoch's weights are kept, counted from 1."""
-    losses = history["validation"]
-    return max(epoch for epoch, loss in enumerate(losses, 1) if loss == min(losses))
 
 
 def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:
     """Go through the rows once, in an order of this epoch's own, and give the mean loss."""
     if epoch % model.checkpoint_epochs == 0:  # where a resumed training begins; not oftener: TensorFlow takes 0.1 s
         _reseed(network, epoch, run)
-    network.optimizer.learning_rate = schedule.cosine(model.learning_rate, epoch, model.epochs)
+    network.optimizer.learning_rate = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     order = run.rng(f"order {epoch}").permutation(len(X))
     batches = [order[first : first + model.batch_size] for first in range(0, len(X), model.batch_size)]
     network.reset_metrics()
@@ -103,12 +105,6 @@ def _loss(network: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
 def _arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     X, y = rows
     return X.to_numpy("float32"), y.to_numpy("float32").reshape(-1, 1)
-
-
-def _with(network: keras.Model, weights: list[np.ndarray]) -> keras.Model:
-    copy = keras.models.clone_model(network)
-    copy.set_weights(weights)
-    return copy
 
 
 def _content(network: keras.Model) -> bytes:

@@ -103,9 +103,8 @@ def load(run_id: str) -> Checkpoint:
             f"run {run_id} left no checkpoint: it ended before its first, or its training makes none.",
             "Train anew: just train",
         )
-    states = [json.loads(files.pop(STATE)) for files in found]
-    last = max(range(len(found)), key=lambda i: states[i]["count"])
-    return Checkpoint(yaml.safe_load(found[last].pop(CONF)), found[last], states[last]["stages"])
+    last = max(found, key=lambda files: json.loads(files[STATE])["count"])
+    return Checkpoint(yaml.safe_load(last.pop(CONF)), last, json.loads(last.pop(STATE))["stages"])
 
 
 def _read(content: bytes) -> dict[str, bytes]:

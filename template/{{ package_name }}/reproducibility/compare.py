@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import conf
+from .fingerprint import KERNEL_VARIABLES
 from .records import CANNOT_BE_TRIED, Record
 
 IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
@@ -19,8 +20,6 @@ EXIT_CODES = {IDENTICAL: 0, EQUIVALENT: 0, DIFFERENT: 1, NOT_REPRODUCIBLE: CANNO
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.
 ROUNDING = ("threads", "cpu", "gpu", "packages", "libc", "machine", "launch")
-#: Environment variables that keep a library from the kernels that the CPU would allow, as another CPU would.
-KERNEL_VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 #: What to look at first where runs part, by the stage in which they do.
 HINTS = {
     "data": "the file changed between the two runs. Does the training itself write it?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -58,6 +59,9 @@ def execute(
     import mlflow
 
     from .record import Recorder
+
+    # MLflow warns that it finds no pip; environments made by uv have none and need none.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
     interrupts = Interrupts()
     with alive.held() as tag:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import platform
@@ -13,15 +14,14 @@ from typing import Any
 
 from .environment import RUNTIME_LOCK, installed, read_lock
 
+#: Variables that keep a library from the kernels that the CPU would allow, and that nothing else recorded shows.
+KERNEL_VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 #: Variables by which numeric libraries choose their kernels. No others are recorded: they may hold secrets.
 VARIABLES = (
+    *KERNEL_VARIABLES,
     "OPENBLAS_CORETYPE",
     "NPY_DISABLE_CPU_FEATURES",
     "NPY_ENABLE_CPU_FEATURES",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
     "CUDA_VISIBLE_DEVICES",
     "CUBLAS_WORKSPACE_CONFIG",
 )
@@ -117,6 +117,7 @@ def _blas() -> list[dict[str, Any]]:
     return sorted(libraries, key=str)
 
 
+@functools.cache
 def gpus() -> list[str]:
     """List name and driver of each GPU."""
     if shutil.which("nvidia-smi") is None:

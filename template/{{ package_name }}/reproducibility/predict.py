@@ -91,7 +91,12 @@ def _load(model: str, allow_unsafe: bool) -> Any:
             f"there is no model to load for {model!r}: {first_line}",
             "Take a run ID from `just runs`. A champion: `just promote RUN_ID` makes one.",
         ) from error
-    refusal = framework.refusal(Model.load(path).flavors)
+    flavors = Model.load(path).flavors
+    loader = flavors.get("python_function", {}).get("loader_module")
+    if loader != framework.LOADER or any(flavor.get("code") for flavor in flavors.values()):
+        refusal: str | None = "it brings code of its own"
+    else:
+        refusal = framework.refusal(flavors)
     if refusal and not allow_unsafe:
         raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
     if not allow_unsafe:

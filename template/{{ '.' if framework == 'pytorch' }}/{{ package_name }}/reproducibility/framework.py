@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 import warnings
@@ -14,6 +13,9 @@ LAUNCH_VARIABLES: dict[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 #: Variables that only this framework reads its number of threads from; PyTorch reads the common ones.
 THREAD_VARIABLES: tuple[str, ...] = ()
+
+#: The module of MLflow that loads the models of `log_model`.
+LOADER = "mlflow.pytorch"
 
 #: Environment variables for loading a stored model unseen: MLflow then refuses a pickle, also one inside an archive.
 LOAD_VARIABLES: dict[str, str] = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
@@ -129,8 +131,6 @@ def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> s
     from mlflow.models import infer_signature
     from safetensors.torch import save_file
 
-    # MLflow warns that it finds no pip; environments made by uv have none and need none.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     rows = inputs.to_numpy(copy=True)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -155,9 +155,6 @@ def refusal(flavors: dict[str, Any]) -> str | None:
     Parameters
     ----------
     flavors : dict
-        The flavours of the stored MLmodel file.
+        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
     """
-    flavor = flavors.get("python_function", {})
-    if flavor.get("loader_module") != "mlflow.pytorch" or any(flavor.get("code") for flavor in flavors.values()):
-        return "it brings code of its own"
-    return None
+    return None  # MLflow itself looks into the archive: see LOAD_VARIABLES

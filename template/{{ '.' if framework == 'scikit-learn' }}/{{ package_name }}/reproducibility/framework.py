@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 #: Environment variables that only this framework needs; scikit-learn reads the common ones.
@@ -10,6 +9,9 @@ LAUNCH_VARIABLES: dict[str, str] = {}
 
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ()
+
+#: The module of MLflow that loads the models of `log_model`.
+LOADER = "mlflow.sklearn"
 
 #: Environment variables for loading a stored model unseen.
 LOAD_VARIABLES: dict[str, str] = {}
@@ -112,8 +114,6 @@ def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> s
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    # MLflow warns that it finds no pip; environments made by uv have none and need none.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     info = mlflow.sklearn.log_model(
         model,
         name="model",
@@ -132,11 +132,8 @@ def refusal(flavors: dict[str, Any]) -> str | None:
     Parameters
     ----------
     flavors : dict
-        The flavours of the stored MLmodel file.
+        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
     """
-    loader = flavors.get("python_function", {}).get("loader_module")
-    if loader != "mlflow.sklearn" or any(flavor.get("code") for flavor in flavors.values()):
-        return "it brings code of its own"
     flavor = flavors.get("sklearn", {})
     if flavor.get("serialization_format") != "skops":
         return "it is stored as a pickle, which runs any code that is in it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
@@ -12,6 +11,9 @@ LAUNCH_VARIABLES: dict[str, str] = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_L
 
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+#: The module of MLflow that loads the models of `log_model`.
+LOADER = "mlflow.keras"
 
 #: Environment variables for loading a stored model unseen.
 LOAD_VARIABLES: dict[str, str] = {}
@@ -131,8 +133,6 @@ def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> s
     import numpy as np
     from mlflow.models import infer_signature
 
-    # MLflow warns that it finds no pip; environments made by uv have none and need none.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     rows = inputs.to_numpy("float32")
     info = mlflow.keras.log_model(
         model,
@@ -152,11 +152,8 @@ def refusal(flavors: dict[str, Any]) -> str | None:
     Parameters
     ----------
     flavors : dict
-        The flavours of the stored MLmodel file.
+        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
     """
-    loader = flavors.get("python_function", {}).get("loader_module")
-    if loader != "mlflow.keras" or any(flavor.get("code") for flavor in flavors.values()):
-        return "it brings code of its own"
     if flavors.get("keras", {}).get("save_exported_model"):
         return "it is a graph of TensorFlow's, which runs what is in it"
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 #: Environment variables that only this framework needs; XGBoost reads the common ones.
@@ -10,6 +9,9 @@ LAUNCH_VARIABLES: dict[str, str] = {}
 
 #: Variables that only this framework reads its number of threads from.
 THREAD_VARIABLES: tuple[str, ...] = ()
+
+#: The module of MLflow that loads the models of `log_model`.
+LOADER = "mlflow.xgboost"
 
 #: Environment variables for loading a stored model unseen.
 LOAD_VARIABLES: dict[str, str] = {}
@@ -108,8 +110,6 @@ def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> s
     import mlflow.xgboost
     from mlflow.models import infer_signature
 
-    # MLflow warns that it finds no pip; environments made by uv have none and need none.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     info = mlflow.xgboost.log_model(
         model,
         name="model",
@@ -127,11 +127,8 @@ def refusal(flavors: dict[str, Any]) -> str | None:
     Parameters
     ----------
     flavors : dict
-        The flavours of the stored MLmodel file.
+        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
     """
-    loader = flavors.get("python_function", {}).get("loader_module")
-    if loader != "mlflow.xgboost" or any(flavor.get("code") for flavor in flavors.values()):
-        return "it brings code of its own"
     if flavors.get("xgboost", {}).get("model_class") != "xgboost.core.Booster":
         return "it is not a plain booster: it names a class of its own, whose code would run"
     return None

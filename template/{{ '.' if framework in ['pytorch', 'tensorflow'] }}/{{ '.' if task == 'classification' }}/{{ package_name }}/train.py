@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
-from . import curves, features, fit, importance, model, plots
+from . import curves, epochs, features, fit, importance, model, plots
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -61,6 +61,6 @@ def train(settings: Settings, run: Run) -> Result:
         "confusion_matrix": plots.confusion_matrix(data.y_test, np.where(labels, positive, classes[0])),
         "roc": plots.roc(truth, scores),
         "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
-        "curves": curves.draw(history, best=fit.best(history), step="epoch"),
+        "curves": curves.draw(history, best=epochs.best(history["validation"]), step="epoch"),
     }
     return Result(network, data.X_test, scores, metrics, figures)

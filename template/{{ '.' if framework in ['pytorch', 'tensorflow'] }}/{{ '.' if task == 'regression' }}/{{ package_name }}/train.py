@@ -3,7 +3,7 @@
 from pandas.api.types import is_numeric_dtype
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from . import curves, features, fit, importance, model, plots
+from . import curves, epochs, features, fit, importance, model, plots
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -54,6 +54,6 @@ def train(settings: Settings, run: Run) -> Result:
         "predicted_against_true": plots.predicted_against_true(data.y_test, predictions),
         "residuals": plots.residuals(data.y_test, predictions),
         "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
-        "curves": curves.draw(history, best=fit.best(history), step="epoch"),
+        "curves": curves.draw(history, best=epochs.best(history["validation"]), step="epoch"),
     }
     return Result(network, data.X_test, predictions, metrics, figures)

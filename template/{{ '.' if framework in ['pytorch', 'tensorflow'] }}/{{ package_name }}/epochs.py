@@ -1,9 +1,10 @@
-"""How large the steps of a training are."""
+"""What goes by the number of an epoch."""
 
 import math
+from collections.abc import Sequence
 
 
-def cosine(first: float, epoch: int, epochs: int) -> float:
+def learning_rate(first: float, epoch: int, epochs: int) -> float:
     """Give the learning rate of an epoch: from the first value down to nearly zero, along half a cosine.
 
     Parameters
@@ -23,3 +24,18 @@ def cosine(first: float, epoch: int, epochs: int) -> float:
     It depends on the epoch alone, so a resumed training needs no state for it.
     """
     return first * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def best(losses: Sequence[float]) -> int:
+    """Tell which epoch's weights are kept, counted from 1: of equally good ones the last.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        What is lost on the validation rows after each.
+
+    Returns
+    -------
+    int
+    """
+    return max(epoch for epoch, loss in enumerate(losses, 1) if loss == min(losses))
