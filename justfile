@@ -43,6 +43,14 @@ bench *ARGS: setup
 release VERSION *ARGS: setup
     @{{ python }} scripts/release.py {{ VERSION }} {{ ARGS }}
 
+# A table of projects: template version, files of the template's that they changed, last verified run
+fleet-status +PATHS: setup
+    @{{ python }} scripts/fleet_status.py {{ PATHS }}
+
+# Update projects, also those of versions that have no `just template-update` yet; `--check` only looks
+fleet-update +PATHS: setup
+    @JUST="{{ just_executable() }}" {{ python }} scripts/fleet_update.py {{ PATHS }}
+
 # The environment of the recipes above, from constraints.txt, every hash required
 [private]
 setup:

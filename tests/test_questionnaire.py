@@ -66,6 +66,7 @@ def test_enter_alone_takes_every_default(template: Path, tmp_path: Path) -> None
         "seed": 42,
         "tracking": "local",
         "ci": "github",
+        "updates": "none",
     }
 
 

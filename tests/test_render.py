@@ -21,6 +21,8 @@ import yaml
 from allpairspy import AllPairs
 from conftest import QUESTIONS, TEMPLATE, Project, copy_project
 
+import contract
+
 CONFIG = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
 EIGHTY = "A project whose name is exactly eighty characters long, and that is all we take."
 
@@ -49,6 +51,7 @@ CHOICES: dict[str, list[Any]] = {
     "task": ["classification", "regression"],
     "tracking": ["local", "server", "databricks"],
     "ci": ["github", "gitlab", "none"],
+    "updates": ["none", "pull-request", "renovate"],
     "framework": ["scikit-learn", "pytorch", "tensorflow", "xgboost", "lightgbm"],
     "python_version": ["3.11", "3.12", "3.13", "3.14", "3.12.1"],
     "seed": [42, 0, 2**32 - 1],
@@ -66,7 +69,9 @@ PAIRED = [name for name, values in CHOICES.items() if len(values) > 1]
 def is_allowed(row: list[Any]) -> bool:
     """Whether the answers so far go together."""
     answers = dict(zip(PAIRED, row, strict=False))
-    return not (answers.get("framework") == "tensorflow" and answers.get("python_version") == "3.14")
+    too_new = answers.get("framework") == "tensorflow" and answers.get("python_version") == "3.14"
+    jobless = answers.get("updates") == "pull-request" and answers.get("ci") == "none"
+    return not too_new and not jobless
 
 
 ROWS = [
@@ -109,7 +114,7 @@ def test_all_pairs_of_answers_give_valid_and_clean_files(number: int, bare: Path
     answers = ROWS[number] | ({"tracking_uri": URI} if ROWS[number]["tracking"] == "server" else {})
     path = copy_project(tmp_path / "a födler with späces" / "it's", source=bare, **answers)
     files = tree(path)
-    assert len(files) <= 66
+    assert len(files) <= 75
     package = answers["package_name"]
     for name, content in files.items():
         text = content.decode("utf-8")
@@ -259,29 +264,10 @@ def test_names_of_the_standard_library_and_of_the_locks_are_reserved() -> None:
 
 
 # --- copier.yml ---------------------------------------------------------------
-#: What Copier 9.19 reads, less what would need --trust: tasks, extensions, migrations, external data.
-SETTINGS = {
-    *("_answers_file", "_envops", "_exclude", "_min_copier_version", "_preserve_symlinks", "_secret_questions"),
-    *("_message_after_copy", "_message_after_update", "_message_before_copy", "_message_before_update"),
-    *("_skip_if_exists", "_subdirectory", "_templates_suffix"),
-}
-QUESTION_KEYS = {
-    *("ask", "choices", "default", "help", "multiline", "multiselect", "placeholder", "qmark", "secret", "type"),
-    *("validator", "when"),
-}
-
-
-def unknown_keys(config: dict[str, Any]) -> set[str]:
-    """Find what Copier would ignore without a word, or not run without --trust."""
-    settings = {key for key in config if key.startswith("_")} - SETTINGS
-    questions = {name: value for name, value in config.items() if not name.startswith("_")}
-    return settings | {f"{name}.{key}" for name, value in questions.items() for key in value.keys() - QUESTION_KEYS}
-
-
 def test_copier_yml_holds_only_what_copier_knows_and_needs_no_trust() -> None:
-    assert unknown_keys(CONFIG) == set()
+    assert contract.unknown_keys(CONFIG) == set()
     planted = CONFIG | {"_skip_if_exist": [], "_tasks": ["true"], "seed": CONFIG["seed"] | {"defualt": 1}}
-    assert unknown_keys(planted) == {"_skip_if_exist", "_tasks", "seed.defualt"}
+    assert contract.unknown_keys(planted) == {"_skip_if_exist", "_tasks", "seed.defualt"}
 
 
 def test_every_question_has_help_a_type_and_a_default() -> None:
@@ -299,7 +285,8 @@ OWNERS = {
     **{f"bikes/{name}.py": "Y" for name in ["__init__", "__main__", "settings", "train", "model", "features", "plots"]},
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
-    **dict.fromkeys([".github/workflows/ci.yml", ".gitlab-ci.yml"], "T"),
+    **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),
+    **dict.fromkeys([".gitlab-ci.yml", "renovate.json"], "T"),
 }
 OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
 
@@ -309,14 +296,18 @@ def yours(package: str) -> list[str]:
     return [pattern.replace("{{ package_name }}", package) for pattern in CONFIG["_skip_if_exists"]]
 
 
-def test_both_lists_of_what_is_yours_name_the_same_paths() -> None:
-    wrapped = [f"{{% if _copier_operation == 'update' %}}{path}{{% endif %}}" for path in CONFIG["_skip_if_exists"]]
-    assert CONFIG["_exclude"] == wrapped
-    assert all(path.startswith("/") for path in CONFIG["_skip_if_exists"]), "would match in every folder"
+def test_copier_itself_leaves_alone_what_is_yours() -> None:
+    excluded = [contract.ON_UPDATE.fullmatch(pattern)[1] for pattern in CONFIG["_exclude"]]
+    assert excluded[: len(CONFIG["_skip_if_exists"])] == CONFIG["_skip_if_exists"]
+    assert all(path.startswith("/") for path in excluded), "would match in every folder"
 
 
 @pytest.mark.parametrize(
-    "answers", [{"task": "classification", "ci": "github"}, {"task": "regression", "ci": "gitlab"}]
+    "answers",
+    [
+        {"task": "classification", "ci": "github", "updates": "pull-request"},
+        {"task": "regression", "ci": "gitlab", "updates": "renovate"},
+    ],
 )
 def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict[str, str], tmp_path: Path) -> None:
     files = tree(copy_project(tmp_path / "bikes", **answers))

@@ -106,6 +106,23 @@ def project() -> Iterator[Finding]:
         yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
     for folder in reproduce.remove_dead_scratch():
         yield True, f"removed {folder}, left by a reproduction that was killed", ""
+    yield _template()
+
+
+def _template() -> Finding:
+    """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
+    from . import template
+
+    try:
+        made = template.origin(ROOT)
+    except ProjectError as error:
+        return False, f"template: {error.cause}", error.fix
+    try:
+        release = template.newest(template.address(made.source), timeout=5)
+    except ProjectError as error:
+        return True, f"template: {made.version}; whether there is a newer one cannot be asked: {error.cause}", ""
+    newer = template.is_newer(release, made.version)
+    return True, f"template: {made.version}{f', and {release} is out: just template-update' * newer}", ""
 
 
 def main() -> int:

@@ -82,37 +82,48 @@ class Source:
 def git(*arguments: str) -> str | None:
     """Ask git, in the project's folder; None where there is no git, no repository or no answer."""
     try:
-        return run_git(*arguments, folder=ROOT).decode().strip()
+        return run_git(*arguments).decode().strip()
     except ProjectError:
         return None
 
 
 def run_git(
-    *arguments: str, folder: Path, variables: Mapping[str, str] | None = None, text: bytes | None = None
+    *arguments: str,
+    folder: Path = ROOT,
+    variables: Mapping[str, str] | None = None,
+    text: bytes | None = None,
+    timeout: float | None = None,
 ) -> bytes:
     """Run git in a folder, whatever repository the environment names.
 
     Raises
     ------
     ProjectError
-        With git's own message, if it fails or is not there.
+        With git's own message, if it fails, is not there, or takes longer than `timeout` seconds.
     """
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     command = ["git", *PLAIN, "-C", str(folder), *arguments]
     try:
         return subprocess.run(
-            command, capture_output=True, check=True, env=environment | dict(variables or {}), input=text
+            command,
+            capture_output=True,
+            check=True,
+            env=environment | dict(variables or {}),
+            input=text,
+            timeout=timeout,
         ).stdout
     except OSError as error:
         raise ProjectError("git is not on the PATH.", "https://git-scm.com") from error
     except subprocess.CalledProcessError as error:
         raise ProjectError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}", "") from error
+    except subprocess.TimeoutExpired as error:
+        raise ProjectError(f"git {arguments[0]}: no answer within {timeout} s.", "") from error
 
 
 def committed(path: str) -> bytes | None:
     """Give a file's bytes as the last commit has them, or None if it has not got the file."""
     try:
-        return run_git("cat-file", "blob", f"HEAD:./{path}", folder=ROOT)
+        return run_git("cat-file", "blob", f"HEAD:./{path}")
     except ProjectError:
         return None
 
@@ -271,7 +282,7 @@ def _fetch(code: Mapping[str, str], folder: Path) -> None:
 
 def _changed(folder: str) -> Iterator[str]:
     """Name every path of the project that differs from the commit, relative to the project."""
-    status = run_git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".", folder=ROOT)
+    status = run_git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".")
     prefix = len(f"{folder}/".encode()) if folder else 0
     for line in status.split(b"\0"):
         if line:

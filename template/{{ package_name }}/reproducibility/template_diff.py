@@ -1,0 +1,45 @@
+"""`just template-diff`: what this project changed in the files that are the template's."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import template
+from .merge import read, write
+from .project import ROOT, command_line
+
+
+def main() -> None:
+    """Show the differences, as `git diff` would: from the template's version of this project to yours."""
+    parser = argparse.ArgumentParser(
+        prog="just template-diff",
+        description="Show what this project changed in files that are the template's. Yours are not looked at.",
+    )
+    parser.add_argument("paths", nargs="*", help="only these files or folders, relative to the project")
+    parser.add_argument(
+        "--names", action="store_true", help="only the names, with A for added, M for modified, D for deleted"
+    )
+    arguments = parser.parse_args()
+    made = template.origin(ROOT)
+    with tempfile.TemporaryDirectory() as scratch:
+        rendered, yours = Path(scratch, "template"), Path(scratch, "yours")
+        is_yours = template.Template(made.source, Path(scratch, "clone")).render_old(made, rendered)
+        yours.mkdir()
+        for file in [file for file in rendered.rglob("*") if file.is_file()]:
+            path = file.relative_to(rendered)
+            asked = not arguments.paths or any(path.is_relative_to(wanted) for wanted in arguments.paths)
+            if is_yours(path) or not asked or path.as_posix() == template.ANSWERS:
+                file.unlink()
+            else:
+                write(yours, {path.as_posix(): read(ROOT, path.as_posix())})
+        names = ["--name-status"] if arguments.names else []
+        command = ["git", "diff", "--no-index", "--src-prefix=", "--dst-prefix=", *names, "template", "yours"]
+        if subprocess.run(command, cwd=scratch).returncode == 0:
+            print(f"Every file of the template's is as version {made.version} has it.")
+
+
+if __name__ == "__main__":
+    command_line(main)

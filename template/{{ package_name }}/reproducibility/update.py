@@ -1,0 +1,236 @@
+"""Bring the template's later changes into a project, and lose no line of its user's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import merge, template
+from .merge import Change, Kind
+from .project import ProjectError
+from .source import run_git
+
+LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
+#: Answers that cannot change any more, with the reason.
+FIXED = {
+    "framework": "your model and your training are written for it; begin a project with the other, and bring your code",
+    "task": "your model and your training are written for it; begin a project with the other, and bring your code",
+    "package_name": "it names the folder of your code, and stands in its imports and in the record of every run",
+    "seed": "it stands in confs/train.yaml, which is yours: change it there",
+    "license": "LICENSE is yours: change it there, and `license` in pyproject.toml",
+}
+#: What is left to a person, and how to do it.
+OPEN = {
+    Kind.CONFLICTING: "edit what stands between the markers, then `git add` it",
+    Kind.BLOCKED: "see what the template changed, below, and do with it what you want",
+    Kind.MOVED: "see what the template changed, below, and take over what you want",
+}
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update brings.
+
+    Parameters
+    ----------
+    old, new : str
+        The versions.
+    news : str
+        The changelog between them.
+    changes : list of Change
+        What happens to every file that does not stay as it is.
+    answers : list of str
+        A line for every answer that is new or changes.
+    """
+
+    old: str
+    new: str
+    news: str
+    changes: list[Change]
+    answers: list[str]
+
+    @property
+    def open(self) -> list[Change]:
+        """What is left to a person."""
+        return [change for change in self.changes if change.kind in OPEN]
+
+    def report(self) -> str:
+        """Say what happens to every file, a line each; those that nobody had edited are counted."""
+        lines = [f"  {'answer':<12} {answer}" for answer in self.answers]
+        for change in self.changes:
+            if change.kind is not Kind.UPDATED:
+                lines.append(f"  {change.kind:<12} {change.path}{f': {change.note}' * bool(change.note)}")
+        updated = sum(change.kind is Kind.UPDATED for change in self.changes)
+        if updated:
+            lines.append(f"  {Kind.UPDATED:<12} {updated} file{'s' * (updated != 1)} that you had not edited")
+        return "\n".join(lines)
+
+    def instructions(self, recipes: list[str]) -> str:
+        """Say what is left to do, with the template's change where it could not be made."""
+        lines = []
+        for kind, what in OPEN.items():
+            paths = [change.path for change in self.open if change.kind is kind]
+            if paths:
+                lines.append(f"  {kind} {', '.join(paths)}: {what}")
+        if recipes:
+            lines.append(f"  then: {' && '.join(f'just {recipe}' for recipe in recipes)}")
+        lines += [f"\n{merge.template_change(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
+        return "\n".join(lines)
+
+
+def prepare(project: Path, version: str | None = None, answers: Mapping[str, str] | None = None) -> Update | None:
+    """Work an update out; the project stays as it is.
+
+    Parameters
+    ----------
+    project : Path
+        The project's folder.
+    version : str, optional
+        A version of the template; its newest release by default.
+    answers : Mapping of str, optional
+        Answers that change.
+
+    Returns
+    -------
+    Update or None
+        None if there is nothing to bring.
+
+    Raises
+    ------
+    ProjectError
+        If template or version cannot be had, the version is older, or an answer cannot change.
+    """
+    made = template.origin(project)
+    changed = {name: value for name, value in (answers or {}).items() if str(made.answers.get(name)) != value}
+    _refuse_fixed(made.answers, changed)
+    with tempfile.TemporaryDirectory(prefix="template-") as scratch:
+        source = template.Template(made.source, Path(scratch, "clone"))
+        wanted = version or (template.newest(str(source.folder)) if not changed else made.version)
+        before, after = source.commit(made.version), source.commit(wanted)
+        if not changed and (before == after or (version is None and source.contains(before, after))):
+            return None
+        if before != after and source.contains(before, after):
+            raise ProjectError(
+                f"{wanted} is older than {made.version}, which this project has.",
+                f"To go back to an earlier state of the project, use git: git log --oneline {template.ANSWERS}",
+            )
+        old, new = Path(scratch, "old"), Path(scratch, "new")
+        source.render_old(made, old)
+        is_yours = source.render_new(made, after, changed, new)
+        now = template.origin(new)
+        unknown = changed.keys() - now.answers.keys()
+        if unknown:
+            known = ", ".join(name for name in now.answers if name not in FIXED)
+            raise ProjectError(
+                f"no question {', '.join(unknown)} is asked.", f"These can change: {known}", exit_code=64
+            )
+        _refuse_fixed(made.answers, now.answers)
+        # The file that remembers them is the template's alone, and written anew.
+        remembered = Change(template.ANSWERS, Kind.UPDATED, result=merge.read(new, template.ANSWERS))
+        for folder in (old, new):
+            (folder / template.ANSWERS).unlink()
+        changes = [*merge.plan(old, new, project, is_yours, (made.version, now.version)), remembered]
+        return Update(made.version, now.version, source.news(before, after), changes, _tell(made.answers, now.answers))
+
+
+def perform(project: Path, update: Update) -> list[str]:
+    """Write an update into a project, and bring locks and environment in step: all of it or nothing.
+
+    Parameters
+    ----------
+    project : Path
+        The project's folder, with a clean working tree.
+    update : Update
+        What `prepare` gave.
+
+    Returns
+    -------
+    list of str
+        The recipes to run next.
+
+    Raises
+    ------
+    ProjectError
+        If the locks cannot be compiled; the project is then as it was.
+    """
+    files = {change.path: change.result for change in update.changes if change.result or change.kind is Kind.DELETED}
+    before = {path: merge.read(project, path) for path in [*files, *LOCKS]}
+    package = template.origin(project).answers["package_name"]
+    try:
+        merge.write(project, files)
+        merge.mark(project, update.changes)
+        if any(change.path == "pyproject.toml" for change in update.open):
+            return ["lock", "setup", "check"]
+        locks = [sys.executable, "-m", f"{package}.reproducibility.locks"]
+        if subprocess.run([*locks, "--check"], cwd=project, capture_output=True).returncode:
+            print("\njust lock", flush=True)
+            if subprocess.run(locks, cwd=project).returncode:
+                raise ProjectError("the locks cannot be compiled, so the project is as it was.", "See above.")
+    except BaseException:
+        changed = {path: file for path, file in before.items() if merge.read(project, path) != file}
+        merge.write(project, changed)
+        run_git("reset", "--quiet", "--", ".", folder=project)
+        raise
+    stale = any(merge.read(project, path) != before[path] for path in (*LOCKS, "python_env.yaml") if path in before)
+    return ["setup", "check"] if stale or not (project / ".venv").exists() else ["check"]
+
+
+def run_recipes(project: Path, recipes: list[str]) -> list[str]:
+    """Run recipes of a project, one after another, and give those that are left from the first that fails."""
+    for number, recipe in enumerate(recipes):
+        print(f"\njust {recipe}", flush=True)
+        if subprocess.run([os.environ.get("JUST", "just"), recipe], cwd=project).returncode:
+            return recipes[number:]
+    return []
+
+
+def require_clean(project: Path) -> None:
+    """Make sure that git has every line of a project's, so that nothing can be lost.
+
+    Raises
+    ------
+    ProjectError
+        If there is uncommitted work, also where git is told not to look for it, or no commit.
+    """
+    try:
+        run_git("rev-parse", "--verify", "HEAD", folder=project)
+    except ProjectError as error:
+        raise ProjectError(
+            "git has no commit of this project, so an update could not be undone.",
+            'git init && git add -A && git commit -m "Start"',
+        ) from error
+    status = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none", "--", ".")
+    dirty = run_git(*status, folder=project).decode().splitlines()
+    if dirty:
+        raise ProjectError(
+            f"there is uncommitted work: {', '.join(line[3:] for line in dirty[:5])}{' ...' * (len(dirty) > 5)}.",
+            "git add -A && git commit      or: git stash --include-untracked",
+        )
+    flags = run_git("ls-files", "-v", "--", ".", folder=project).decode().splitlines()
+    hidden = [line[2:] for line in flags if line[0].islower() or line[0] == "S"]
+    if hidden:
+        raise ProjectError(
+            f"git is told not to look at {', '.join(hidden[:5])}, so that edits of it could be lost.",
+            "git update-index --no-assume-unchanged --no-skip-worktree FILE",
+        )
+
+
+def _refuse_fixed(before: Mapping[str, object], after: Mapping[str, object]) -> None:
+    for name, reason in FIXED.items():
+        if name in before and str(after.get(name, before[name])) != str(before[name]):
+            raise ProjectError(f"{name} stays {before[name]!r}: {reason}.", f"Leave {name} out.", exit_code=64)
+
+
+def _tell(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    lines = []
+    for name, value in after.items():
+        if name not in before:
+            lines.append(f"{name}: {value!r}, a new question; another answer: just template-update --data {name}=...")
+        elif value != before[name]:
+            lines.append(f"{name}: {value!r} instead of {before[name]!r}")
+    return lines
