@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pathspec
 import yaml
 
@@ -23,6 +24,9 @@ QUESTION_KEYS = {
 }
 #: Answers that cannot change, so that no update switches a path of theirs off.
 FIXED = {"framework", "task", "package_name"}
+#: What stands for the package in the paths of this module.
+PACKAGE = "PACKAGE"
+NAMES = {"{{ package_name }}": PACKAGE, "{{ _copier_conf.answers_file }}": ".copier-answers.yml"}
 ON_UPDATE = re.compile(r"\{% if _copier_operation == 'update' %\}(.*)\{% endif %\}")
 
 
@@ -64,7 +68,11 @@ def find_problems(root: Path, releases: dict[str, str]) -> list[str]:
     problems = [
         f"copier.yml: Copier does not know {key}, or wants --trust for it" for key in sorted(unknown_keys(config))
     ]
-    excluded = [match[1] for pattern in config.get("_exclude", []) if (match := ON_UPDATE.fullmatch(pattern))]
+    excluded = [
+        jinja2.Template(match[1]).render(package_name=PACKAGE)
+        for pattern in config.get("_exclude", [])
+        if (match := ON_UPDATE.fullmatch(pattern))
+    ]
     left_alone = pathspec.GitIgnoreSpec.from_lines(excluded)
     now = paths(root, "HEAD")
     for path, condition in now.items():
@@ -110,9 +118,7 @@ def _part(part: str) -> tuple[str, str]:
     """Give the name that a part of a template's path renders to, and the question that it depends on."""
     if match := re.fullmatch(r"\{\{ '([^']+)' if (\w+) .*\}\}", part):
         return match[1], match[2]
-    if part == "{{ _copier_conf.answers_file }}":
-        return ".copier-answers.yml", ""
-    return part, ""
+    return NAMES.get(part, part), ""
 
 
 def _config(root: Path, commit: str) -> dict[str, Any]:

@@ -142,6 +142,35 @@ def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable
     return get
 
 
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the template with its releases tagged, and the working tree as a newer one."""
+    from updates import make_history
+
+    return make_history(tmp_path_factory.mktemp("history") / "t")
+
+
+@pytest.fixture(scope="session")
+def render(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Render a version of the template, committed; once for each set of answers."""
+    from updates import commit, git, run_copier
+
+    made: dict[Any, Path] = {}
+
+    def get(version: str, **answers: str) -> Path:
+        key = (version, *answers.items())
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("rendered") / "bikes"
+            data = [f"--data={name}={value}" for name, value in {"project_name": "bikes", **answers}.items()]
+            command = ["copy", "--quiet", "--defaults", f"--vcs-ref={version}", *data, str(history), str(made[key])]
+            assert run_copier(*command, cwd=history).returncode == 0
+            git(made[key], "init", "--quiet")
+            commit(made[key])
+        return made[key]
+
+    return get
+
+
 @pytest.fixture
 def project(set_up: Callable[[str], Project], tmp_path: Path) -> Project:
     """A classification project of this test's own, with an environment that it shares with others."""

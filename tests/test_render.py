@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pathspec
 import pytest
 import yaml
 from allpairspy import AllPairs
 from conftest import QUESTIONS, TEMPLATE, Project, copy_project
+from updates import is_yours
 
 import contract
 
@@ -291,11 +291,6 @@ OWNERS = {
 OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
 
 
-def yours(package: str) -> list[str]:
-    """The patterns of `_skip_if_exists`, for one package."""
-    return [pattern.replace("{{ package_name }}", package) for pattern in CONFIG["_skip_if_exists"]]
-
-
 def test_copier_itself_leaves_alone_what_is_yours() -> None:
     excluded = [contract.ON_UPDATE.fullmatch(pattern)[1] for pattern in CONFIG["_exclude"]]
     assert excluded[: len(CONFIG["_skip_if_exists"])] == CONFIG["_skip_if_exists"]
@@ -311,9 +306,8 @@ def test_copier_itself_leaves_alone_what_is_yours() -> None:
 )
 def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict[str, str], tmp_path: Path) -> None:
     files = tree(copy_project(tmp_path / "bikes", **answers))
-    matcher = pathspec.GitIgnoreSpec.from_lines(yours("bikes"))
     for name in files:
-        owner = "Y" if matcher.match_file(name) else "T"
+        owner = "Y" if is_yours(name) else "T"
         folder = next((letter for prefix, letter in OWNED_FOLDERS.items() if name.startswith(prefix)), None)
         assert owner == OWNERS.get(name, folder), name
 

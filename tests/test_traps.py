@@ -18,6 +18,7 @@ from updates import commit, git, run_copier
 
 import harness
 
+pytestmark = pytest.mark.e2e
 merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml -}}\n"}
 LONG = "".join(f"line {number}\n" for number in range(20))
@@ -213,7 +214,6 @@ def update_by_copier(trap: Trap, project: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", sorted(LOSES))
 def test_copier_alone_loses_it_in_silence_from_a_naive_template(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -226,7 +226,6 @@ def test_copier_alone_loses_it_in_silence_from_a_naive_template(
     assert git(project, "ls-files", "--unmerged") == ""
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", [name for name, trap in TRAPS.items() if trap.pattern])
 def test_copier_alone_keeps_it_with_the_pattern_of_the_contract(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

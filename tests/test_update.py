@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import TEMPLATE
-from updates import EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, make_history, run_copier, tree
+from updates import EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, tree
 
 import harness
 import releases
@@ -20,30 +20,6 @@ merge, update = harness.load("merge"), harness.load("update")
 UNDO = harness.load("template_update").UNDO
 #: The oldest release in the fast tests, the others in `just test`.
 FROM = [RELEASES[0], *(pytest.param(version, marks=pytest.mark.e2e) for version in RELEASES[1:])]
-
-
-@pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_history(tmp_path_factory.mktemp("history") / "t")
-
-
-@pytest.fixture(scope="session")
-def render(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Render a version of the template, committed; once for each set of answers."""
-    made: dict[Any, Path] = {}
-
-    def get(version: str, **answers: str) -> Path:
-        key = (version, *answers.items())
-        if key not in made:
-            made[key] = tmp_path_factory.mktemp("rendered") / "bikes"
-            data = [f"--data={name}={value}" for name, value in {"project_name": "bikes", **answers}.items()]
-            command = ["copy", "--quiet", "--defaults", f"--vcs-ref={version}", *data, str(history), str(made[key])]
-            assert run_copier(*command, cwd=history).returncode == 0
-            git(made[key], "init", "--quiet")
-            commit(made[key])
-        return made[key]
-
-    return get
 
 
 def edited(render: Callable[..., Path], version: str, edit: str, destination: Path, **answers: str) -> Path:

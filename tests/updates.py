@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jinja2
 import pathspec
 import yaml
 from conftest import TEMPLATE
@@ -60,14 +61,19 @@ def run_copier(*arguments: str, cwd: Path, **variables: str) -> subprocess.Compl
 
 def is_yours(path: str, package: str = "bikes") -> bool:
     """Tell whether a path is the user's from the first commit, by copier.yml."""
-    patterns = [pattern.replace("{{ package_name }}", package) for pattern in CONFIG["_skip_if_exists"]]
+    patterns = [jinja2.Template(pattern).render(package_name=package) for pattern in CONFIG["_skip_if_exists"]]
     return bool(pathspec.GitIgnoreSpec.from_lines(patterns).match_file(path))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files of a project, without git's own."""
-    files = (path for path in folder.rglob("*") if path.is_file() and ".git" not in path.relative_to(folder).parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    """All files of a project, without git's own and what Python leaves."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder): path for path in files}
+    return {
+        name.as_posix(): path.read_bytes()
+        for name, path in names.items()
+        if not {".git", ".venv", "__pycache__"} & set(name.parts)
+    }
 
 
 def lines(content: bytes) -> collections.Counter[bytes]:

@@ -1,0 +1,559 @@
+"""`just template-update` and its kin, as people and CI jobs type them."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TEMPLATE, Project, refused
+from test_ci import Runner, Step
+from updates import HEAD, RELEASES, commit, git, run_copier, tree
+
+import fleet_status
+import harness
+
+merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
+template_update, markers, errors = (harness.load(name) for name in ("template_update", "markers", "project"))
+pytestmark = pytest.mark.e2e
+LATER = "99.1.0"
+UNDO = template_update.UNDO
+
+
+@pytest.fixture(scope="module")
+def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with one more release: changes in three files, one of them of a dependency."""
+    folder = tmp_path_factory.mktemp("later") / "t"
+    shutil.copytree(history, folder)
+    rendered = folder / "template"
+    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/alive.py"):
+        path = rendered / name
+        path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
+    changelog = folder / "CHANGELOG.md"
+    entry = f"## [Unreleased]\n\n## [{LATER}] - 2027-01-01\n\n### Changed\n\n- Said later.\n"
+    changelog.write_text(changelog.read_text("utf-8").replace("## [Unreleased]\n", entry), "utf-8")
+    commit(folder)
+    git(folder, "tag", LATER)
+    return folder
+
+
+def start(source: Path | str, destination: Path, version: str = HEAD, **answers: str) -> Project:
+    """Render a version of a template and commit it."""
+    data = [f"--data={name}={value}" for name, value in {"package_name": "bikes", **answers}.items()]
+    command = ["copy", "--quiet", "--defaults", f"--vcs-ref={version}", *data, str(source), str(destination)]
+    done = run_copier(*command, cwd=destination.parent)
+    assert done.returncode == 0, done.stderr
+    git(destination, "init", "--quiet")
+    commit(destination)
+    return Project(destination)
+
+
+def edit(project: Project, name: str, text: str = "# mine\n") -> None:
+    path = project.path / name
+    path.write_text(path.read_text("utf-8") + text, "utf-8")
+    commit(project.path, "Edit")
+
+
+# --- A team's year ------------------------------------------------------------
+def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project = start(later, tmp_path / "bikes")
+    (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
+    project.git("config", "core.hooksPath", ".githooks")
+    assert "nothing to bring" in project.just("template-update", HEAD).stdout
+    assert f"Every file of the template's is as version {HEAD} has it" in project.just("template-diff").stdout
+    edit(project, "MLproject")
+    edit(project, "justfile", "\n# my recipes\n")
+    edit(project, "bikes/train.py", "\n\n# mine\n")
+
+    diff = project.just("template-diff").stdout
+    assert [line for line in diff.splitlines() if line.startswith("+")] == [
+        *("+++ yours/MLproject", "+# mine", "+++ yours/justfile", "+", "+# my recipes")
+    ]
+    assert project.just("template-diff", "--names", "justfile").stdout == "M\ttemplate/justfile\n"
+    assert f"template: {HEAD}, and {LATER} is out: just template-update" in project.just("doctor").stdout
+
+    checked = project.just("template-update", "--check", check=False)
+    assert checked.returncode == 1
+    assert f"template {HEAD} -> {LATER}" in checked.stdout
+    assert "- Said later." in checked.stdout
+    assert f"## [{RELEASES[-1]}]" not in checked.stdout
+    assert "conflicting  MLproject" in checked.stdout
+    assert "updated      3 files that you had not edited" in checked.stdout
+    assert project.git("status", "--porcelain") == ""
+
+    (project.path / "notes.txt").write_text("not committed\n")
+    assert "uncommitted work: notes.txt" in refused(project.just("template-update", check=False))
+    (project.path / "notes.txt").unlink()
+
+    before = tree(project.path)
+    done = project.just("template-update", check=False)
+    assert done.returncode == 1
+    assert "conflicting MLproject: edit what stands between the markers" in done.stdout
+    assert "then: just check" in done.stdout
+    assert f"To undo it: {UNDO}" in done.stdout
+    assert project.run("git", "commit", "--message", "x", check=False).returncode != 0
+    project.git("add", "--all")
+    assert "conflict markers of a template update are left in MLproject" in refused(project.just("check", check=False))
+    project.run("bash", "-c", UNDO)
+    assert tree(project.path) == before
+    assert project.git("status", "--porcelain") == ""
+
+    project.just("template-update", check=False)
+    path = project.path / "MLproject"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if line[:7] not in {"<" * 7, "=" * 7, ">" * 7}), "utf-8")
+    project.just("check")
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout
+    assert (project.path / "bikes/reproducibility/alive.py").read_text("utf-8").endswith("# later\n")
+
+
+@pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
+def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, version: str, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "bikes", version)
+    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project.path)]
+    done = project.run(*command)
+    assert "Nothing is left to do" in done.stdout
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Update")  # the hook checks it once more
+    project.just("run")
+    [run] = project.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["repro.dirty"] == "false"
+    assert "nothing to bring" in project.run(*command).stdout
+
+
+# --- Sources and places -------------------------------------------------------
+@pytest.mark.parametrize("kind", ["path", "file address", "bundle", "web address", "home"])
+def test_wherever_the_template_is(later: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "t.bundle"
+    git(later, "bundle", "create", "--quiet", str(bundle), "--all")
+    source = {
+        "path": str(later),
+        "file address": f"git+{later.as_uri()}",
+        "bundle": str(bundle),
+        "web address": "https://example.com/copier-mlflow.git",
+        "home": "~/t",
+    }[kind]
+    # git reads the address from a folder instead.
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{later.as_uri()}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://example.com/copier-mlflow.git")
+    monkeypatch.setenv("COPIER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(later.parent))
+    project = start(source, tmp_path / "bikes")
+    remembered = yaml.safe_load((project.path / template.ANSWERS).read_text("utf-8"))["_src_path"]
+    prepared = update.prepare(project.path)
+    assert (prepared.old, prepared.new) == (HEAD, LATER)
+    merge.write(project.path, {change.path: change.result for change in prepared.changes})
+    answers = yaml.safe_load((project.path / template.ANSWERS).read_text("utf-8"))
+    assert (answers["_src_path"], answers["_commit"]) == (remembered, LATER)
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("gh:ada/t", "https://github.com/ada/t.git"),
+        ("gl:ada/t.git", "https://gitlab.com/ada/t.git"),
+        ("git+https://example.com/t", "https://example.com/t"),
+        ("git@example.com:ada/t.git", "git@example.com:ada/t.git"),
+        ("/srv/t", "/srv/t"),
+    ],
+)
+def test_what_copier_was_told_becomes_an_address(source: str, address: str) -> None:
+    assert template.address(source) == address
+
+
+def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tmp_path: Path) -> None:
+    top = tmp_path / "mono"
+    (top / "teams").mkdir(parents=True)
+    (top / "other.txt").write_text("1\n")
+    git(top, "init", "--quiet")
+    project = start(later, top / "teams" / "bikes").path
+    shutil.rmtree(project / ".git")
+    commit(top)
+    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
+    commit(top)
+    (top / "other.txt").write_text("somebody works on this\n")
+    update.require_clean(project)
+    prepared = update.prepare(project)
+    merge.write(project, {change.path: change.result for change in prepared.changes})
+    merge.mark(project, prepared.changes)
+    unmerged = {line.split("\t")[1] for line in git(top, "ls-files", "--unmerged").splitlines()}
+    assert unmerged == {"teams/bikes/MLproject"}
+    subprocess.run(UNDO, shell=True, cwd=project, check=True)
+    assert git(top, "status", "--porcelain") == "M other.txt"
+
+
+HOSTILE = {
+    "global excludes": {"core.excludesFile": "excludes"},
+    "whitespace": {"apply.whitespace": "error", "core.whitespace": "trailing-space,tab-in-indent"},
+    "hidden untracked": {"status.showUntrackedFiles": "no"},
+    "autocrlf": {"core.autocrlf": "true"},
+    "noprefix": {"diff.noprefix": "true", "diff.external": "false", "color.ui": "always"},
+    "hooks": {"core.hooksPath": "hooks"},
+    "signing": {"commit.gpgSign": "true", "tag.gpgSign": "true", "gpg.program": "false"},
+    "conflict style": {"merge.conflictStyle": "diff3"},
+    "attributes": {"core.attributesFile": "attributes"},
+}
+
+
+@pytest.mark.parametrize("setting", HOSTILE)
+def test_no_setting_of_a_users_git_changes_the_result(
+    setting: str, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "excludes").write_text("*\n")
+    (tmp_path / "attributes").write_text("* binary -diff merge=ours\n")
+    (tmp_path / "hooks").mkdir()
+    for hook in ("post-checkout", "pre-commit", "reference-transaction"):
+        (tmp_path / "hooks" / hook).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "hooks" / hook).chmod(0o755)
+    project = start(later, tmp_path / "bikes").path
+    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine   \n", "utf-8")
+    commit(project)
+    friendly = tmp_path / "friendly"
+    shutil.copytree(project, friendly)
+
+    def apply(folder: Path) -> dict[str, bytes]:
+        update.require_clean(folder)
+        prepared = update.prepare(folder)
+        merge.write(folder, {change.path: change.result for change in prepared.changes})
+        merge.mark(folder, prepared.changes)
+        return tree(folder)
+
+    expected = apply(friendly)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(HOSTILE[setting])))
+    for number, (name, value) in enumerate(HOSTILE[setting].items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
+        path = tmp_path / value
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", str(path) if path.exists() else value)
+    assert apply(project) == expected
+    if setting == "hidden untracked":
+        subprocess.run(UNDO, shell=True, cwd=project, check=True)
+        (project / "mine.txt").write_text("1\n")
+        with pytest.raises(errors.ProjectError, match=r"uncommitted work: mine\.txt"):
+            update.require_clean(project)
+
+
+# --- Bad input ----------------------------------------------------------------
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_an_edit_that_git_is_told_not_to_see_is_seen(later: Path, flag: str, tmp_path: Path) -> None:
+    project = start(later, tmp_path / "bikes")
+    project.git("update-index", flag, "MLproject")
+    (project.path / "MLproject").write_text("mine\n", "utf-8")
+    assert project.git("status", "--porcelain") == ""
+    with pytest.raises(errors.ProjectError, match="not to look at MLproject"):
+        update.require_clean(project.path)
+
+
+def test_what_is_missing_or_wrong_is_named(later: Path, tmp_path: Path) -> None:
+    project = start(later, tmp_path / "bikes").path
+    answers = project / template.ANSWERS
+    text = answers.read_text("utf-8")
+    for content, said in {
+        "": "does not say which template",
+        "a: [": "does not say which template",
+        text.replace(str(later), str(tmp_path / "gone")): "the template cannot be fetched from .*gone",
+        text.replace(f"_commit: {HEAD}", "_commit: 1234567"): "the template has no version 1234567",
+    }.items():
+        answers.write_text(content, "utf-8")
+        with pytest.raises(errors.ProjectError, match=said) as raised:
+            update.prepare(project)
+        assert raised.value.fix
+    answers.write_text(text, "utf-8")
+    with pytest.raises(errors.ProjectError, match=r"has no version 7\.0\.0") as raised:
+        update.prepare(project, "7.0.0")
+    assert LATER in raised.value.fix
+    with pytest.raises(errors.ProjectError, match=r"Copier cannot render the template: .*python_version"):
+        update.prepare(project, None, {"python_version": "2.7"})
+    shutil.rmtree(project / ".git")
+    with pytest.raises(errors.ProjectError, match="no commit of this project"):
+        update.require_clean(project)
+
+
+@pytest.fixture
+def relocking(later: Path, tmp_path: Path) -> Path:
+    """A project whose update changes dependencies, so that it compiles the locks."""
+    source = tmp_path / "t"
+    shutil.copytree(later, source)
+    path = source / "template" / "pyproject.toml.jinja"
+    path.write_text(path.read_text("utf-8").replace('    "packaging>=26",\n', '    "packaging>=26",\n    "six>=1",\n'))
+    commit(source)
+    git(source, "tag", "99.2.0")
+    project = start(source, tmp_path / "bikes", LATER).path
+    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
+    commit(project)
+    return project
+
+
+def slow_uv(folder: Path, script: str) -> str:
+    """A PATH on which uv is a script."""
+    folder.mkdir()
+    (folder / "uv").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "uv").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def fleet_update(project: Path, path: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project)]
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: Path, tmp_path: Path) -> None:
+    before = tree(relocking)
+    process = fleet_update(relocking, slow_uv(tmp_path / "bin", "exit 2"))
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3, output
+    assert "the locks cannot be compiled, so the project is as it was" in output
+    assert tree(relocking) == before
+    assert git(relocking, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Signals, tmp_path: Path) -> None:
+    before = tree(relocking)
+    os.mkfifo(tmp_path / "reached")
+    process = fleet_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
+    (tmp_path / "reached").read_text()  # returns once the update stands in the middle: written, and compiling locks
+    assert tree(relocking) != before
+    if how is signal.SIGKILL:
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+        os.killpg(process.pid, signal.SIGTERM) if how is signal.SIGTERM else os.killpg(process.pid, how)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    if how is signal.SIGKILL:
+        command = output.partition("To undo it: ")[2].splitlines()[0]
+        subprocess.run(command, shell=True, cwd=relocking, check=True)
+    assert tree(relocking) == before, output
+    assert git(relocking, "status", "--porcelain") == ""
+
+
+# --- Pull requests ------------------------------------------------------------
+class Service:
+    """The API of GitHub or GitLab, which answers every request and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.status = 201
+        service = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                service.asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
+                answer = json.dumps({"html_url": "https://example.com/1", "web_url": "https://example.com/2"}).encode()
+                self.send_response(service.status)
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.server.shutdown()
+    service.server.server_close()
+
+
+@pytest.fixture
+def proposing(later: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with a remote, in the CI of GitHub; `just` there only says which recipe it was given."""
+    project = start(later, tmp_path / "bikes")
+    git(tmp_path, "clone", "--quiet", "--bare", str(project.path), "remote.git")
+    project.git("remote", "add", "origin", str(tmp_path / "remote.git"))
+    (tmp_path / "just").write_text('#!/bin/sh\ntest "$1" != "$FAILING"\n')
+    (tmp_path / "just").chmod(0o755)
+    monkeypatch.setenv("JUST", str(tmp_path / "just"))
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/bikes")
+    monkeypatch.setenv("GITHUB_API_URL", service.address)
+    monkeypatch.setenv("TEMPLATE_UPDATE_TOKEN", "t0ken")
+    return project
+
+
+def propose(project: Project, capfd: pytest.CaptureFixture[str]) -> str:
+    before, branch = tree(project.path), project.git("branch", "--show-current")
+    try:
+        assert template_update.main(project.path, ["--pull-request"]) == 0
+    finally:
+        assert tree(project.path) == before
+        assert project.git("branch", "--list").split() == ["*", branch]
+    return capfd.readouterr().out
+
+
+def test_a_clean_update_is_proposed_once(
+    proposing: Project, service: Service, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert "proposed as https://example.com/1" in propose(proposing, capfd)
+    [asked] = service.asked
+    assert asked["path"] == "/repos/ada/bikes/pulls"
+    assert asked["headers"]["Authorization"] == "Bearer t0ken"
+    body = asked["body"]
+    branch = proposing.git("branch", "--show-current")
+    assert {name: body[name] for name in ("head", "base", "draft", "title")} == {
+        "head": f"template-update-{LATER}",
+        "base": branch,
+        "draft": False,
+        "title": f"Update the template to {LATER}",
+    }
+    assert "- Said later." in body["body"]
+    assert "that you had not edited" in body["body"]
+    assert "Left to do" not in body["body"]
+    pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
+    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/alive.py", template.ANSWERS}
+    assert "was pushed before" in propose(proposing, capfd)
+    assert len(service.asked) == 1
+
+
+def test_conflicts_make_a_draft_without_markers(
+    proposing: Project, service: Service, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit(proposing, "MLproject")
+    propose(proposing, capfd)
+    [asked] = service.asked
+    assert asked["body"]["draft"] is True
+    assert "**MLproject** (conflicting: yours stand)" in asked["body"]["body"]
+    assert "+# later" in asked["body"]["body"]
+    branch = f"template-update-{LATER}"
+    assert git(tmp_path / "remote.git", "show", f"{branch}:MLproject").endswith("# mine")
+    found = subprocess.run(
+        ["git", "grep", "-E", markers.MARKER, branch], cwd=tmp_path / "remote.git", capture_output=True, text=True
+    )
+    assert found.stdout == ""
+
+
+def test_a_check_that_fails_makes_a_draft(
+    proposing: Project, service: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAILING", "check")
+    propose(proposing, capfd)
+    [asked] = service.asked
+    assert asked["body"]["draft"] is True
+    assert "`just check` fails on this branch" in asked["body"]["body"]
+
+
+def test_on_gitlab_it_is_a_merge_request(
+    proposing: Project, service: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    monkeypatch.setenv("CI_PROJECT_ID", "7")
+    monkeypatch.setenv("CI_API_V4_URL", f"{service.address}/api/v4")
+    edit(proposing, "MLproject")
+    assert "proposed as https://example.com/2" in propose(proposing, capfd)
+    [asked] = service.asked
+    assert asked["path"] == "/api/v4/projects/7/merge_requests"
+    assert asked["headers"]["Private-Token"] == "t0ken"
+    assert asked["body"]["title"] == f"Draft: Update the template to {LATER}"
+    assert "- Said later." in asked["body"]["description"]
+
+
+def test_outside_their_ci_the_branch_is_pushed_and_the_text_printed(
+    proposing: Project, service: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    output = propose(proposing, capfd)
+    assert f"template-update-{LATER} is pushed" in output
+    assert "### What happens to your files" in output
+    assert service.asked == []
+
+
+@pytest.mark.parametrize("fault", ["refused", "down", "push"])
+def test_what_cannot_be_proposed_leaves_nothing_behind(
+    fault: str,
+    proposing: Project,
+    service: Service,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if fault == "refused":
+        service.status = 403
+    elif fault == "down":
+        monkeypatch.setenv("GITHUB_API_URL", "http://127.0.0.1:9")
+    else:
+        hook = tmp_path / "remote.git" / "hooks" / "pre-receive"
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+    with pytest.raises(errors.ProjectError) as raised:
+        propose(proposing, capfd)
+    assert "t0ken" not in raised.value.cause + raised.value.fix
+    assert f"template-update-{LATER}" not in git(tmp_path / "remote.git", "branch", "--list")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_job_of_the_ci_proposes_an_update(ci: str, later: Path, service: Service, tmp_path: Path) -> None:
+    original = start(later, tmp_path / "original", ci=ci, updates="pull-request")
+    runner = Runner(original.path, tmp_path, ci)
+    if ci == "github":
+        workflow = yaml.safe_load((runner.project.path / ".github/workflows/template-update.yml").read_text())
+        steps = [Step(step["run"]) for step in workflow["jobs"]["template-update"]["steps"] if "run" in step]
+        runner.project.git("switch", "--quiet", "main")  # as actions/checkout does
+        runner.env |= {"GITHUB_REPOSITORY": "ada/bikes", "GITHUB_API_URL": service.address}
+    else:
+        pipeline = yaml.safe_load((runner.project.path / ".gitlab-ci.yml").read_text())
+        steps = [Step(command) for command in pipeline["template-update"]["script"]]
+        (tmp_path / "original.git").symlink_to(original.path)
+        runner.env |= {"CI_PROJECT_ID": "7", "CI_API_V4_URL": service.address}
+        runner.env |= {"CI_PROJECT_URL": str(original.path), "CI_COMMIT_BRANCH": "main"}
+    runner.env |= {"TEMPLATE_UPDATE_TOKEN": "t0ken"}
+    for step in steps:
+        done = runner.run(step)
+        assert done.returncode == 0, f"{step.command}\n{done.stdout}"
+    [asked] = service.asked
+    assert asked["body"].get("draft") in (False, None)
+    assert "Draft" not in asked["body"]["title"]
+    assert f"template-update-{LATER}" in original.git("branch", "--list")
+
+
+# --- Fleets -------------------------------------------------------------------
+def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_status, "ROOT", history)
+    releases = {**{version: version for version in RELEASES}, HEAD: HEAD}
+    current, old, edited = (tmp_path / name for name in ("current", "old", "edited"))
+    start(history, current)
+    start(history, old, RELEASES[0])
+    edit(start(history, edited), "bikes/reproducibility/cli.py")
+    (edited / "justfile").unlink()
+    (edited / "bikes" / "train.py").write_text("mine\n")
+    looks = {path.name: fleet_status.look(path, releases) for path in (current, old, edited)}
+    assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
+    assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
+    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli.py"
+    assert looks["current"].verified == "no runs yet"
+    assert fleet_status.look(tmp_path / "nowhere", releases).verified == "no such folder"
+    (current / "mlflow.db").write_bytes(b"no database" * 100)
+    assert "cannot be read" in fleet_status.look(current, releases).verified
+
+
+def test_a_fleet_shows_what_was_verified(project: Project) -> None:
+    project.just("train")
+    assert fleet_status._verified(project.path) == "never"
+    [run] = project.runs()
+    project.just("reproduce", run.info.run_id)
+    assert fleet_status._verified(project.path).startswith("identical, 20")
