@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import releases
+
 ROOT = Path(__file__).resolve().parents[1]
 BARE = Path(__file__).with_name("bare.py")
 NO_RECORD = Path(__file__).with_name("no_record.py")
@@ -439,6 +441,63 @@ def determinism(bench: Bench) -> Iterator[Row]:
         yield row
 
 
+def template_update(bench: Bench) -> Iterator[Row]:
+    """A default project of the first release, updated by ours and by Copier; without the locks and checks after it."""
+    source, history = history_of(bench.folder / "template-history")
+    first = next(iter(history))
+    original = bench.folder / "of-the-first-release"
+    answers = ["--defaults", "--vcs-ref", first, "--data", "project_name=bikes", "--data", "package_name=bikes"]
+    run([str(TOOLS / "copier"), "copy", "--quiet", *answers, str(source), str(original)], bench.folder)
+    commit(original)
+    program = (
+        "import sys, pathlib, harness\n"
+        "merge, update = harness.load('merge'), harness.load('update')\n"
+        "project = pathlib.Path.cwd()\n"
+        "update.require_clean(project)\n"
+        "prepared = update.prepare(project)\n"
+        "merge.write(project, {change.path: change.result for change in prepared.changes})\n"
+        "merge.mark(project, prepared.changes)\n"
+    )
+    counter = iter(range(10**6))
+
+    def once(command: list[str]) -> float:
+        project = bench.folder / "updates" / str(next(counter))
+        shutil.copytree(original, project)
+        return clock(command, project, PYTHONPATH=str(ROOT / "scripts"))
+
+    row = Row(f"update from {first} / `copier update`", 2.0, None)
+    ours, other = [sys.executable, "-c", program], [str(TOOLS / "copier"), "update", "--quiet", "--defaults"]
+    alternate(row, lambda: once(ours), lambda: once(other), bench.repetitions(5))
+    yield row
+
+
+def fleet(bench: Bench) -> Iterator[Row]:
+    """`just fleet-status` over fifty projects, against one `git status` in each of them."""
+    project = bench.project()
+    paths = []
+    for number in range(50):
+        paths.append(bench.folder / "fleet" / str(number))
+        copy_code(project, paths[-1])
+        shutil.copyfile(project / "mlflow.db", paths[-1] / "mlflow.db")
+    row = Row("`just fleet-status` of fifty projects / `git status` in each", 5.0, None, limited="time")
+    command = [sys.executable, str(ROOT / "scripts" / "fleet_status.py"), *map(str, paths)]
+
+    def ask_git() -> float:
+        return sum(clock(["git", "status", "--porcelain"], path) for path in paths)
+
+    alternate(row, lambda: clock(command, ROOT), ask_git, bench.repetitions(5))
+    yield row
+
+
+def history_of(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Clone the template, tag its releases, and HEAD as a newer one."""
+    run(["git", "clone", "--quiet", str(ROOT), str(folder)], ROOT)
+    history = releases.find(folder)
+    for version, of in [*history.items(), ("99.0.0", "HEAD")]:
+        run(["git", "tag", "--force", version, of], folder)
+    return folder, history
+
+
 BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "digest": digest,
     "copy": copy,
@@ -450,6 +509,8 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "reproduce": reproduce,
     "weights": weights,
     "determinism": determinism,
+    "update": template_update,
+    "fleet": fleet,
 }
 
 

@@ -7,9 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
+
+import contract
+import releases
+from releases import git
 
 ROOT = Path(__file__).resolve().parents[1]
 BRANCH = "main"
@@ -54,11 +59,32 @@ def find_problems(version: str, root: Path) -> list[str]:
         problems.append(f'CHANGELOG.md has no entry "## [{version}] - YYYY-MM-DD".')
     if not re.search(rf"^\[{name}\]: \S+$", changelog, re.MULTILINE):
         problems.append(f'CHANGELOG.md has no link "[{version}]: …" at its end.')
+    if not problems:
+        problems = contract.find_problems(root, releases.find(root))
     return problems
 
 
-def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+def find_red(root: Path) -> list[str]:
+    """Run the README's tests and the checks, and say what is not green."""
+    commands = (["just", "check"], ["just", "test"])
+    return [
+        f"`{' '.join(command)}` fails: see above."
+        for command in commands
+        if subprocess.run(command, cwd=root).returncode
+    ]
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT, test: Callable[[Path], list[str]] = find_red) -> int:
     """Parse the command line, check and tag.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        The command line; that of the process by default.
+    root : Path
+        The repository.
+    test : callable
+        Says what is not green.
 
     Returns
     -------
@@ -67,9 +93,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """
     parser = argparse.ArgumentParser(prog="just release", description="Check that everything is ready, then tag HEAD.")
     parser.add_argument("version", help="PEP 440, such as 0.2.0")
-    parser.add_argument("--dry-run", action="store_true", help="only check")
+    parser.add_argument("--dry-run", action="store_true", help="only check, and run no tests")
     given = parser.parse_args(arguments)
-    problems = find_problems(given.version, root)
+    problems = find_problems(given.version, root) or ([] if given.dry_run else test(root))
     if problems:
         print(
             f"not released as {given.version}:", *(f"  - {problem}" for problem in problems), sep="\n", file=sys.stderr
@@ -82,11 +108,6 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     git(root, "tag", "--annotate", "--message", f"copier-mlflow {given.version}", given.version)
     print(f"{commit} is tagged {given.version}. To publish it:\n\n  git push origin {BRANCH} {given.version}")
     return 0
-
-
-def git(root: Path, *arguments: str) -> str:
-    """Ask git in the repository."""
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _version(tag: str) -> Version | None:

@@ -165,7 +165,10 @@ NOISE = {
 }
 
 
-@pytest.mark.parametrize("what", NOISE)
+@pytest.mark.parametrize(
+    "what",
+    [next(iter(NOISE)), *(pytest.param(what, marks=pytest.mark.slow) for what in list(NOISE)[1:])],
+)
 def test_verify_fails_at_the_stage_that_does_not_repeat(project: Project, what: str) -> None:
     line, expression, stage, hint = NOISE[what]
     source = project.path / "bikes" / "train.py"
@@ -184,6 +187,7 @@ def test_verify_fails_at_the_stage_that_does_not_repeat(project: Project, what: 
     assert artifact(project, replayed.info.run_id, "report.html").exists()
 
 
+@pytest.mark.slow
 def test_verify_through_mlflow_run_is_two_runs(project: Project) -> None:
     project.just("run", "-e", "verify", "-P", "set=model.n_estimators=5")
     replayed, original = project.runs()

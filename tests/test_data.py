@@ -132,6 +132,7 @@ def test_data_add_takes_csv_and_parquet_from_paths_http_and_runs(
     assert "7 datasets" in project.just("data-check").stdout
 
 
+@pytest.mark.slow
 def test_what_cannot_be_added_changes_nothing(project: Project, tmp_path: Path, web: tuple[Path, str, str]) -> None:
     _, address, broken = web
     contents = {"note.txt": b"a,b\n", "empty.csv": b"", "binary.csv": b"\xff\xfe\x00", "rubbish.parquet": b"PAR1 no"}

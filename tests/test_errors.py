@@ -92,6 +92,7 @@ def test_run_refuses_what_mlproject_does_not_name(project: Project) -> None:
 # --- Data that the training cannot take ----------------------------------------
 
 
+@pytest.mark.slow
 def test_data_that_does_not_fit_the_training_is_refused_by_name(project: Project, tmp_path: Path) -> None:
     cancer = pd.read_csv(project.path / "data/breast_cancer.csv")
     tables = {
@@ -111,6 +112,7 @@ def test_data_that_does_not_fit_the_training_is_refused_by_name(project: Project
     assert sum(run.info.status == "FAILED" for run in project.runs()) == 5
 
 
+@pytest.mark.slow
 def test_a_regression_on_text_is_refused(regression_project: Project, tmp_path: Path) -> None:
     diabetes = pd.read_csv(regression_project.path / "data/diabetes.csv")
     diabetes.assign(progression="high").to_csv(tmp_path / "text.csv", index=False)
@@ -156,6 +158,7 @@ def test_a_server_that_refuses_is_told_without_its_password(project: Project, st
     assert address in message and "s3cret" not in message
 
 
+@pytest.mark.slow
 def test_a_store_of_another_schema_or_of_rubbish_is_refused_and_left_alone(project: Project) -> None:
     store = project.path / "mlflow.db"
     project.just("train", *QUICK)
@@ -211,7 +214,7 @@ def files_below(folder: Path) -> dict[str, float]:
     return {str(file): file.lstat().st_mtime_ns for file in folder.rglob("*") if "__pycache__" not in file.parts}
 
 
-@pytest.mark.parametrize("way", ["copied", "moved"])
+@pytest.mark.parametrize("way", ["copied", pytest.param("moved", marks=pytest.mark.slow)])
 def test_a_copied_or_moved_project_writes_nowhere_until_it_is_relocated(
     project: Project, tmp_path: Path, way: str
 ) -> None:
@@ -277,6 +280,7 @@ def test_the_doctor_finds_a_set_up_project_well(project: Project) -> None:
         assert f"ok   {part}" in output
 
 
+@pytest.mark.slow
 def test_the_doctor_sees_each_thing_that_is_wrong(project: Project, tmp_path: Path) -> None:
     def only_finding(what: str, fix: str, **variables: str) -> None:
         [[found, remedy]] = ill(doctor(project, 3, **variables)).items()

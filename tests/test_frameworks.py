@@ -81,6 +81,7 @@ def test_a_run_has_its_steps_its_curves_and_a_model_without_pickle(base: Any) ->
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth"))]
 
 
+@pytest.mark.slow
 def test_a_model_predicts_in_another_environment_what_its_run_did(base: Any, tmp_path: Path) -> None:
     """The run was in MLflow's environment, `just predict` is in .venv."""
     project, first, _ = base

@@ -33,11 +33,18 @@ def repository(tmp_path: Path) -> Path:
     root.mkdir()
     (root / "pyproject.toml").write_text('[project]\nname = "t"\nversion = "0.2.0"\n')
     (root / "CHANGELOG.md").write_text(CHANGELOG)
+    (root / "copier.yml").write_text("_subdirectory: template\n")
+    (root / "template").mkdir()
+    (root / "template" / "justfile").write_text("default:\n")
     release.git(root, "init", "--quiet", "--initial-branch", "main")
     commit(root)
     release.git(root, "tag", "0.1.0")
     release.git(root, "tag", "not-a-version")
     return root
+
+
+def nothing_red(root: Path) -> list[str]:
+    return []
 
 
 def commit(root: Path) -> None:
@@ -52,7 +59,7 @@ def tags(root: Path) -> set[str]:
 def test_a_release_is_an_annotated_tag_on_head_and_pushes_nothing(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert release.main(["0.2.0"], repository) == 0
+    assert release.main(["0.2.0"], repository, nothing_red) == 0
     assert release.git(repository, "rev-parse", "0.2.0^{commit}") == release.git(repository, "rev-parse", "HEAD")
     assert release.git(repository, "cat-file", "-t", "0.2.0") == "tag"
     assert "git push origin main 0.2.0" in capsys.readouterr().out
@@ -66,9 +73,26 @@ def test_a_dry_run_checks_and_changes_nothing(repository: Path, capsys: pytest.C
     assert tags(repository) == {"0.1.0", "not-a-version"}
 
 
+def test_what_is_red_or_would_lose_something_is_not_released(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release.main(["0.2.0"], repository, lambda root: ["`just test` fails: see above."]) == 1
+    assert "`just test` fails" in capsys.readouterr().err
+    (repository / "copier.yml").write_text("_subdirectory: template\n_tasks: ['true']\n")
+    commit(repository)
+    assert release.main(["0.2.0"], repository, nothing_red) == 1
+    assert "does not know _tasks" in capsys.readouterr().err
+    assert tags(repository) == {"0.1.0", "not-a-version"}
+
+
+def test_green_is_what_check_and_test_say(repository: Path) -> None:
+    (repository / "justfile").write_text("check:\n    @true\n\ntest:\n    @false\n")
+    assert release.find_red(repository) == ["`just test` fails: see above."]
+
+
 def test_the_first_release_needs_no_earlier_tag(repository: Path) -> None:
     release.git(repository, "tag", "--delete", "0.1.0")
-    assert release.main(["0.2.0"], repository) == 0
+    assert release.main(["0.2.0"], repository, nothing_red) == 0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +110,7 @@ def test_the_first_release_needs_no_earlier_tag(repository: Path) -> None:
 def test_a_version_that_does_not_fit_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str], version: str, said: str
 ) -> None:
-    assert release.main([version], repository) == 1
+    assert release.main([version], repository, nothing_red) == 1
     assert said in capsys.readouterr().err
     assert tags(repository) == {"0.1.0", "not-a-version"}
 
@@ -106,12 +130,12 @@ def test_a_changelog_that_says_nothing_of_the_version_is_refused(
     assert old in CHANGELOG
     (repository / "CHANGELOG.md").write_text(CHANGELOG.replace(old, new))
     commit(repository)
-    assert release.main(["0.2.0"], repository) == 1
+    assert release.main(["0.2.0"], repository, nothing_red) == 1
     [problem] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  - ")]
     assert said in problem
     (repository / "CHANGELOG.md").unlink()
     commit(repository)
-    assert release.main(["0.2.0"], repository) == 1
+    assert release.main(["0.2.0"], repository, nothing_red) == 1
 
 
 @pytest.mark.parametrize("where", ["branch", "detached", "dirty", "untracked"])
@@ -125,7 +149,7 @@ def test_only_a_clean_main_is_released(repository: Path, capsys: pytest.CaptureF
             (repository / "CHANGELOG.md").write_text(f"{CHANGELOG}\n")
         case "untracked":
             (repository / "new.txt").touch()
-    assert release.main(["0.2.0"], repository) == 1
+    assert release.main(["0.2.0"], repository, nothing_red) == 1
     said = {"branch": "this is feature", "detached": "this is a detached HEAD"}.get(where, "uncommitted work")
     assert said in capsys.readouterr().err
     assert tags(repository) == {"0.1.0", "not-a-version"}

@@ -204,6 +204,7 @@ def test_secrets_and_large_files_are_not_uploaded_and_the_run_says_so(project: P
     assert tags(project, run_id)["repro.verdict"] == "identical"  # that it cannot be tried undoes no proof
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named_with_exit_code_2(project: Project, tmp_path: Path) -> None:
     run_id = train(project)
     record_folder = artifact(project, run_id, "record")
@@ -245,6 +246,7 @@ def test_what_is_missing_is_named_with_exit_code_2(project: Project, tmp_path: P
     assert tags(project, lost)["repro.verdict"] == "not reproducible"
 
 
+@pytest.mark.slow
 def test_data_that_is_nowhere_is_named_with_exit_code_2(project: Project) -> None:
     """A file that git does not hold, replaced since."""
     (project.path / ".git" / "info" / "exclude").write_text("/data/mine.csv\n")
@@ -263,6 +265,7 @@ def test_data_that_is_nowhere_is_named_with_exit_code_2(project: Project) -> Non
     assert "'mine'" in message and "data/mine.csv" in message
 
 
+@pytest.mark.slow
 def test_a_record_that_was_changed_by_hand_is_different(project: Project) -> None:
     run_id = train(project)
     file = artifact(project, run_id, "record/record.json")
@@ -342,6 +345,7 @@ def test_through_mlflow_run_the_verdict_is_a_tag(project: Project) -> None:
     assert replayed.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_package_swapped_in_the_cached_environment_is_found_and_repaired(project: Project, tmp_path: Path) -> None:
     run_id = train(project)
     variables = {"MLFLOW_ENV_ROOT": str(tmp_path / "envs"), "UV_LINK_MODE": "copy"}
@@ -354,7 +358,7 @@ def test_a_package_swapped_in_the_cached_environment_is_found_and_repaired(proje
     assert "# changed" not in click.read_text("utf-8")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_an_interrupted_reproduction_leaves_nothing(project: Project, tmp_path: Path, how: signal.Signals) -> None:
     train_py = project.path / "bikes" / "train.py"
     text = train_py.read_text("utf-8")

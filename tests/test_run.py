@@ -319,6 +319,7 @@ def test_predictions_are_those_of_the_model(classified: Project, tmp_path: Path)
     assert wrong >= round((1 - accuracy) * round(len(given) * 0.25))
 
 
+@pytest.mark.slow
 def test_a_file_that_the_model_cannot_take_is_refused_by_name(classified: Project, tmp_path: Path) -> None:
     [run] = classified.runs()
     table = pd.read_csv(classified.path / "data" / "breast_cancer.csv")
@@ -347,6 +348,7 @@ def test_a_run_that_is_not_there_is_refused(classified: Project) -> None:
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_champion_is_the_version_under_that_alias(classified: Project, tmp_path: Path) -> None:
     [run] = classified.runs()
     done = classified.just("predict", "champion", "data/breast_cancer.csv", check=False)

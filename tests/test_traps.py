@@ -214,6 +214,7 @@ def update_by_copier(trap: Trap, project: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LOSES))
 def test_copier_alone_loses_it_in_silence_from_a_naive_template(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +227,7 @@ def test_copier_alone_loses_it_in_silence_from_a_naive_template(
     assert git(project, "ls-files", "--unmerged") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, trap in TRAPS.items() if trap.pattern])
 def test_copier_alone_keeps_it_with_the_pattern_of_the_contract(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

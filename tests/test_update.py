@@ -18,8 +18,8 @@ import releases
 
 merge, update = harness.load("merge"), harness.load("update")
 UNDO = harness.load("template_update").UNDO
-#: The oldest release in the fast tests, the others in `just test`.
-FROM = [RELEASES[0], *(pytest.param(version, marks=pytest.mark.e2e) for version in RELEASES[1:])]
+#: The oldest release in the fast tests, the others in the slow ones.
+FROM = [RELEASES[0], *(pytest.param(version, marks=pytest.mark.slow) for version in RELEASES[1:])]
 
 
 def edited(render: Callable[..., Path], version: str, edit: str, destination: Path, **answers: str) -> Path:

@@ -30,7 +30,8 @@ def begin(render: Callable[..., Path], version: str, edit: str, project: Path) -
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
+@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.slow
 def test_no_line_of_a_users_is_lost(render: Callable[..., Path], version: str, edit: str, tmp_path: Path) -> None:
     base = tree(render(version))
     project = tmp_path / "bikes"
@@ -76,6 +77,19 @@ def test_an_answer_that_changes_deletes_nothing(render: Callable[..., Path], tmp
     assert done.returncode == 0, done.stderr
     assert tree(project)[".github/workflows/ci.yml"] == before[".github/workflows/ci.yml"]
     assert lost_lines(tree(render(RELEASES[0])), before, tree(project)) == {}
+
+
+def test_a_deleted_file_stays_deleted_and_edits_stay(render: Callable[..., Path], tmp_path: Path) -> None:
+    """One update in the faster tests; Copier once failed wherever a file was deleted."""
+    project = tmp_path / "bikes"
+    begin(render, RELEASES[0], "deleted", project)
+    path = project / "justfile"
+    path.write_text(path.read_text("utf-8") + "\n# mine\n", "utf-8")
+    commit(project, "Edit")
+    done = run_copier("update", "--quiet", "--defaults", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert not (project / "MLproject").exists()
+    assert path.read_text("utf-8").endswith("# mine\n")
 
 
 # --- What a release must keep -----------------------------------------------------------------------
