@@ -44,12 +44,14 @@ release VERSION *ARGS: setup
     @{{ python }} scripts/release.py {{ VERSION }} {{ ARGS }}
 
 # A table of projects: template version, files of the template's that they changed, last verified run
+[positional-arguments]
 fleet-status +PATHS: setup
-    @{{ python }} scripts/fleet_status.py {{ PATHS }}
+    @{{ python }} scripts/fleet_status.py "$@"
 
 # Update projects, also those of versions that have no `just template-update` yet; `--check` only looks
+[positional-arguments]
 fleet-update +PATHS: setup
-    @JUST="{{ just_executable() }}" {{ python }} scripts/fleet_update.py {{ PATHS }}
+    @JUST="{{ just_executable() }}" {{ python }} scripts/fleet_update.py "$@"
 
 # The environment of the recipes above, from constraints.txt, every hash required
 [private]

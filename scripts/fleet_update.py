@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import traceback
 from pathlib import Path
 
 import harness
@@ -31,9 +31,12 @@ def main() -> int:
             code = update.main(path.resolve(), ["--check"] if given.check else [])
         except errors.ProjectError as error:
             code = error.show()
+        except Exception:  # one project's trouble is not the next one's
+            traceback.print_exc()
+            code = 3
         worst = max(worst, code)
     return worst
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.load("project").command_line(main)

@@ -92,6 +92,7 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str, str]]:
 # --- Adding --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_data_add_takes_csv_and_parquet_from_paths_http_and_runs(
     project: Project, tmp_path: Path, web: tuple[Path, str, str]
 ) -> None:
@@ -369,6 +370,7 @@ def test_a_changed_file_that_git_has_is_restored_from_the_commit(project: Projec
     assert file.read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_file_that_became_small_goes_into_git_again(project: Project, tmp_path: Path) -> None:
     source = tmp_path / "table.csv"

@@ -416,6 +416,7 @@ def test_without_git_a_run_works_and_says_so(project: Project, bare_path: Callab
     assert (run.info.status, run.data.tags["repro.commit"]) == ("FINISHED", "none")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_without_a_repository_or_a_commit_a_run_works_and_says_so(project: Project, tmp_path: Path) -> None:
     shutil.rmtree(project.path / ".git")

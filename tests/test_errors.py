@@ -31,6 +31,7 @@ def train(project: Project, *arguments: str, code: int = 3, **variables: str) ->
 # --- Conf and command line -----------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_conf_that_cannot_be_used_is_refused_with_the_place(project: Project) -> None:
     conf = project.path / "confs/train.yaml"
     good = conf.read_text("utf-8")
@@ -214,7 +215,8 @@ def files_below(folder: Path) -> dict[str, float]:
     return {str(file): file.lstat().st_mtime_ns for file in folder.rglob("*") if "__pycache__" not in file.parts}
 
 
-@pytest.mark.parametrize("way", ["copied", pytest.param("moved", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["copied", "moved"])
 def test_a_copied_or_moved_project_writes_nowhere_until_it_is_relocated(
     project: Project, tmp_path: Path, way: str
 ) -> None:
@@ -361,6 +363,7 @@ def test_a_conf_may_share_sections_and_an_override_reaches_only_its_own(project:
     assert (read["model"]["max_depth"], read["other"]["max_depth"], read["alias"]["max_depth"]) == (8, 1, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_an_error_of_the_projects_own_code_keeps_its_traceback(project: Project) -> None:
     train = project.path / "bikes" / "train.py"

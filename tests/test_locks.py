@@ -54,6 +54,7 @@ def test_locking_again_changes_no_byte_whatever_the_project_is_called(tmp_path: 
     assert locks(other) == locked
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_locking_from_any_python_gives_the_same_bytes(rendered: Project) -> None:
     rendered.just("lock")

@@ -107,6 +107,7 @@ def test_an_edited_binary_is_left_alone_and_named(tmp_path: Path) -> None:
     project, [change] = update(tmp_path, {"f": b"\0old"}, {"f": b"\0mine"}, {"f": b"\0new"})
     assert (project / "f").read_bytes() == b"\0mine"
     assert change.kind == "conflicting"
+    assert "`git checkout --theirs f` takes the template's" in change.note
     git(project, "checkout", "--theirs", "f")
     assert (project / "f").read_bytes() == b"\0new"
 

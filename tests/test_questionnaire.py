@@ -39,13 +39,13 @@ def typed(text: str) -> str:
     return CLEAR + text + ENTER
 
 
-def answer(template: Path, destination: Path, keys: dict[str, str]) -> dict[str, Any]:
+def answer(template: Path, destination: Path, keys: dict[str, str], **options: bool) -> dict[str, Any]:
     """Press keys at the questions, Enter where none are given, and read what was understood."""
     questions = [name for name in ASKED if name != "tracking_uri" or "tracking_uri" in keys]
     assert keys.keys() <= set(questions)
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         pipe.send_text("".join(keys.get(name, ENTER) for name in questions))
-        copier.run_copy(str(template), destination, quiet=True)
+        copier.run_copy(str(template), destination, quiet=True, **options)
     answers: dict[str, Any] = yaml.safe_load((destination / ".copier-answers.yml").read_text("utf-8"))
     return answers
 
@@ -134,6 +134,13 @@ def test_address_is_asked_for_only_where_there_is_a_server(
 def test_refused_answer_is_asked_again(name: str, refused: str, taken: Any, template: Path, tmp_path: Path) -> None:
     answers = answer(template, tmp_path / "bikes", {name: typed(refused) + typed(str(taken))})
     assert answers[name] == taken
+
+
+def test_the_name_of_the_package_stays(template: Path, tmp_path: Path) -> None:
+    answer(template, tmp_path / "bikes", {})
+    again = {"package_name": typed("cars") + typed("bikes"), "author_name": typed("Ada")}
+    answers = answer(template, tmp_path / "bikes", again, overwrite=True)
+    assert (answers["package_name"], answers["author_name"]) == ("bikes", "Ada")
 
 
 def test_person_at_a_terminal_sees_help_and_refusals_and_gets_a_project(template: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_all_pairs_of_answers_give_valid_and_clean_files(number: int, bare: Path
     answers = ROWS[number] | ({"tracking_uri": URI} if ROWS[number]["tracking"] == "server" else {})
     path = copy_project(tmp_path / "a födler with späces" / "it's", source=bare, **answers)
     files = tree(path)
-    assert len(files) <= 75
+    assert len(files) <= 73
     package = answers["package_name"]
     for name, content in files.items():
         text = content.decode("utf-8")
@@ -310,6 +310,19 @@ def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict
         owner = "Y" if is_yours(name) else "T"
         folder = next((letter for prefix, letter in OWNED_FOLDERS.items() if name.startswith(prefix)), None)
         assert owner == OWNERS.get(name, folder), name
+
+
+def test_the_readme_says_who_owns_what() -> None:
+    text = (TEMPLATE / "README.md").read_text("utf-8")
+    named = {
+        owner: {path.replace("PACKAGE", "{{ package_name }}") for path in re.findall("`([^`]+)`", row)}
+        for owner, row in re.findall(r"^\| (yours|the template's).*?\| (.*?) \|", text, re.MULTILINE)
+    }
+    assert named["yours"] == {path[1:].replace(" | default('*')", "") for path in CONFIG["_skip_if_exists"]}
+    others = [path for path in contract.paths(TEMPLATE, "HEAD") if not is_yours(path, contract.PACKAGE)]
+    places = [place.replace("{{ package_name }}", contract.PACKAGE) for place in named["the template's"]]
+    assert [path for path in others if not path.startswith(tuple(places))] == []
+    assert [place for place in places if not any(path.startswith(place) for path in others)] == []
 
 
 # --- The real commands --------------------------------------------------------

@@ -139,6 +139,7 @@ def test_uncommitted_work_of_every_kind_is_restored_to_the_same_tree(
     assert os.access(restored.path / "run.sh", os.X_OK) and (restored.path / "link").is_symlink()
 
 
+@pytest.mark.slow
 def test_a_run_is_identical_after_its_untracked_module_was_deleted(nasty: tuple[Project, str], tmp_path: Path) -> None:
     project, run_id = nasty
     helper = project.path / "bikes" / "helper.py"
@@ -358,7 +359,8 @@ def test_a_package_swapped_in_the_cached_environment_is_found_and_repaired(proje
     assert "# changed" not in click.read_text("utf-8")
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_reproduction_leaves_nothing(project: Project, tmp_path: Path, how: signal.Signals) -> None:
     train_py = project.path / "bikes" / "train.py"
     text = train_py.read_text("utf-8")

@@ -296,6 +296,7 @@ def test_a_training_that_raises_is_marked_failed(project: Project, recipe: str) 
     assert "repro.result" not in run.data.tags
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_model(classified: Project, tmp_path: Path) -> None:
     [run] = classified.runs()
     source = classified.path / "data" / "breast_cancer.csv"
@@ -368,6 +369,7 @@ def test_the_champion_is_the_version_under_that_alias(classified: Project, tmp_p
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_pickled_model_is_loaded_only_when_told_to(classified: Project, tmp_path: Path) -> None:
     script = tmp_path / "log_pickle.py"
     script.write_text(
@@ -397,6 +399,7 @@ def test_a_pickled_model_is_loaded_only_when_told_to(classified: Project, tmp_pa
     classified.client().delete_run(run_id)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_the_model_of_a_run_is_the_one_that_train_gave_back_and_brings_no_code(project: Project) -> None:
     train = project.path / "bikes" / "train.py"

@@ -24,10 +24,9 @@ import fleet_status
 import harness
 
 merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
-template_update, markers, errors = (harness.load(name) for name in ("template_update", "markers", "project"))
+template_update, errors = harness.load("template_update"), harness.load("project")
 pytestmark = pytest.mark.e2e
 LATER = "99.1.0"
-UNDO = template_update.UNDO
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("config", "core.hooksPath", ".githooks")
     assert "nothing to bring" in project.just("template-update", HEAD).stdout
-    assert f"Every file of the template's is as version {HEAD} has it" in project.just("template-diff").stdout
+    assert f"files of the template's are as version {HEAD} has them" in project.just("template-diff").stdout
     edit(project, "MLproject")
     edit(project, "justfile", "\n# my recipes\n")
     edit(project, "bikes/train.py", "\n\n# mine\n")
@@ -88,7 +87,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert "- Said later." in checked.stdout
     assert f"## [{RELEASES[-1]}]" not in checked.stdout
     assert "conflicting  MLproject" in checked.stdout
-    assert "updated      3 files that you had not edited" in checked.stdout
+    assert "updated      2 files that you had not edited" in checked.stdout
     assert project.git("status", "--porcelain") == ""
 
     (project.path / "notes.txt").write_text("not committed\n")
@@ -99,12 +98,13 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     done = project.just("template-update", check=False)
     assert done.returncode == 1
     assert "conflicting MLproject: edit what stands between the markers" in done.stdout
-    assert "then: just check" in done.stdout
-    assert f"To undo it: {UNDO}" in done.stdout
+    assert "Left to do: what is said above of MLproject, then: just check" in done.stdout
+    undo = done.stdout.partition("with what you do after it: ")[2].splitlines()[0]
     assert project.run("git", "commit", "--message", "x", check=False).returncode != 0
     project.git("add", "--all")
-    assert "conflict markers of a template update are left in MLproject" in refused(project.just("check", check=False))
-    project.run("bash", "-c", UNDO)
+    said = refused(project.just("check", check=False))
+    assert said.startswith("MLproject\nerror: these files have conflict markers")
+    project.run("bash", "-c", undo, cwd=tmp_path)
     assert tree(project.path) == before
     assert project.git("status", "--porcelain") == ""
 
@@ -191,7 +191,7 @@ def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tm
     merge.mark(project, prepared.changes)
     unmerged = {line.split("\t")[1] for line in git(top, "ls-files", "--unmerged").splitlines()}
     assert unmerged == {"teams/bikes/MLproject"}
-    subprocess.run(UNDO, shell=True, cwd=project, check=True)
+    subprocess.run(update.undo(project), shell=True, check=True)
     assert git(top, "status", "--porcelain") == "M other.txt"
 
 
@@ -239,7 +239,7 @@ def test_no_setting_of_a_users_git_changes_the_result(
         monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", str(path) if path.exists() else value)
     assert apply(project) == expected
     if setting == "hidden untracked":
-        subprocess.run(UNDO, shell=True, cwd=project, check=True)
+        subprocess.run(update.undo(project), shell=True, check=True)
         (project / "mine.txt").write_text("1\n")
         with pytest.raises(errors.ProjectError, match=r"uncommitted work: mine\.txt"):
             update.require_clean(project)
@@ -296,6 +296,63 @@ def relocking(later: Path, tmp_path: Path) -> Path:
     return project
 
 
+def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) -> None:
+    prepared = update.prepare(relocking)
+    path = relocking / "python_env.yaml"
+    path.write_text(path.read_text("utf-8") + "# saved meanwhile\n", "utf-8")
+    before = tree(relocking)
+    with pytest.raises(errors.ProjectError, match=r"uncommitted work: python_env\.yaml"):
+        update.perform(relocking, prepared)
+    (relocking / "pyproject.toml").write_text("# and committed\n", "utf-8")
+    commit(relocking)
+    before = tree(relocking)
+    with pytest.raises(errors.ProjectError, match=r"pyproject\.toml changed meanwhile"):
+        update.perform(relocking, prepared)
+    assert tree(relocking) == before
+
+
+def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(later: Path, tmp_path: Path) -> None:
+    source = tmp_path / "t"
+    shutil.copytree(later, source)
+    module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
+    module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
+    commit(source)
+    git(source, "tag", "99.3.0")
+    project = start(source, tmp_path / "bikes", LATER).path
+    module = project / "bikes" / "reproducibility" / "locks.py"
+    module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
+    commit(project)
+    assert update.perform(project, update.prepare(project)) == ["lock", "setup", "check"]
+    assert "<<<<<<< yours" in module.read_text("utf-8")
+    done = Project(project).just("check", check=False)
+    assert done.returncode == 3
+    assert "conflict markers of a template update" in done.stdout
+
+
+def test_a_new_file_that_git_ignores_is_added_and_can_be_undone(later: Path, tmp_path: Path) -> None:
+    source = tmp_path / "t"
+    shutil.copytree(later, source)
+    (source / "template" / "notes.txt").write_text("new\n")
+    commit(source)
+    git(source, "tag", "99.3.0")
+    project = start(source, tmp_path / "bikes", LATER)
+    (project.path / ".git" / "info" / "exclude").write_text("notes.txt\n")
+    before = tree(project.path)
+    update.perform(project.path, update.prepare(project.path))
+    assert "A  notes.txt" in project.git("status", "--porcelain").splitlines()
+    project.run("bash", "-c", update.undo(project.path))
+    assert tree(project.path) == before
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_what_is_written_into_the_answers_is_told(later: Path, tmp_path: Path) -> None:
+    project = start(later, tmp_path / "bikes")
+    edit(project, template.ANSWERS, "# asked on a Monday\n")
+    [change] = [change for change in update.prepare(project.path).changes if change.path == template.ANSWERS]
+    assert change.kind == "merged"
+    assert "git's history only" in change.note
+
+
 def slow_uv(folder: Path, script: str) -> str:
     """A PATH on which uv is a script."""
     folder.mkdir()
@@ -326,23 +383,19 @@ def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: 
     assert git(relocking, "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Signals, tmp_path: Path) -> None:
     before = tree(relocking)
     os.mkfifo(tmp_path / "reached")
     process = fleet_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
     (tmp_path / "reached").read_text()  # returns once the update stands in the middle: written, and compiling locks
     assert tree(relocking) != before
-    if how is signal.SIGKILL:
-        os.killpg(process.pid, how)
-    else:
-        process.send_signal(how)
-        os.killpg(process.pid, signal.SIGTERM) if how is signal.SIGTERM else os.killpg(process.pid, how)
+    os.killpg(process.pid, how)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     if how is signal.SIGKILL:
-        command = output.partition("To undo it: ")[2].splitlines()[0]
-        subprocess.run(command, shell=True, cwd=relocking, check=True)
+        command = output.partition("with what you do after it: ")[2].splitlines()[0]
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True)
     assert tree(relocking) == before, output
     assert git(relocking, "status", "--porcelain") == ""
 
@@ -360,7 +413,9 @@ class Service:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 service.asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
-                answer = json.dumps({"html_url": "https://example.com/1", "web_url": "https://example.com/2"}).encode()
+                answer = json.dumps(
+                    {"html_url": "https://example.com/1", "web_url": "https://example.com/2", "message": "no draft"}
+                ).encode()
                 self.send_response(service.status)
                 self.end_headers()
                 self.wfile.write(answer)
@@ -397,12 +452,18 @@ def proposing(later: Path, service: Service, tmp_path: Path, monkeypatch: pytest
 
 
 def propose(project: Project, capfd: pytest.CaptureFixture[str]) -> str:
+    """Propose an update where somebody works, which touches nothing of theirs."""
+    (project.path / "staged.txt").write_text("staged\n")
+    project.git("add", "staged.txt")
+    (project.path / "bikes" / "train.py").write_text("# in the middle of something\n")
     before, branch = tree(project.path), project.git("branch", "--show-current")
     try:
         assert template_update.main(project.path, ["--pull-request"]) == 0
     finally:
         assert tree(project.path) == before
         assert project.git("branch", "--list").split() == ["*", branch]
+        assert project.git("status", "--porcelain").splitlines() == ["M bikes/train.py", "A  staged.txt"]
+        assert len(project.git("worktree", "list").splitlines()) == 1
     return capfd.readouterr().out
 
 
@@ -441,10 +502,7 @@ def test_conflicts_make_a_draft_without_markers(
     assert "+# later" in asked["body"]["body"]
     branch = f"template-update-{LATER}"
     assert git(tmp_path / "remote.git", "show", f"{branch}:MLproject").endswith("# mine")
-    found = subprocess.run(
-        ["git", "grep", "-E", markers.MARKER, branch], cwd=tmp_path / "remote.git", capture_output=True, text=True
-    )
-    assert found.stdout == ""
+    assert git(tmp_path / "remote.git", "grep", "-E", "^(<<<<<<<|>>>>>>>)", branch, check=False) == ""
 
 
 def test_a_check_that_fails_makes_a_draft(
@@ -480,6 +538,17 @@ def test_outside_their_ci_the_branch_is_pushed_and_the_text_printed(
     assert f"template-update-{LATER} is pushed" in output
     assert "### What happens to your files" in output
     assert service.asked == []
+
+
+def test_a_repository_without_drafts_gets_an_ordinary_pull_request(
+    proposing: Project, service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit(proposing, "MLproject")
+    service.status = 422
+    with pytest.raises(errors.ProjectError, match="422"):
+        propose(proposing, capfd)
+    assert [asked["body"]["draft"] for asked in service.asked] == [True, False]
+    assert service.asked[1]["body"]["title"].startswith("Draft: ")
 
 
 @pytest.mark.parametrize("fault", ["refused", "down", "push"])
@@ -551,6 +620,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, monkeypatc
     assert "cannot be read" in fleet_status.look(current, releases).verified
 
 
+@pytest.mark.slow
 def test_a_fleet_shows_what_was_verified(project: Project) -> None:
     project.just("train")
     assert fleet_status._verified(project.path) == "never"

@@ -114,7 +114,7 @@ def delete(project: Path, owned: list[str]) -> None:
 
 def move(project: Path, owned: list[str]) -> None:
     (project / "tools").mkdir()
-    (project / "justfile").rename(project / "tools" / "justfile")
+    (project / "justfile").rename(project / "tools" / "justfile.old")
     (project / "bikes/reproducibility/doctor.py").rename(project / "bikes" / "health.py")
 
 

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
+
+
+def numbers() -> list[int]:
+    """List the signals that end a command, as far as the system has them and nobody had them ignored."""
+    found = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")]
+    return [number for number in found if number and signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Do something that no signal may cut short, such as taking back what was begun."""
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in numbers()}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 class Interrupts:
@@ -18,11 +37,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._held = True
         self._last: float | None = None
-        self._former = {}
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # not every system has them all
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) != signal.SIG_IGN:  # `nohup` has SIGHUP ignored
-                self._former[number] = signal.signal(number, self._receive)
+        self._former = {number: signal.signal(number, self._receive) for number in numbers()}
 
     def allow(self) -> None:
         """Interrupt from now on, and at once if a signal came before."""

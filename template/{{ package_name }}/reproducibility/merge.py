@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .source import run_git
+from .source import FOREIGN, run_git
 
 #: A file of which at least this share of lines stands in another was moved there.
 SIMILAR = 0.5
@@ -53,15 +54,17 @@ class Change:
         What a person wants to know of it.
     result : File, optional
         What is written. Without it the file is deleted, if that is its kind, or left alone.
-    sides : tuple of File or None
-        Of a conflict: the file as the template had it, as you have it, and as the template has it now.
+    old, yours, new : File, optional
+        The file as the template had it, as you have it, and as the template has it now.
     """
 
     path: str
     kind: Kind
     note: str = ""
     result: File | None = None
-    sides: tuple[File | None, ...] = ()
+    old: File | None = None
+    yours: File | None = None
+    new: File | None = None
 
 
 def plan(
@@ -85,22 +88,27 @@ def plan(
     list of Change
         In the order of the report. Files that stay as they are do not stand in it.
     """
-    tracked = set(run_git("ls-files", "-z", folder=project).decode().split("\0"))
+    tracked = set(os.fsdecode(run_git("ls-files", "-z", folder=project)).split("\0"))
     before, after = (_read_all(folder, is_yours) for folder in (old, new))
     own = tracked - before.keys() - after.keys()
-    going = {path for path in before.keys() - after.keys() if _is(read(project, path), before[path])}
+    here = {path: read(project, path) for path in before.keys() | after.keys()}
+    going = {
+        path
+        for path in before.keys() - after.keys()
+        if (yours := here[path]) and _content(yours, before[path]) == before[path].content
+    }
     changes = []
-    for path in before.keys() | after.keys():
-        sides = (before.get(path), read(project, path), after.get(path))
+    for path, yours in here.items():
+        was, now = before.get(path), after.get(path)
         obstacle = _obstacle(project, path, tracked, going)
         if obstacle:
-            change = _refuse(path, obstacle, *sides)
-        elif sides[1] is None:
-            change = _bring(path, sides[0], sides[2], project, own)
+            change = None if now in (None, was, yours) else Change(path, Kind.BLOCKED, f"not written: {obstacle}")
+        elif yours is None:
+            change = _bring(path, was, now, project, own)
         else:
-            change = _merge(path, sides[0], sides[1], sides[2], versions)
+            change = _merge(path, was, yours, now, versions)
         if change:
-            changes.append(change)
+            changes.append(replace(change, old=was, yours=yours, new=now))
     return sorted(changes, key=lambda change: (list(Kind).index(change.kind), change.path))
 
 
@@ -142,57 +150,67 @@ def write(project: Path, files: Mapping[str, File | None]) -> None:
 
 
 def mark(project: Path, changes: list[Change]) -> None:
-    """Tell git which files are in conflict: it then names them, and commits none before they were added again."""
+    """Tell git which files are in conflict, and which are new.
+
+    It names those in conflict, and commits none before they were added again. The new ones are added, since git
+    may be told to ignore files of their names, and would then neither show nor commit nor undo them.
+    """
     prefix = run_git("rev-parse", "--show-prefix", folder=project).decode().strip()
     lines = []
     for change in changes:
         if change.kind is Kind.CONFLICTING:
-            path = f"{prefix}{change.path}"
-            stages = []
-            for stage, side in enumerate(change.sides, 1):
-                if side:
-                    stored = run_git("hash-object", "-w", "--stdin", "--no-filters", folder=project, text=side.content)
-                    mode = "100755" if side.executable else "100644"
-                    stages.append(f"{mode} {stored.decode().strip()} {stage}\t{path}")
-            lines += [f"0 {'0' * 40}\t{path}", *stages]
+            stages = list(enumerate((change.old, change.yours, change.new), 1))
+        elif change.kind is Kind.NEW:
+            stages = [(0, change.new)]
+        else:
+            continue
+        for position, (stage, side) in enumerate((stage, side) for stage, side in stages if side):
+            name = run_git("hash-object", "-w", "--stdin", "--no-filters", folder=project, text=side.content)
+            if stage and not position:  # what the index has of it goes
+                lines.append(f"0 {'0' * len(name.strip())}\t{prefix}{change.path}")
+            mode = "100755" if side.executable else "100644"
+            lines.append(f"{mode} {name.decode().strip()} {stage}\t{prefix}{change.path}")
     if lines:
-        run_git("update-index", "--index-info", folder=project, text="\n".join([*lines, ""]).encode())
+        run_git("update-index", "--add", "--index-info", folder=project, text="\n".join([*lines, ""]).encode())
 
 
 def favour_yours(change: Change) -> File | None:
     """Merge a file in conflict without markers: where both sides changed the same lines, yours stand."""
-    old, yours, new = change.sides
-    if yours is None or new is None:
-        return yours
-    content, _ = _merge_lines(old.content if old else b"", yours.content, new.content, ("", ""), "--ours")
-    return File(content, yours.executable)
+    if change.yours is None or change.new is None:
+        return change.yours
+    old = change.old.content if change.old else b""
+    content, _ = _merge_lines(old, change.yours.content, change.new.content, ("", ""), "--ours")
+    return File(content, change.yours.executable)
 
 
 def template_change(change: Change) -> str:
     """Show what the template changed in a file, as a unified diff."""
-    old, new = (side.content.decode(errors="replace").splitlines() if side else [] for side in change.sides[::2])
+    sides = (change.old, change.new)
+    old, new = (side.content.decode(errors="replace").splitlines() if side else [] for side in sides)
     return "\n".join(difflib.unified_diff(old, new, f"template/{change.path}", f"template/{change.path}", lineterm=""))
 
 
 def _merge(path: str, old: File | None, yours: File, new: File | None, versions: tuple[str, str]) -> Change | None:
-    mine = _unix(yours)
     if new is None:
-        if mine == old:
+        if old and _content(yours, old) == old.content:
             return Change(path, Kind.DELETED)
         return Change(path, Kind.KEPT, "the template has it no more; you had edited it, so it is yours now")
-    if old is not None and mine.content == old.content:
-        kind, content, note = Kind.UPDATED, new.content, ""
-    elif old is not None and new.content == old.content:
-        kind, content, note = Kind.MERGED, mine.content, ""
+    mine = _content(yours, old or new)
+    note = ""
+    if old and mine == old.content:
+        kind, content = Kind.UPDATED, new.content
+    elif old and new.content == old.content:
+        kind, content = Kind.MERGED, mine
     else:
-        content, conflicts = _merge_lines(old.content if old else b"", mine.content, new.content, versions)
+        content, conflicts = _merge_lines(old.content if old else b"", mine, new.content, versions)
         kind = Kind.CONFLICTING if conflicts else Kind.MERGED
-        note = "you had added it too" if conflicts and not old else ""
-    executable = new.executable if old and mine.executable == old.executable else mine.executable
-    result = File(content if mine == yours else content.replace(b"\n", b"\r\n"), executable)
-    if kind is Kind.CONFLICTING:
-        return Change(path, kind, note, result, (old, yours, new))
-    return Change(path, kind, note, result) if result != yours else None
+        if conflicts:
+            note = "" if old else "you had added it too"
+        if conflicts and content == mine:
+            note = f"no text: yours stands; `git checkout --theirs {path}` takes the template's"
+    executable = new.executable if old and yours.executable == old.executable else yours.executable
+    result = File(content if mine == yours.content else content.replace(b"\n", b"\r\n"), executable)
+    return Change(path, kind, note, result) if kind is Kind.CONFLICTING or result != yours else None
 
 
 def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str], *options: str) -> tuple[bytes, bool]:
@@ -203,19 +221,11 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
     with tempfile.TemporaryDirectory() as folder:
         for name, content in (("yours", yours), ("old", old), ("new", new)):
             Path(folder, name).write_bytes(content)
-        command = [
-            "git",
-            "-c",
-            "merge.conflictStyle=merge",
-            "merge-file",
-            "-p",
-            *options,
-            *labels,
-            "yours",
-            "old",
-            "new",
-        ]
-        done = subprocess.run(command, capture_output=True, cwd=folder)
+        options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)
+        command = ["git", *options, "yours", "old", "new"]
+        # Whatever repository a hook may name: git is to find none here.
+        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment)
     # From 128 on, git could not: a binary file, for which it gives 255.
     return (yours, True) if done.returncode >= 128 else (done.stdout, done.returncode > 0)
 
@@ -226,33 +236,25 @@ def _bring(path: str, old: File | None, new: File | None, project: Path, own: se
         return None
     if old is None:
         return Change(path, Kind.NEW, result=new)
-    there = _find_moved(path, old, project, own)
+    there = _find_moved(old, project, own)
     if there:
-        return Change(
-            path,
-            Kind.MOVED,
-            f"you moved it to {there}, where it was not updated: compare the two",
-            sides=(old, None, new),
-        )
+        return Change(path, Kind.MOVED, f"you moved it to {there}, where it was not updated: compare the two")
     return Change(path, Kind.REMOVED, "you deleted it, so it stays away")
 
 
-def _find_moved(path: str, old: File, project: Path, own: set[str]) -> str | None:
-    lines = old.content.splitlines()
+def _find_moved(old: File, project: Path, own: set[str]) -> str | None:
+    """Find the file of the user's that holds most of another's lines."""
+    size, lines = len(old.content), old.content.splitlines()
     best, found = SIMILAR, None
-    for other in sorted(own):
-        file = read(project, other) if PurePosixPath(other).suffix == PurePosixPath(path).suffix else None
-        if file:
-            matcher = difflib.SequenceMatcher(None, lines, _unix(file).content.splitlines(), autojunk=False)
+    for path in sorted(own):
+        file = project / path
+        if size and file.is_file() and size <= 2 * file.stat().st_size <= 4 * size:
+            content = _content(File(file.read_bytes()), old)
+            matcher = difflib.SequenceMatcher(None, lines, content.splitlines(), autojunk=False)
+            # The cheap ones are upper bounds of the dear one.
             if matcher.real_quick_ratio() >= best and matcher.quick_ratio() >= best and matcher.ratio() >= best:
-                best, found = matcher.ratio(), other
+                best, found = matcher.ratio(), path
     return found
-
-
-def _refuse(path: str, obstacle: str, old: File | None, yours: File | None, new: File | None) -> Change | None:
-    if new in (None, old, yours):
-        return None
-    return Change(path, Kind.BLOCKED, f"not written: {obstacle}", sides=(old, yours, new))
 
 
 def _obstacle(project: Path, path: str, tracked: set[str], going: set[str]) -> str:
@@ -280,19 +282,14 @@ def _read_all(folder: Path, is_yours: Callable[[Path], bool]) -> dict[str, File]
     return found
 
 
-def _is(file: File | None, other: File) -> bool:
-    return file is not None and _unix(file) == other
-
-
-def _unix(file: File) -> File:
-    """Give a file with Unix line ends, if all of its line ends are those of Windows."""
-    if file.content.count(b"\r\n") == file.content.count(b"\n"):
-        return File(file.content.replace(b"\r\n", b"\n"), file.executable)
-    return file
+def _content(yours: File, other: File) -> bytes:
+    """Give a file's content with the line ends of another, if all of its own are those of Windows."""
+    windows = yours.content.count(b"\r\n") == yours.content.count(b"\n")
+    return yours.content.replace(b"\r\n", b"\n") if windows and b"\r\n" not in other.content else yours.content
 
 
 def _remove_empty(project: Path, folder: PurePosixPath) -> None:
     """Remove folders that a deleted file leaves empty, as git does."""
-    while folder.name and not any((project / folder).iterdir()):
+    while folder.name and (project / folder).is_dir() and not any((project / folder).iterdir()):
         (project / folder).rmdir()
         folder = folder.parent

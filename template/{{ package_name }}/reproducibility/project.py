@@ -38,7 +38,7 @@ class ProjectError(Exception):
     def show(self) -> int:
         """Print cause and fix to standard error, and give the exit code back."""
         indented = self.fix.replace("\n", "\n     ")
-        print(f"error: {self.cause}\nfix: {indented}", file=sys.stderr)
+        print(f"error: {self.cause}{f'{chr(10)}fix: {indented}' if indented else ''}", file=sys.stderr)
         return self.exit_code
 
 

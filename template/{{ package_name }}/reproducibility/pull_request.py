@@ -2,79 +2,108 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from . import merge, update
+from .interrupts import undisturbed
 from .merge import Change, Kind
 from .project import ProjectError
-from .source import run_git
+from .source import QUIET, run_git
 
 #: Of the CI's secrets: may push and open pull requests.
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
 AUTHOR = ("-c", "user.name=Template update", "-c", "user.email=template-update@localhost", "-c", "commit.gpgSign=false")
 
 
-def propose(project: Path, prepared: update.Update) -> int:
-    """Push an update as a branch of its own and open a pull request; the branch that is checked out stays as it is.
+#: What GitHub takes, less some.
+LONGEST = 60_000
+
+
+def propose(project: Path, version: str | None, answers: Mapping[str, str]) -> int:
+    """Push an update as a branch of its own and open a pull request, without touching the files or branches here.
 
     Where both sides changed the same lines yours stand, never markers, and the pull request is a draft.
 
     Parameters
     ----------
     project : Path
-        The project's folder, with a clean working tree and a remote `origin`.
-    prepared : Update
-        What `update.prepare` gave.
+        The project's folder, in a repository with a remote `origin`.
+    version : str or None
+        A version of the template; its newest release by default.
+    answers : Mapping of str
+        Answers that change.
 
     Returns
     -------
     int
-        0, also if the update was proposed before.
+        0, also if there is nothing to bring, or it was proposed before.
 
     Raises
     ------
     ProjectError
         If it cannot be pushed or opened; nothing is left behind then.
     """
-
-    def git(*arguments: str) -> str:
-        return run_git(*arguments, folder=project).decode().strip()
-
-    branch = f"template-update-{prepared.new}"
-    if git("ls-remote", "--heads", "origin", f"refs/heads/{branch}"):
-        print(f"{branch} was pushed before; delete it on the remote to propose the update anew.")
-        return 0
-    base = git("branch", "--show-current")
+    update.require_commit(project)
+    base = run_git("branch", "--show-current", folder=project).decode().strip()
     if not base:
         raise ProjectError("no branch is checked out, so there is nothing to propose to.", "git switch main")
-    git("switch", "--quiet", "--force-create", branch)
-    try:
-        left = update.run_recipes(project, update.perform(project, _without_markers(prepared)))
-        text = describe(prepared, left)
-        git("add", "--all", "--", ".")
+    with _checked_out(project) as copy:
+        prepared = update.prepare(copy, version, answers)
+        if prepared is None:
+            print("Nothing to bring.")
+            return 0
+        branch = f"template-update-{prepared.new}"
+        if _remotely(project, "ls-remote", "--heads", "origin", f"refs/heads/{branch}"):
+            print(f"{branch} was pushed before; delete it on the remote to propose the update anew.")
+            return 0
+        left = update.run_recipes(copy, update.perform(copy, _without_markers(prepared)))
         title = f"Update the template to {prepared.new}"
-        git(*AUTHOR, "commit", "--quiet", "--no-verify", "--message", title)
-        git("push", "--quiet", "origin", branch)
-    finally:
-        git("switch", "--quiet", "--force", base)
-        git("branch", "--quiet", "--delete", "--force", branch)
+        run_git("add", "--all", "--", ".", folder=copy)
+        run_git(*AUTHOR, "commit", "--quiet", "--no-verify", "--message", title, folder=copy)
+        _remotely(copy, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+    text = describe(prepared, left)
     try:
         address = _open(branch, base, title, text, draft=bool(prepared.open or left))
     except BaseException:
-        git("push", "--quiet", "--delete", "origin", branch)
+        _remotely(project, "push", "--quiet", "--delete", "origin", branch)
         raise
-    print(
-        f"proposed as {address}"
-        if address
-        else f"{branch} is pushed. Open a pull request for it, with this text:\n\n{text}"
-    )
+    told = f"proposed as {address}" if address else f"{branch} is pushed. Open a pull request for it, saying:\n\n{text}"
+    print(told)
     return 0
+
+
+@contextlib.contextmanager
+def _checked_out(project: Path) -> Iterator[Path]:
+    """Give a clean copy of the project as it was committed, in a work tree of its own."""
+    prefix = run_git("rev-parse", "--show-prefix", folder=project).decode().strip()
+    with tempfile.TemporaryDirectory(prefix="template-update-") as scratch:
+        tree = Path(scratch, "tree")
+        without_hooks = ("-c", f"core.hooksPath={os.devnull}")
+        run_git(*without_hooks, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", folder=project)
+        try:
+            yield tree / prefix
+        finally:
+            with undisturbed():
+                run_git("worktree", "remove", "--force", str(tree), folder=project)
+
+
+def _remotely(project: Path, *arguments: str) -> bytes:
+    try:
+        return run_git(*arguments, folder=project, variables=QUIET)
+    except ProjectError as error:
+        raise ProjectError(
+            error.cause,
+            f"The remote must be called origin (git remote add origin ADDRESS), and {TOKEN} may push to it.",
+        ) from error
 
 
 def describe(prepared: update.Update, left: list[str]) -> str:
@@ -96,7 +125,9 @@ def describe(prepared: update.Update, left: list[str]) -> str:
         what = "yours stand" if change.kind is Kind.CONFLICTING else change.note
         parts.append(f"**{change.path}** ({change.kind}: {what}). What the template changed, to be taken over by hand:")
         parts.append(f"```diff\n{merge.template_change(change)}\n```")
-    return "\n\n".join(parts)
+    text = "\n\n".join(parts)
+    rest = "\n\nThe rest is too long for here: `just template-update --check`"
+    return text if len(text) < LONGEST else text[: LONGEST - len(rest)] + rest
 
 
 def _without_markers(prepared: update.Update) -> update.Update:
@@ -111,28 +142,38 @@ def _without_markers(prepared: update.Update) -> update.Update:
 def _open(branch: str, base: str, title: str, text: str, draft: bool) -> str:
     """Open a pull request on GitHub or a merge request on GitLab, and give its address; "" outside their CI."""
     token = os.environ.get(TOKEN, "")
+    titled = f"Draft: {title}" if draft else title
     if "GITHUB_REPOSITORY" in os.environ:
         url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/pulls"
+        headers = {"Authorization": f"Bearer {token}"}
         body = {"head": branch, "base": base, "title": title, "body": text, "draft": draft}
-        return str(_post(url, {"Authorization": f"Bearer {token}"}, body)["html_url"])
+        status, answer = _post(url, headers, body)
+        if status == 422 and draft and "draft" in str(answer).lower():  # private repositories may have none
+            status, answer = _post(url, headers, {**body, "title": titled, "draft": False})
+        return _address(status, answer, "html_url")
     if "CI_PROJECT_ID" in os.environ:
         url = f"{os.environ['CI_API_V4_URL']}/projects/{os.environ['CI_PROJECT_ID']}/merge_requests"
-        title = f"Draft: {title}" if draft else title
-        body = {"source_branch": branch, "target_branch": base, "title": title, "description": text}
-        return str(_post(url, {"PRIVATE-TOKEN": token}, body)["web_url"])
+        body = {"source_branch": branch, "target_branch": base, "title": titled, "description": text}
+        return _address(*_post(url, {"PRIVATE-TOKEN": token}, body), "web_url")
     return ""
 
 
-def _post(url: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+def _address(status: int, answer: Any, key: str) -> str:
+    if status < 300 and isinstance(answer, dict) and key in answer:
+        return str(answer[key])
+    rights = f"{TOKEN} must be a secret of the CI's, of a token that may push and open pull requests."
+    fix = rights if status in {401, 403, 404} else "See what the service says; the update can be tried again."
+    raise ProjectError(f"the pull request could not be opened: {status} {str(answer)[:500]}", fix)
+
+
+def _post(url: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
+    """Send JSON, and give the status and what was answered; 0 where nobody answers."""
     sent = {**headers, "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), sent)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
-    except (urllib.error.URLError, TimeoutError) as error:
-        said = error.read().decode(errors="replace")[:500] if isinstance(error, urllib.error.HTTPError) else ""
-        raise ProjectError(
-            f"the pull request could not be opened: {error} {said}",
-            f"{TOKEN} must be a secret of the CI's, of a token that may push and open pull requests.",
-        ) from error
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except (OSError, ValueError) as error:
+        return 0, error

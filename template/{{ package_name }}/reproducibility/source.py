@@ -30,7 +30,7 @@ FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY",
 #: A fetch fails where it would otherwise ask for a password.
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
 #: `git status` refreshes no index, and what a user's configuration must not turn into an error.
-PLAIN = ("--no-optional-locks", "-c", "core.safecrlf=false", "-c", "core.fsmonitor=false")
+PLAIN = ("--no-optional-locks", "-c", "core.safecrlf=false", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 
 
 @dataclass

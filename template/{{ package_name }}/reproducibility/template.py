@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from packaging.version import InvalidVersion, Version
 
+from . import tracking
 from .project import ProjectError, write_whole
-from .source import QUIET, run_git
+from .source import FOREIGN, QUIET, run_git
 
 ANSWERS = ".copier-answers.yml"
 SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
@@ -61,7 +62,7 @@ def origin(root: Path) -> Origin:
         found = yaml.safe_load((root / ANSWERS).read_text("utf-8"))
         answers = {name: value for name, value in found.items() if not name.startswith("_")}
         return Origin(str(found["_src_path"]), str(found["_commit"]), answers)
-    except (OSError, yaml.YAMLError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, AttributeError) as error:
         raise ProjectError(
             f"{ANSWERS} does not say which template and version this project was made from: {error!r}.",
             f"Get it back: git log -- {ANSWERS}; git checkout COMMIT -- {ANSWERS}",
@@ -133,8 +134,9 @@ class Template:
                 "clone", "--quiet", "--no-checkout", "--", address(source), str(folder), variables=QUIET | plain_git()
             )
         except ProjectError as error:
+            cause = error.cause.replace(address(source), tracking.public(source))
             raise ProjectError(
-                f"the template cannot be fetched from {source}: {error.cause}",
+                f"the template cannot be fetched from {tracking.public(source)}: {cause}",
                 f"If it moved: put its address into {ANSWERS}, as _src_path, and commit that.",
             ) from error
 
@@ -165,10 +167,6 @@ class Template:
         except ProjectError:
             return False
         return True
-
-    def describe(self, commit: str) -> str:
-        """Name a commit as Copier does: by its tag, or by the distance from one."""
-        return run_git("describe", "--tags", "--always", commit, folder=self.folder).decode().strip()
 
     def news(self, old: str, new: str) -> str:
         """Give the entries of the changelog that one commit has and an earlier one has not."""
@@ -238,18 +236,20 @@ class Template:
     def _copy(self, folder: Path, **options: Any) -> Callable[[Path], bool]:
         """Let Copier render, without trust, and give what it says about who owns a path."""
         import copier
-        from copier.errors import CopierError
 
         # A person's own defaults are for the questions of new projects.
         settings = self.folder.with_name("copier-settings.yml")
         settings.write_text("{}\n", "utf-8")
         former = dict(os.environ)
         os.environ.update(plain_git(), COPIER_SETTINGS_PATH=str(settings))
+        for name in FOREIGN:
+            os.environ.pop(name, None)
         try:
             worker = copier.run_copy(str(self.folder), folder, **options, defaults=True, quiet=True, unsafe=False)
-        except (CopierError, ValueError) as error:
+        except Exception as error:  # of Copier, git, Jinja or YAML: all of them about the template or an answer
             raise ProjectError(
-                f"Copier cannot render the template: {error}", "just template-update --data NAME=VALUE"
+                f"Copier cannot render the template: {error}",
+                f"An answer that is refused: --data NAME=VALUE, or correct it in {ANSWERS}.",
             ) from error
         finally:
             os.environ.clear()

@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from . import template
-from .merge import read, write
-from .project import ROOT, command_line
+from .merge import File, read, write
+from .project import ROOT, ProjectError, command_line
 
 
-def main() -> None:
+def main() -> int:
     """Show the differences, as `git diff` would: from the template's version of this project to yours."""
     parser = argparse.ArgumentParser(
         prog="just template-diff",
@@ -28,17 +28,27 @@ def main() -> None:
         rendered, yours = Path(scratch, "template"), Path(scratch, "yours")
         is_yours = template.Template(made.source, Path(scratch, "clone")).render_old(made, rendered)
         yours.mkdir()
+        owned: dict[str, File | None] = {}
         for file in [file for file in rendered.rglob("*") if file.is_file()]:
             path = file.relative_to(rendered)
             asked = not arguments.paths or any(path.is_relative_to(wanted) for wanted in arguments.paths)
             if is_yours(path) or not asked or path.as_posix() == template.ANSWERS:
                 file.unlink()
             else:
-                write(yours, {path.as_posix(): read(ROOT, path.as_posix())})
+                owned[path.as_posix()] = read(ROOT, path.as_posix())
+        if not owned:
+            raise ProjectError(
+                f"no file of the template's is {' or '.join(arguments.paths)}.",
+                "Give paths relative to the project, or none for all.",
+                exit_code=64,
+            )
+        write(yours, {path: file for path, file in owned.items() if file})
         names = ["--name-status"] if arguments.names else []
         command = ["git", "diff", "--no-index", "--src-prefix=", "--dst-prefix=", *names, "template", "yours"]
-        if subprocess.run(command, cwd=scratch).returncode == 0:
-            print(f"Every file of the template's is as version {made.version} has it.")
+        code = subprocess.run(command, cwd=scratch).returncode
+        if code == 0:
+            print(f"{len(owned)} files of the template's are as version {made.version} has them.")
+        return 0 if code in {0, 1} else 3
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ import argparse
 import signal
 from pathlib import Path
 
-from . import pull_request, template, update
+from . import interrupts, pull_request, template, tracking, update
 from .merge import Kind
 from .project import ROOT, ProjectError, command_line
-
-UNDO = "git reset --quiet -- . && git checkout --quiet -- . && git clean --quiet -fd -- ."
 
 
 def main(project: Path = ROOT, arguments: list[str] | None = None) -> int:
@@ -26,7 +24,8 @@ def main(project: Path = ROOT, arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if nothing is left to do, 1 if something is, or if `--check` found something to bring.
+        0 if nothing is left to do, or a pull request says what is; 1 if something is, or if `--check` found something
+        to bring.
     """
     parser = argparse.ArgumentParser(
         prog="just template-update",
@@ -39,30 +38,31 @@ def main(project: Path = ROOT, arguments: list[str] | None = None) -> int:
     parser.add_argument("--pull-request", action="store_true", help="on a branch of its own, pushed and proposed")
     given = parser.parse_args(arguments)
     answers = dict(_pair(data) for data in given.data)
-    # As Ctrl-C, so that what was begun is taken back.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not given.check:
-        update.require_clean(project)
-    prepared = update.prepare(project, given.version, answers)
-    made = template.origin(project)
-    if prepared is None:
-        print(f"Version {made.version} of the template is the newest: nothing to bring.")
-        return 0
-    print(f"template {prepared.old} -> {prepared.new}  ({made.source})\n\n{prepared.news}")
-    if given.check:
-        print(f"What an update would do:\n{prepared.report()}")
-        return 1
+    for number in interrupts.numbers():  # as Ctrl-C, so that what was begun is taken back
+        signal.signal(number, signal.default_int_handler)
     if given.pull_request:
-        return pull_request.propose(project, prepared)
-    print(f"Updating. To undo it: {UNDO}\n", flush=True)
-    recipes = update.perform(project, prepared)
-    print(prepared.report())
-    conflicts = any(change.kind is Kind.CONFLICTING for change in prepared.changes)
-    left = recipes if conflicts else update.run_recipes(project, recipes)
-    if prepared.open or left:
-        print(f"\nLeft to do:\n{prepared.instructions(left)}")
+        return pull_request.propose(project, given.version, answers)
+    update.require_commit(project) if given.check else update.require_clean(project)
+    made = template.origin(project)
+    prepared = update.prepare(project, given.version, answers)
+    if prepared is None:
+        print(f"This project has version {made.version} of the template: nothing to bring.")
+        return 0
+    print(f"template {prepared.old} -> {prepared.new}  ({tracking.public(made.source)})\n\n{prepared.news}")
+    print(f"What an update {'would do' if given.check else 'does'}:\n{prepared.report()}")
+    if given.check:
         return 1
-    print("\nNothing is left to do. Look at it with `git diff`, then commit it.")
+    if prepared.open:
+        print(f"\nLeft to you:\n{prepared.instructions()}")
+    print(f"\nUpdating. To undo it, with what you do after it: {update.undo(project)}", flush=True)
+    left = update.perform(project, prepared)
+    if not any(change.kind is Kind.CONFLICTING for change in prepared.changes):
+        left = update.run_recipes(project, left)
+    if prepared.open or left:
+        files = [f"what is said above of {', '.join(change.path for change in prepared.open)}"] if prepared.open else []
+        print(f"\nLeft to do: {', then: '.join([*files, *([update.show_recipes(left)] if left else [])])}")
+        return 1
+    print("\nNothing is left to do. Look at it with `git status` and `git diff HEAD`, then commit it.")
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -11,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import merge, template
-from .merge import Change, Kind
+from .interrupts import undisturbed
+from .merge import Change, File, Kind
 from .project import ProjectError
 from .source import run_git
 
@@ -65,20 +68,18 @@ class Update:
         for change in self.changes:
             if change.kind is not Kind.UPDATED:
                 lines.append(f"  {change.kind:<12} {change.path}{f': {change.note}' * bool(change.note)}")
-        updated = sum(change.kind is Kind.UPDATED for change in self.changes)
+        updated = sum(change.kind is Kind.UPDATED and change.path != template.ANSWERS for change in self.changes)
         if updated:
             lines.append(f"  {Kind.UPDATED:<12} {updated} file{'s' * (updated != 1)} that you had not edited")
         return "\n".join(lines)
 
-    def instructions(self, recipes: list[str]) -> str:
-        """Say what is left to do, with the template's change where it could not be made."""
+    def instructions(self) -> str:
+        """Say what to do about files, with the template's change where it could not be made; "" if there are none."""
         lines = []
         for kind, what in OPEN.items():
             paths = [change.path for change in self.open if change.kind is kind]
             if paths:
                 lines.append(f"  {kind} {', '.join(paths)}: {what}")
-        if recipes:
-            lines.append(f"  then: {' && '.join(f'just {recipe}' for recipe in recipes)}")
         lines += [f"\n{merge.template_change(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
         return "\n".join(lines)
 
@@ -106,11 +107,12 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         If template or version cannot be had, the version is older, or an answer cannot change.
     """
     made = template.origin(project)
-    changed = {name: value for name, value in (answers or {}).items() if str(made.answers.get(name)) != value}
+    answers = answers or {}
+    changed = {name: value for name, value in answers.items() if str(made.answers.get(name)) != value}
     _refuse_fixed(made.answers, changed)
     with tempfile.TemporaryDirectory(prefix="template-") as scratch:
         source = template.Template(made.source, Path(scratch, "clone"))
-        wanted = version or (template.newest(str(source.folder)) if not changed else made.version)
+        wanted = version or (made.version if answers else template.newest(str(source.folder)))
         before, after = source.commit(made.version), source.commit(wanted)
         if not changed and (before == after or (version is None and source.contains(before, after))):
             return None
@@ -130,8 +132,7 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
                 f"no question {', '.join(unknown)} is asked.", f"These can change: {known}", exit_code=64
             )
         _refuse_fixed(made.answers, now.answers)
-        # The file that remembers them is the template's alone, and written anew.
-        remembered = Change(template.ANSWERS, Kind.UPDATED, result=merge.read(new, template.ANSWERS))
+        remembered = _remember(*(merge.read(folder, template.ANSWERS) for folder in (old, project, new)))
         for folder in (old, new):
             (folder / template.ANSWERS).unlink()
         changes = [*merge.plan(old, new, project, is_yours, (made.version, now.version)), remembered]
@@ -158,35 +159,69 @@ def perform(project: Path, update: Update) -> list[str]:
     ProjectError
         If the locks cannot be compiled; the project is then as it was.
     """
+    require_clean(project)
+    meanwhile = [change.path for change in update.changes if merge.read(project, change.path) != change.yours]
+    if meanwhile:
+        raise ProjectError(f"{', '.join(meanwhile)} changed meanwhile.", "Commit that, then update again.")
     files = {change.path: change.result for change in update.changes if change.result or change.kind is Kind.DELETED}
     before = {path: merge.read(project, path) for path in [*files, *LOCKS]}
-    package = template.origin(project).answers["package_name"]
     try:
         merge.write(project, files)
         merge.mark(project, update.changes)
-        if any(change.path == "pyproject.toml" for change in update.open):
-            return ["lock", "setup", "check"]
-        locks = [sys.executable, "-m", f"{package}.reproducibility.locks"]
-        if subprocess.run([*locks, "--check"], cwd=project, capture_output=True).returncode:
-            print("\njust lock", flush=True)
-            if subprocess.run(locks, cwd=project).returncode:
-                raise ProjectError("the locks cannot be compiled, so the project is as it was.", "See above.")
+        in_step = any(change.path == "pyproject.toml" for change in update.open) or _lock(project)
     except BaseException:
-        changed = {path: file for path, file in before.items() if merge.read(project, path) != file}
-        merge.write(project, changed)
-        run_git("reset", "--quiet", "--", ".", folder=project)
+        with undisturbed():
+            # What somebody edited since then is theirs.
+            ours = [path for path in before if path in LOCKS or merge.read(project, path) == files[path]]
+            merge.write(project, {path: before[path] for path in ours if merge.read(project, path) != before[path]})
+            run_git("reset", "--quiet", "--", ".", folder=project)
         raise
+    if not in_step:
+        return ["lock", "setup", "check"]
     stale = any(merge.read(project, path) != before[path] for path in (*LOCKS, "python_env.yaml") if path in before)
     return ["setup", "check"] if stale or not (project / ".venv").exists() else ["check"]
+
+
+def undo(project: Path) -> str:
+    """Give the command that takes an update back, with everything else that was not committed."""
+    restore = "git restore --source=HEAD --staged --worktree -- . && git clean --quiet -fd -- ."
+    return f"cd {shlex.quote(str(project))} && {restore}"
 
 
 def run_recipes(project: Path, recipes: list[str]) -> list[str]:
     """Run recipes of a project, one after another, and give those that are left from the first that fails."""
     for number, recipe in enumerate(recipes):
         print(f"\njust {recipe}", flush=True)
-        if subprocess.run([os.environ.get("JUST", "just"), recipe], cwd=project).returncode:
+        try:
+            code = subprocess.run([os.environ.get("JUST", "just"), recipe], cwd=project).returncode
+        except KeyboardInterrupt:
+            print(f"The update is written. Left to do: {show_recipes(recipes[number:])}")
+            raise
+        if code:
             return recipes[number:]
     return []
+
+
+def show_recipes(recipes: list[str]) -> str:
+    """Write recipes as a person types them."""
+    return " && ".join(f"just {recipe}" for recipe in recipes)
+
+
+def require_commit(project: Path) -> None:
+    """Make sure that git has a commit with the project in it.
+
+    Raises
+    ------
+    ProjectError
+        If there is no git, no repository, no commit, or the repository ignores the project.
+    """
+    try:
+        run_git("cat-file", "-e", f"HEAD:./{template.ANSWERS}", folder=project)
+    except ProjectError as error:
+        raise ProjectError(
+            "git has no commit of this project, so an update could not be undone.",
+            'git init && git add -A && git commit -m "Start"',
+        ) from error
 
 
 def require_clean(project: Path) -> None:
@@ -197,27 +232,44 @@ def require_clean(project: Path) -> None:
     ProjectError
         If there is uncommitted work, also where git is told not to look for it, or no commit.
     """
-    try:
-        run_git("rev-parse", "--verify", "HEAD", folder=project)
-    except ProjectError as error:
-        raise ProjectError(
-            "git has no commit of this project, so an update could not be undone.",
-            'git init && git add -A && git commit -m "Start"',
-        ) from error
+    require_commit(project)
     status = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none", "--", ".")
-    dirty = run_git(*status, folder=project).decode().splitlines()
+    dirty = os.fsdecode(run_git(*status, folder=project)).splitlines()
     if dirty:
         raise ProjectError(
             f"there is uncommitted work: {', '.join(line[3:] for line in dirty[:5])}{' ...' * (len(dirty) > 5)}.",
             "git add -A && git commit      or: git stash --include-untracked",
         )
-    flags = run_git("ls-files", "-v", "--", ".", folder=project).decode().splitlines()
+    flags = os.fsdecode(run_git("ls-files", "-v", "--", ".", folder=project)).splitlines()
     hidden = [line[2:] for line in flags if line[0].islower() or line[0] == "S"]
     if hidden:
         raise ProjectError(
             f"git is told not to look at {', '.join(hidden[:5])}, so that edits of it could be lost.",
             "git update-index --no-assume-unchanged --no-skip-worktree FILE",
         )
+
+
+def _lock(project: Path) -> bool:
+    """Compile the locks if they are out of step; False if the project's modules cannot even be imported."""
+    command = [sys.executable, "-m", f"{template.origin(project).answers['package_name']}.reproducibility.locks"]
+    # In step: 0, out of step: 3; anything else comes from Python, such as a module with markers in it.
+    code = subprocess.run([*command, "--check"], cwd=project, capture_output=True).returncode
+    if code != 3:
+        return code == 0
+    print("\njust lock", flush=True)
+    code = subprocess.run(command, cwd=project).returncode
+    if code == 3:
+        raise ProjectError("the locks cannot be compiled, so the project is as it was.", "See above.")
+    return code == 0
+
+
+def _remember(old: File | None, yours: File | None, new: File | None) -> Change:
+    """Write the answers anew: what is in them besides is not the template's, and not kept."""
+    before, mine = (re.sub(rb"(?m)^_.*\n", b"", file.content) if file else b"" for file in (old, yours))
+    if before == mine:
+        return Change(template.ANSWERS, Kind.UPDATED, "", new, old, yours, new)
+    note = "written anew from the answers; what you wrote in it besides is in git's history only"
+    return Change(template.ANSWERS, Kind.MERGED, note, new, old, yours, new)
 
 
 def _refuse_fixed(before: Mapping[str, object], after: Mapping[str, object]) -> None:
