@@ -329,6 +329,15 @@ def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(later:
     assert "conflict markers of a template update" in done.stdout
 
 
+def test_after_a_conflict_in_the_dependencies_locks_are_left_to_do(relocking: Path) -> None:
+    path = relocking / "pyproject.toml"
+    path.write_text(path.read_text("utf-8").replace('"packaging>=26",', '"packaging>=26.1",'), "utf-8")
+    commit(relocking)
+    prepared = update.prepare(relocking)
+    assert {change.path for change in prepared.open} == {"pyproject.toml"}
+    assert update.perform(relocking, prepared) == ["lock", "setup", "check"]
+
+
 def test_a_new_file_that_git_ignores_is_added_and_can_be_undone(later: Path, tmp_path: Path) -> None:
     source = tmp_path / "t"
     shutil.copytree(later, source)

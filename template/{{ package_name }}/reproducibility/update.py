@@ -168,7 +168,8 @@ def perform(project: Path, update: Update) -> list[str]:
     try:
         merge.write(project, files)
         merge.mark(project, update.changes)
-        in_step = any(change.path == "pyproject.toml" for change in update.open) or _lock(project)
+        # What the dependencies are is open, where they are in conflict.
+        in_step = all(change.path != "pyproject.toml" for change in update.open) and _lock(project)
     except BaseException:
         with undisturbed():
             # What somebody edited since then is theirs.
