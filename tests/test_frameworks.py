@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -125,16 +126,41 @@ def test_a_run_is_reproduced_and_a_difference_is_found_in_its_step(base: Any) ->
     assert f"conf      {setting.partition('=')[0]}" in done.stdout
 
 
+OLD_CPU = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX AVX2 FMA3"}
+
+
 @pytest.mark.slow
-def test_kernels_of_another_cpu_are_named_as_the_cause(set_up: Any, tmp_path: Path) -> None:
-    project = clone(set_up("regression", "pytorch"), tmp_path / "bikes")
+@pytest.mark.parametrize(
+    ("framework", "task", "variables"),
+    [
+        ("pytorch", "regression", {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
+        ("tensorflow", "classification", {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    ],
+)
+def test_kernels_of_another_cpu_are_named_as_the_cause(
+    set_up: Any, framework: str, task: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    project = clone(set_up(task, framework), tmp_path / "bikes")
     here = train(project)["run"].info.run_id
-    elsewhere = train(project, ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41")["run"].info.run_id
+    elsewhere = train(project, **OLD_CPU, **variables)["run"].info.run_id
     done = project.just("compare", here, elsewhere, check=False)
-    assert done.returncode == 1, "they differ, and that is explained"
-    assert "equivalent" in done.stdout
-    assert "cpu       ATEN_CPU_CAPABILITY: none -> default" in done.stdout
+    assert "equivalent: not to the last bit" in done.stdout
+    for name, value in variables.items():
+        assert f"{name}: none -> {value}" in done.stdout
     assert "equivalent" in project.just("reproduce", elsewhere).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("framework", "task"), [("xgboost", "classification"), ("lightgbm", "regression")])
+def test_trees_are_identical_on_another_cpu_and_the_difference_is_told(
+    set_up: Any, framework: str, task: str, tmp_path: Path
+) -> None:
+    project = clone(set_up(task, framework), tmp_path / "bikes")
+    here = train(project)["run"].info.run_id
+    elsewhere = train(project, **OLD_CPU)["run"].info.run_id
+    done = project.just("compare", here, elsewhere)
+    assert "identical: every stage is equal" in done.stdout
+    assert re.search(r"without effect:\n  cpu +kernels: openblas .* -> openblas Nehalem", done.stdout)
 
 
 @pytest.mark.slow

@@ -15,7 +15,13 @@ from typing import Any
 from .environment import RUNTIME_LOCK, installed, read_lock
 
 #: Variables that keep a library from the kernels that the CPU would allow, and that nothing else recorded shows.
-KERNEL_VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+KERNEL_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
+)
 #: Variables by which numeric libraries choose their kernels. No others are recorded: they may hold secrets.
 VARIABLES = (
     *KERNEL_VARIABLES,
