@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import HEAD, RELEASES, commit, git, run_copier, tree
+from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, tree
 
 import fleet_status
 import harness
@@ -243,6 +243,23 @@ def test_no_setting_of_a_users_git_changes_the_result(
         (project / "mine.txt").write_text("1\n")
         with pytest.raises(errors.ProjectError, match=r"uncommitted work: mine\.txt"):
             update.require_clean(project)
+
+
+@pytest.mark.slow
+def test_the_oldest_copier_gives_the_same_update(history: Path, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "bikes", RELEASES[0]).path
+    oldest = CONFIG["_min_copier_version"]
+    program = (
+        f"import copier, harness, pathlib, sys\nassert copier.__version__ == {oldest!r}\n"
+        "print(harness.load('update').prepare(pathlib.Path(sys.argv[1])).report())\n"
+    )
+    command = ["uv", "run", "--quiet", "--no-project", "--python", sys.executable, "--with", f"copier=={oldest}"]
+    variables = os.environ | {"PYTHONPATH": str(TEMPLATE / "scripts")}
+    done = subprocess.run(
+        [*command, "python", "-c", program, str(project)], cwd="/", env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == update.prepare(project).report() + "\n"
 
 
 # --- Bad input ----------------------------------------------------------------
