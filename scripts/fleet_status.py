@@ -63,10 +63,16 @@ def look(project: Path, releases: dict[str, str]) -> Status:
     except harness.load("project").ProjectError as error:
         return Status(str(project), "unknown", "", error.cause if project.exists() else "no such folder")
     newest = list(releases)[-1]
-    behind = harness.load("template").is_newer(newest, origin.version)
-    version = f"{origin.version}, {newest} is out" if behind else origin.version
     commit = releases.get(origin.version, origin.version)
+    behind = harness.load("template").is_newer(newest, origin.version) and not _follows(commit, releases[newest])
+    version = f"{origin.version}, {newest} is out" if behind else origin.version
     return Status(str(project), version, _drift(project, commit, origin.answers), _verified(project))
+
+
+def _follows(commit: str, release: str) -> bool:
+    """Tell whether a commit has a release among its ancestors; False for one that this repository has not got."""
+    command = ["git", "merge-base", "--is-ancestor", release, commit]
+    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 
 def _drift(project: Path, commit: str, answers: dict[str, Any]) -> str:

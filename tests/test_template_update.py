@@ -174,6 +174,21 @@ def test_what_copier_was_told_becomes_an_address(source: str, address: str) -> N
     assert template.address(source) == address
 
 
+@pytest.mark.parametrize(
+    ("release", "version", "newer"),
+    [
+        ("0.4.0", "0.3.0", True),
+        ("0.10.0", "0.9.0-3-g1234567", True),
+        ("0.4.0", "0.4.0-3-g1234567", False),
+        ("0.4.0", "0.4.0", False),
+        ("0.4.0", "1234567", True),
+        ("HEAD", "1234567", False),
+    ],
+)
+def test_only_a_release_is_newer_than_what_a_project_has(release: str, version: str, newer: bool) -> None:
+    assert template.is_newer(release, version) is newer
+
+
 def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tmp_path: Path) -> None:
     top = tmp_path / "mono"
     (top / "teams").mkdir(parents=True)

@@ -105,9 +105,10 @@ def newest(repository: str, timeout: float | None = None) -> str:
 
 def is_newer(release: str, version: str) -> bool:
     """Tell whether a release is newer than what a project was made from."""
-    ours = _version(re.sub(r"-\d+-g[0-9a-f]+$", "", version))
+    # A commit's hash may be all digits, and is no version.
+    ours = _version(re.sub(r"-\d+-g[0-9a-f]+$", "", version)) if "." in version else None
     theirs = _version(release)
-    return ours is None or (theirs is not None and theirs > ours)
+    return theirs is not None and (ours is None or theirs > ours)
 
 
 class Template:
