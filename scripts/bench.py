@@ -455,7 +455,7 @@ def template_update(bench: Bench) -> Iterator[Row]:
         "project = pathlib.Path.cwd()\n"
         "update.require_clean(project)\n"
         "prepared = update.prepare(project)\n"
-        "merge.write(project, {change.path: change.result for change in prepared.changes})\n"
+        "merge.write(project, merge.results(prepared.changes))\n"
         "merge.mark(project, prepared.changes)\n"
     )
     counter = iter(range(10**6))

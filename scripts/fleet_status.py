@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,10 @@ def look(project: Path, releases: dict[str, str]) -> Status:
         return Status(str(project), "unknown", "", error.cause if project.exists() else "no such folder")
     newest = list(releases)[-1]
     commit = releases.get(origin.version, origin.version)
-    behind = harness.load("template").is_newer(newest, origin.version) and not _follows(commit, releases[newest])
+    follows = harness.load("source").follows(commit, releases[newest], ROOT)
+    behind = harness.load("template").is_newer(newest, origin.version) and not follows
     version = f"{origin.version}, {newest} is out" if behind else origin.version
     return Status(str(project), version, _drift(project, commit, origin.answers), _verified(project))
-
-
-def _follows(commit: str, release: str) -> bool:
-    """Tell whether a commit has a release among its ancestors; False for one that this repository has not got."""
-    command = ["git", "merge-base", "--is-ancestor", release, commit]
-    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 
 def _drift(project: Path, commit: str, answers: dict[str, Any]) -> str:
@@ -147,15 +142,11 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", type=Path, help="the folders of the projects")
     given = parser.parse_args()
     releases = find(ROOT)
-    rows = [("project", "version", "drift", "last verified"), *(_row(look(path, releases)) for path in given.paths)]
+    rows = [("project", "version", "drift", "last verified"), *(astuple(look(path, releases)) for path in given.paths)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
-
-
-def _row(status: Status) -> tuple[str, str, str, str]:
-    return status.project, status.version, status.drift, status.verified
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 import contract
+import harness
 import releases
 from releases import git
 
 ROOT = Path(__file__).resolve().parents[1]
 BRANCH = "main"
+parse_version = harness.load("template").parse_version
 
 
 def find_problems(version: str, root: Path) -> list[str]:
@@ -42,7 +44,7 @@ def find_problems(version: str, root: Path) -> list[str]:
     problems = []
     if str(number) != version or number.local:
         problems.append(f"{version} is written {number.public}.")
-    tags = [tag for tag in map(_version, git(root, "tag", "--list").splitlines()) if tag is not None]
+    tags = [tag for tag in map(parse_version, git(root, "tag", "--list").splitlines()) if tag is not None]
     if tags and number <= max(tags):
         problems.append(f"{version} is not greater than {max(tags)}, the last release.")
     if (branch := git(root, "branch", "--show-current")) != BRANCH:
@@ -108,13 +110,6 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, test: Callable[[
     git(root, "tag", "--annotate", "--message", f"copier-mlflow {given.version}", given.version)
     print(f"{commit} is tagged {given.version}. To publish it:\n\n  git push origin {BRANCH} {given.version}")
     return 0
-
-
-def _version(tag: str) -> Version | None:
-    try:
-        return Version(tag)
-    except InvalidVersion:
-        return None
 
 
 if __name__ == "__main__":

@@ -39,9 +39,7 @@ def update(tmp: Path, old: dict[str, bytes], yours: dict[str, bytes], new: dict[
     """Merge three folders, the second one a project, and give what happened to its files."""
     project = project_of(tmp / "yours", yours)
     changes = merge.plan(make(tmp / "old", old), make(tmp / "new", new), project, lambda path: False, VERSIONS)
-    merge.write(
-        project, {change.path: change.result for change in changes if change.result or change.kind == "deleted"}
-    )
+    merge.write(project, merge.results(changes))
     merge.mark(project, changes)
     return project, changes
 
@@ -166,7 +164,7 @@ def test_modes_are_merged_like_lines(tmp_path: Path) -> None:
     (project / "b").chmod(0o755)
     commit(project)
     changes = merge.plan(old, new, project, lambda path: False, VERSIONS)
-    merge.write(project, {change.path: change.result for change in changes})
+    merge.write(project, merge.results(changes))
     assert [(project / name).stat().st_mode & 0o777 for name in "ab"] == [0o755, 0o755]
 
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from allpairspy import AllPairs
 from conftest import QUESTIONS, TEMPLATE, Project, copy_project
-from updates import is_yours
+from updates import git, is_yours
 
 import contract
 
@@ -326,12 +326,6 @@ def test_the_readme_says_who_owns_what() -> None:
 
 
 # --- The real commands --------------------------------------------------------
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the template with two releases: the working tree, and one that changed every sort of file."""

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, tree
+from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
 
 import fleet_status
 import harness
@@ -146,16 +146,14 @@ def test_wherever_the_template_is(later: Path, kind: str, tmp_path: Path, monkey
         "home": "~/t",
     }[kind]
     # git reads the address from a folder instead.
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{later.as_uri()}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://example.com/copier-mlflow.git")
+    set_git(monkeypatch, {f"url.{later.as_uri()}.insteadOf": "https://example.com/copier-mlflow.git"})
     monkeypatch.setenv("COPIER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(later.parent))
     project = start(source, tmp_path / "bikes")
     remembered = yaml.safe_load((project.path / template.ANSWERS).read_text("utf-8"))["_src_path"]
     prepared = update.prepare(project.path)
     assert (prepared.old, prepared.new) == (HEAD, LATER)
-    merge.write(project.path, {change.path: change.result for change in prepared.changes})
+    merge.write(project.path, merge.results(prepared.changes))
     answers = yaml.safe_load((project.path / template.ANSWERS).read_text("utf-8"))
     assert (answers["_src_path"], answers["_commit"]) == (remembered, LATER)
 
@@ -202,7 +200,7 @@ def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tm
     (top / "other.txt").write_text("somebody works on this\n")
     update.require_clean(project)
     prepared = update.prepare(project)
-    merge.write(project, {change.path: change.result for change in prepared.changes})
+    merge.write(project, merge.results(prepared.changes))
     merge.mark(project, prepared.changes)
     unmerged = {line.split("\t")[1] for line in git(top, "ls-files", "--unmerged").splitlines()}
     assert unmerged == {"teams/bikes/MLproject"}
@@ -242,16 +240,13 @@ def test_no_setting_of_a_users_git_changes_the_result(
     def apply(folder: Path) -> dict[str, bytes]:
         update.require_clean(folder)
         prepared = update.prepare(folder)
-        merge.write(folder, {change.path: change.result for change in prepared.changes})
+        merge.write(folder, merge.results(prepared.changes))
         merge.mark(folder, prepared.changes)
         return tree(folder)
 
     expected = apply(friendly)
-    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(HOSTILE[setting])))
-    for number, (name, value) in enumerate(HOSTILE[setting].items()):
-        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
-        path = tmp_path / value
-        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", str(path) if path.exists() else value)
+    made = {path.name: str(path) for path in tmp_path.iterdir()}
+    set_git(monkeypatch, {name: made.get(value, value) for name, value in HOSTILE[setting].items()})
     assert apply(project) == expected
     if setting == "hidden untracked":
         subprocess.run(update.undo(project), shell=True, check=True)

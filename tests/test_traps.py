@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEMPLATE
-from updates import commit, git, run_copier
+from updates import commit, git, run_copier, set_git
 
 import harness
 
@@ -180,14 +180,14 @@ def commit_version(folder: Path, files: dict[str, str | bytes], extra: str, tag:
     git(folder, "tag", tag)
 
 
-def begin(trap: Trap, tmp_path: Path, with_pattern: bool, level: str = "high") -> Path:
-    """A project of the first version, edited, of a template that has a second one."""
+def begin(trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_pattern: bool) -> Path:
+    """A project of the first version, edited, of a template that has a second one, under the user's git settings."""
     source = tmp_path / "template"
     source.mkdir()
     git(source, "init", "--quiet")
     commit_version(source, trap.old, trap.pattern if with_pattern and trap.always else "", "1.0.0")
     asks = "level:" in str(trap.old.get("copier.yml", ""))
-    data = [f"--data=level={level}"] if asks else []
+    data = ["--data=level=high"] if asks else []
     project = tmp_path / "project"
     done = run_copier("copy", "--quiet", "--defaults", *data, str(source), str(project), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -196,16 +196,10 @@ def begin(trap: Trap, tmp_path: Path, with_pattern: bool, level: str = "high") -
     commit(project)
     trap.edit(project)
     commit(project, "Edit")
-    return project
-
-
-def settings(trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set a user's git as the trap wants it."""
     (tmp_path / "ignored").write_text("*.txt\n", "utf-8")
-    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(trap.git)))
-    for number, (name, value) in enumerate(trap.git.items()):
-        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
-        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", str(tmp_path / value) if value == "ignored" else value)
+    named = {"ignored": str(tmp_path / "ignored")}
+    set_git(monkeypatch, {name: named.get(value, value) for name, value in trap.git.items()})
+    return project
 
 
 def update_by_copier(trap: Trap, project: Path) -> None:
@@ -220,8 +214,7 @@ def test_copier_alone_loses_it_in_silence_from_a_naive_template(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trap = TRAPS[name]
-    project = begin(trap, tmp_path, with_pattern=False)
-    settings(trap, tmp_path, monkeypatch)
+    project = begin(trap, tmp_path, monkeypatch, with_pattern=False)
     update_by_copier(trap, project)
     assert not trap.kept(project)
     assert git(project, "ls-files", "--unmerged") == ""
@@ -233,8 +226,7 @@ def test_copier_alone_keeps_it_with_the_pattern_of_the_contract(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trap = TRAPS[name]
-    project = begin(trap, tmp_path, with_pattern=True)
-    settings(trap, tmp_path, monkeypatch)
+    project = begin(trap, tmp_path, monkeypatch, with_pattern=True)
     update_by_copier(trap, project)
     assert trap.kept(project)
 
@@ -248,25 +240,26 @@ def test_template_update_keeps_it_even_from_a_naive_template(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trap = TRAPS[name]
-    project = begin(trap, tmp_path, with_pattern=False)
-    settings(trap, tmp_path, monkeypatch)
+    project = begin(trap, tmp_path, monkeypatch, with_pattern=False)
     prepared = update.prepare(project, None, trap.answers)
-    merge.write(project, {change.path: change.result for change in prepared.changes if change.result})
+    merge.write(project, merge.results(prepared.changes))
     assert trap.kept(project)
 
 
 @pytest.mark.parametrize("name", ["a choice that is no more", "a question that was renamed"])
 @pytest.mark.parametrize("with_pattern", [False, True])
-def test_template_update_tells_of_an_answer_that_changes(name: str, with_pattern: bool, tmp_path: Path) -> None:
+def test_template_update_tells_of_an_answer_that_changes(
+    name: str, with_pattern: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trap = TRAPS[name]
-    project = begin(trap, tmp_path, with_pattern=with_pattern)
+    project = begin(trap, tmp_path, monkeypatch, with_pattern=with_pattern)
     prepared = update.prepare(project)
     told = "\n".join(prepared.answers)
     if name == "a choice that is no more":
         assert told == f"level: {'top' if with_pattern else 'low'!r} instead of 'high'"
     else:
         assert told.startswith(f"grade: {'high' if with_pattern else 'low'!r}, a new question")
-    merge.write(project, {change.path: change.result for change in prepared.changes if change.result})
+    merge.write(project, merge.results(prepared.changes))
     assert trap.kept(project) == with_pattern
 
 

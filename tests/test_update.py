@@ -40,8 +40,7 @@ def apply(project: Path, **answers: str) -> Any:
     """Update without what comes after the merge: locks and checks."""
     update.require_clean(project)
     prepared = update.prepare(project, None, answers)
-    kept = {change.path: change.result for change in prepared.changes if change.result or change.kind == "deleted"}
-    merge.write(project, kept)
+    merge.write(project, merge.results(prepared.changes))
     merge.mark(project, prepared.changes)
     return prepared
 
@@ -170,7 +169,7 @@ def test_every_release_is_reached_from_the_one_before(render: Callable[..., Path
     project = edited(render, RELEASES[0], "nothing", tmp_path / "bikes")
     for version in [*RELEASES[1:], HEAD]:
         prepared = update.prepare(project, version)
-        merge.write(project, {change.path: change.result for change in prepared.changes})
+        merge.write(project, merge.results(prepared.changes))
         commit(project, version)
     owned = {name: content for name, content in tree(project).items() if not is_yours(name)}
     assert owned == {name: content for name, content in tree(render(HEAD)).items() if not is_yours(name)}

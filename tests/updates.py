@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jinja2
 import pathspec
+import pytest
 import yaml
 from conftest import TEMPLATE
 
@@ -49,6 +50,14 @@ def make_history(folder: Path) -> Path:
     commit(folder, "HEAD")
     git(folder, "tag", HEAD)
     return folder
+
+
+def set_git(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    """Give git settings of a user's, by the environment."""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for number, (name, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
 
 
 def run_copier(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

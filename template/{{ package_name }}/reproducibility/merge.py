@@ -112,6 +112,11 @@ def plan(
     return sorted(changes, key=lambda change: (list(Kind).index(change.kind), change.path))
 
 
+def results(changes: list[Change]) -> dict[str, File | None]:
+    """Give what a plan writes and, as None, what it deletes; files that are left alone do not stand in it."""
+    return {change.path: change.result for change in changes if change.result or change.kind is Kind.DELETED}
+
+
 def read(folder: Path, path: str) -> File | None:
     """Read a file; None where there is none, or something else."""
     file = folder / path

@@ -22,8 +22,6 @@ from .source import QUIET, run_git
 #: Of the CI's secrets: may push and open pull requests.
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
 AUTHOR = ("-c", "user.name=Template update", "-c", "user.email=template-update@localhost", "-c", "commit.gpgSign=false")
-
-
 #: What GitHub takes, less some.
 LONGEST = 60_000
 

@@ -251,6 +251,15 @@ def has_commit(commit: str, folder: Path = ROOT) -> bool:
     return True
 
 
+def follows(newer: str, older: str, folder: Path) -> bool:
+    """Tell whether a commit has another among its ancestors, or is it; False for one that is not there."""
+    try:
+        run_git("merge-base", "--is-ancestor", older, newer, folder=folder)
+    except ProjectError:
+        return False
+    return True
+
+
 def remotes(code: Mapping[str, str]) -> list[str]:
     """List where a commit may be fetched from: the recorded remote, then those of this repository."""
     names = (git("remote") or "").split()

@@ -99,15 +99,15 @@ def newest(repository: str, timeout: float | None = None) -> str:
     """
     listed = run_git("ls-remote", "--tags", "--refs", "--", repository, variables=QUIET, timeout=timeout)
     tags = [line.rsplit("refs/tags/", 1)[-1] for line in listed.decode().splitlines()]
-    releases = {version: tag for tag in tags if (version := _version(tag)) and not version.is_prerelease}
+    releases = {version: tag for tag in tags if (version := parse_version(tag)) and not version.is_prerelease}
     return releases[max(releases)] if releases else "HEAD"
 
 
 def is_newer(release: str, version: str) -> bool:
     """Tell whether a release is newer than what a project was made from."""
     # A commit's hash may be all digits, and is no version.
-    ours = _version(re.sub(r"-\d+-g[0-9a-f]+$", "", version)) if "." in version else None
-    theirs = _version(release)
+    ours = parse_version(re.sub(r"-\d+-g[0-9a-f]+$", "", version)) if "." in version else None
+    theirs = parse_version(release)
     return theirs is not None and (ours is None or theirs > ours)
 
 
@@ -160,14 +160,6 @@ class Template:
             raise ProjectError(
                 f"the template has no version {version}.", f"It has: {', '.join(known[:8]) or 'no releases'}."
             ) from error
-
-    def contains(self, newer: str, older: str) -> bool:
-        """Tell whether a commit follows another, or is it."""
-        try:
-            run_git("merge-base", "--is-ancestor", older, newer, folder=self.folder)
-        except ProjectError:
-            return False
-        return True
 
     def news(self, old: str, new: str) -> str:
         """Give the entries of the changelog that one commit has and an earlier one has not."""
@@ -273,7 +265,8 @@ def plain_git() -> dict[str, str]:
     return variables
 
 
-def _version(tag: str) -> Version | None:
+def parse_version(tag: str) -> Version | None:
+    """Read a tag as a version (PEP 440); None where it is none."""
     try:
         return Version(tag)
     except InvalidVersion:

@@ -16,7 +16,7 @@ from . import merge, template
 from .interrupts import undisturbed
 from .merge import Change, File, Kind
 from .project import ProjectError
-from .source import run_git
+from .source import follows, run_git
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
 #: Answers that cannot change any more, with the reason.
@@ -114,9 +114,9 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         source = template.Template(made.source, Path(scratch, "clone"))
         wanted = version or (made.version if answers else template.newest(str(source.folder)))
         before, after = source.commit(made.version), source.commit(wanted)
-        if not changed and (before == after or (version is None and source.contains(before, after))):
+        if not changed and (before == after or (version is None and follows(before, after, source.folder))):
             return None
-        if before != after and source.contains(before, after):
+        if before != after and follows(before, after, source.folder):
             raise ProjectError(
                 f"{wanted} is older than {made.version}, which this project has.",
                 f"To go back to an earlier state of the project, use git: git log --oneline {template.ANSWERS}",
@@ -163,8 +163,9 @@ def perform(project: Path, update: Update) -> list[str]:
     meanwhile = [change.path for change in update.changes if merge.read(project, change.path) != change.yours]
     if meanwhile:
         raise ProjectError(f"{', '.join(meanwhile)} changed meanwhile.", "Commit that, then update again.")
-    files = {change.path: change.result for change in update.changes if change.result or change.kind is Kind.DELETED}
-    before = {path: merge.read(project, path) for path in [*files, *LOCKS]}
+    files = merge.results(update.changes)
+    before = {change.path: change.yours for change in update.changes if change.path in files}
+    before |= {lock: merge.read(project, lock) for lock in LOCKS}
     try:
         merge.write(project, files)
         merge.mark(project, update.changes)
