@@ -6,10 +6,11 @@ import os
 import sys
 
 from . import environment, launch
+from .adapter import ModelAdapter
 from .project import ProjectError, command_line
 from .run import Experiment, Result, Run, Train
 
-__all__ = ["Experiment", "ProjectError", "Result", "Run", "Train", "main"]
+__all__ = ["Experiment", "ModelAdapter", "ProjectError", "Result", "Run", "Train", "main"]
 
 
 def main(experiment: Experiment) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from . import alive, checkpoint, conf, framework, launch, seeds, tracking
+from . import alive, checkpoint, conf, launch, seeds, tracking
+from .framework import FRAMEWORK
 from .interrupts import Interrupts
 from .project import ProjectError
 from .run import Experiment, Run
@@ -71,7 +72,7 @@ def execute(
         try:
             interrupts.allow()
             resolved = validated.model_dump(mode="json")
-            framework.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
+            FRAMEWORK.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
@@ -86,7 +87,7 @@ def execute(
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             mlflow.end_run(status)
             print(f"run {active.info.run_id} is marked {status}", file=sys.stderr)
-            if refused := framework.nondeterministic_operation(error):
+            if refused := FRAMEWORK.nondeterministic_operation(error):
                 raise ProjectError(
                     f"an operation of this training has no deterministic form: {refused}",
                     "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
@@ -105,6 +106,6 @@ def execute(
 def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
     for name, value in metrics.items():
         print(f"{name:<20} {value:.6g}")
-    print(f"{'device':<20} {framework.device()}")
+    print(f"{'device':<20} {FRAMEWORK.device()}")
     print(f"{'result':<20} {outcome[:19]}")
     print(f"{'run':<20} {run_id}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from . import framework
 from .environment import restart
+from .framework import FRAMEWORK
 from .project import PACKAGE, ProjectError
 
 #: Every library that reads its number of threads once, when it is loaded.
@@ -45,8 +45,8 @@ def variables(seed: int, threads: int) -> dict[str, str]:
     _require("threads", threads, 1, 1024)
     return {
         "PYTHONHASHSEED": str(seed),
-        **dict.fromkeys((*THREAD_VARIABLES, *framework.THREAD_VARIABLES), str(threads)),
-        **framework.LAUNCH_VARIABLES,
+        **dict.fromkeys((*THREAD_VARIABLES, *FRAMEWORK.thread_variables), str(threads)),
+        **FRAMEWORK.launch_variables,
     }
 
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, framework, launch, source
+from . import conf, digest, environment, fingerprint, launch, source
+from .keep import Kept
 from .project import PACKAGE, ROOT
 
 if TYPE_CHECKING:
     from .run import Result, Run
 
 SCHEMA_VERSION = 2
+#: The stages that make the result.
+RESULT = ("weights", "predictions", "metrics")
 
 
 class Recorder:
@@ -64,9 +67,10 @@ class Recorder:
         """
         import mlflow
 
-        run.stage("weights", framework.weights(result.model))
-        run.stage("probe", framework.probe(result.model, result.inputs))
-        run.stage("predictions", result.predictions)
+        kept = Kept(result)
+        kept.note(run)
+        if result.predictions is not None:
+            run.stage("predictions", result.predictions)
         run.stage("metrics", {name: float(value) for name, value in result.metrics.items()})
         outcome = digest_of_result(run.stages)
         mlflow.log_metrics({name: float(value) for name, value in result.metrics.items()})
@@ -84,7 +88,7 @@ class Recorder:
             "launch": self.launch,
             "environment": {"lock": self.lock, "as_locked": environment.is_as_locked(), **fingerprint.take()},
             "data": {name: entry.entry() for name, entry in run.datasets.items()},
-            "model": framework.kind(result.model),
+            "model": kept.kind(),
             "stages": run.stages,
             "metrics": {name: float(value).hex() for name, value in result.metrics.items()},
             "result": outcome,
@@ -97,14 +101,18 @@ class Recorder:
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
             if self.code.patch:
                 (folder / "uncommitted.patch").write_bytes(self.code.patch)
-            _table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+            if result.predictions is not None:
+                as_table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+            if kept.content:
+                parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
+                (folder / "model.json").write_text(parts + "\n", "utf-8")
             (folder / "record.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
             mlflow.log_artifacts(str(folder), "record")
-            model = framework.log_model(result.model, result.inputs, result.predictions, str(lock))
+            model = kept.log(str(lock), self.code.commit, modules)
         mlflow.set_tags(
             {
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
-                "repro.model": model,
+                **model,
                 "repro.result": outcome,
                 "repro.reproducible": self._say_from_where(),
             }
@@ -126,7 +134,7 @@ class Recorder:
 
 def digest_of_result(stages: dict[str, str]) -> str:
     """Put the digests of weights, predictions and metrics together."""
-    return digest.of_value({stage: stages[stage] for stage in ("weights", "predictions", "metrics")})
+    return digest.of_value({stage: stages[stage] for stage in RESULT if stage in stages})
 
 
 def _own_modules() -> dict[str, str]:
@@ -138,10 +146,13 @@ def _own_modules() -> dict[str, str]:
     return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
 
 
-def _table(predictions: Any) -> Any:
+def as_table(predictions: Any) -> Any:
+    """Give predictions as a table of one row each: columns `prediction`, `prediction 1` and so on."""
     import numpy as np
     import pandas as pd
 
+    if hasattr(predictions, "toarray"):
+        predictions = predictions.toarray()
     array = np.asarray(predictions)
     columns = array.reshape(len(array), -1)
     return pd.DataFrame({f"prediction {i}" if i else "prediction": column for i, column in enumerate(columns.T)})
