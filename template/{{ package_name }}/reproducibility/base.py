@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from . import structure
 from .adapter import ModelAdapter
+from .content import Content, differing
 
 
 class Framework(ModelAdapter):
@@ -20,12 +24,15 @@ class Framework(ModelAdapter):
         Environment variables for loading a stored model unseen.
     loader : str
         The module of MLflow that loads the models of `log_model`.
+    packages : tuple of str
+        Where the framework's own classes stand that a stored structure may name.
     """
 
     launch_variables: dict[str, str] = {}  # noqa: RUF012 - overridden, never changed
     thread_variables: tuple[str, ...] = ()
     load_variables: dict[str, str] = {}  # noqa: RUF012 - overridden, never changed
     loader = ""
+    packages: tuple[str, ...] = ()
 
     def set_deterministic(self, warn_only: bool) -> None:
         """Switch deterministic algorithms on, where the framework has others.
@@ -74,3 +81,55 @@ class Framework(ModelAdapter):
             Whether the classes of the project that it names may be taken from the project.
         """
         return None
+
+    def predict(self, model: Any, rows: Any) -> Any:
+        """Predict with a model, or with each of several: one column or more a model."""
+        models = model.values() if isinstance(model, Mapping) else model
+        if isinstance(model, Mapping | list | tuple):
+            import numpy as np
+
+            return np.column_stack([np.asarray(self.predict(one, rows)) for one in models])
+        return model.predict(rows)
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a model down by its structure, and read it back to see that nothing was lost.
+
+        Raises
+        ------
+        NotImplementedError
+            If something in it is neither a value nor of a known class.
+        """
+        structure.save(model, folder, self)
+        written, read = (Content(one, self.unpack).tree.named() for one in (model, self.load(folder)))
+        if lost := differing(written, read):
+            raise NotImplementedError(f"read back, it would be another: {', '.join(lost[:5])}")
+
+    def load(self, folder: Path) -> Any:
+        """Read what `save` wrote."""
+        return structure.load(folder, self)
+
+    def pack(self, value: Any) -> tuple[str, Any] | None:
+        """Give a part of a model as values from which `restore` makes it again.
+
+        Parameters
+        ----------
+        value : Any
+            Any part of a model.
+
+        Returns
+        -------
+        tuple of (str, Any), optional
+            A word for its kind, and numbers, texts, bytes, arrays, or mappings and sequences of these; None where the
+            framework has no word for it.
+        """
+        return None
+
+    def restore(self, kind: str, content: Any) -> Any:
+        """Make what `pack` gave, without running code that came with it."""
+        raise NotImplementedError(kind)
+
+
+def self_contained(beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Say that a stored model needs no code of the project."""
+    code = beside["metadata"]["code"] | {"modules": {}}
+    return {**beside, "metadata": {**beside["metadata"], "code": code}}
