@@ -80,6 +80,7 @@ def _load(model: str, allow_unsafe: bool) -> Any:
         else:
             # By its tag: a training may log models of its own beside the one that it gives back.
             run = records.get_run(model)
+            model = run.info.run_id
             outputs = run.outputs.model_outputs
             uri = run.data.tags.get("repro.model") or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
             if not uri:
