@@ -92,6 +92,7 @@ def _download(model: str) -> Path:
         else:
             # By its tag: a training may log models of its own beside the one that it gives back.
             run = records.get_run(model)
+            model = run.info.run_id
             tags, outputs = run.data.tags, run.outputs.model_outputs
             if NOT_STORED in tags:
                 raise ProjectError(

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from . import joining
 from .project import ROOT, ProjectError, exclusive, options
 
 SQLITE = "sqlite:///"
@@ -58,11 +59,12 @@ def open_experiment() -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        if "MLFLOW_RUN_ID" in os.environ:
+        if active := mlflow.active_run():
+            return str(active.info.experiment_id)
+        if run := joining.invited():
             print(f"tracking: {public(store_uri())}")
-            info = mlflow.get_run(os.environ["MLFLOW_RUN_ID"]).info
-            require_own_place(info.artifact_uri)
-            return str(info.experiment_id)
+            require_own_place(run.info.artifact_uri)
+            return str(run.info.experiment_id)
         local = database()
         # Of two first runs at once both would create the tables, and one would fail.
         with exclusive(local) if local else contextlib.nullcontext():
@@ -113,10 +115,15 @@ def public(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
 
 
+def experiment_name() -> str:
+    """Name the project's experiment: MLFLOW_EXPERIMENT_NAME, else the one of pyproject.toml."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
+
+
 def _experiment() -> str:
     import mlflow
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
+    name = experiment_name()
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
         # The default location would be the folder that happened to create the database.
