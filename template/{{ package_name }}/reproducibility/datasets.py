@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from . import digest
+from .checkout import committed
 from .project import ROOT, ProjectError, write_whole
-from .source import committed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,7 +244,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
         for origin in _origins(dataset, folders):
             try:
                 if origin == "git":
-                    part.write_bytes(committed(dataset.path) or b"")
+                    part.write_bytes(committed(dataset.file, dataset.digest))
                 else:
                     fetch(origin, part)
             except ProjectError as error:

@@ -1,0 +1,241 @@
+"""Git as people have it: captured, and restored to the same files, whatever is configured, nested or filtered."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+
+source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
+ProjectError = harness.load("project").ProjectError
+#: One file, which a test imports in name only.
+MODULE = "code.py"
+
+
+def run(folder: Path, *arguments: str, **variables: str) -> str:
+    """Run git in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def commit(folder: Path, **files: str | bytes) -> str:
+    """Write files, with `__` for a dot, and commit everything."""
+    write(folder, **files)
+    run(folder, "init", "--quiet")
+    run(folder, "add", "--all")
+    run(folder, "commit", "--quiet", "--allow-empty", "--message", "Files")
+    return run(folder, "rev-parse", "HEAD")
+
+
+def write(folder: Path, **files: str | bytes) -> None:
+    for name, content in files.items():
+        file = folder / name.replace("__", ".")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def files(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """What lies in a folder: of each file its kind and content. Git's own files are left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if ".git" in path.relative_to(folder).parts:
+            continue
+        if path.is_symlink():
+            found[name] = ("link", str(path.readlink()).encode())
+        elif path.is_file():
+            executable = path.stat().st_mode & 0o100
+            found[name] = ("executable" if executable else "file", path.read_bytes())
+    return found
+
+
+def record(code: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the record holds of a capture: its content and the patches by their digests."""
+    digest = harness.load("digest")
+    return code.content(), {digest.of_bytes(patch): patch for patch in code.patches().values()}
+
+
+def restored(code: Any, folder: Path, here: Path) -> Path:
+    """Restore a capture from what is recorded of it."""
+    project = checkout.restore(*record(code), folder, here)
+    assert isinstance(project, Path)
+    return project
+
+
+@pytest.fixture
+def nasty(tmp_path: Path) -> Path:
+    """A repository with every kind of uncommitted work."""
+    root = tmp_path / "nasty"
+    lines = "".join(f"line {number}\n" for number in range(40))
+    commit(root, kept__txt=lines, gone__txt="gone\n", moved__txt=lines[::-1], picture__bin=bytes(range(256)) * 4)
+    commit(
+        root, windows__csv=b"a,b\r\n1,2\r\n", trailing__txt="space  \n\n\n", becomes_link="x\n", becomes_folder="y\n"
+    )
+    write(root, kept__txt=lines.replace("line 20", "staged"))
+    run(root, "add", "kept.txt")
+    write(root, kept__txt=lines.replace("line 20", "staged").replace("line 3\n", "not staged \n"))
+    (root / "gone.txt").unlink()
+    run(root, "mv", "moved.txt", "new name.txt")
+    write(
+        root, picture__bin=bytes(reversed(range(256))) * 4, windows__csv=b"a,b\r\n1,3\r\n", trailing__txt="space \t\n\n"
+    )
+    write(root, **{"no newline": "x", "ünïcödé ☃": "snow\n", "-dash": "d\n", "#hash": "h\n", "with\nnewline": "n\n"})
+    write(root, **{"Case": "a", "case": "b", ":(top)magic": "m", "tab\there": "t", 'quo"te': "q", "deep/er/file": "f"})
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    (root / "link").symlink_to("kept.txt")
+    (root / "dangling").symlink_to("nowhere")
+    (root / "becomes_link").unlink()
+    (root / "becomes_link").symlink_to("kept.txt")
+    (root / "becomes_folder").unlink()
+    write(root, **{"becomes_folder/file": "now in a folder\n", "planned": "p\n"})
+    run(root, "add", "--intent-to-add", "planned")
+    return root
+
+
+def test_every_kind_of_work_comes_back(nasty: Path, tmp_path: Path) -> None:
+    status, index = run(nasty, "status", "--porcelain=v2"), (nasty / ".git/index").read_bytes()
+    code = source.capture(nasty)
+    assert code.dirty == "true" and not code.left_out and not code.converted
+    assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
+    assert (nasty / ".git/index").read_bytes() == index and run(nasty, "status", "--porcelain=v2") == status
+
+
+def hostile(**settings: str) -> dict[str, str]:
+    """The environment that sets git's settings, `__` for a dot, as CI jobs do."""
+    names = {f"GIT_CONFIG_KEY_{number}": name.replace("__", ".") for number, name in enumerate(settings)}
+    values = {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(settings.values())}
+    return {"GIT_CONFIG_COUNT": str(len(settings)), **names, **values}
+
+
+def settings_of_git() -> list[str]:
+    """Every setting that git knows, with a name for each placeholder."""
+    listed = run(Path.cwd(), "help", "--config-for-completion").split()
+    names = [name.removesuffix(".") for name in listed if "*" not in name]
+    assert len(names) > 400
+    return names
+
+
+def published(root: Path, name: str) -> Path:
+    """Push a repository to a new bare one beside it, from which the tests clone."""
+    bare = root.parent / f"{name}.git"
+    run(root.parent, "clone", "--quiet", "--bare", str(root), str(bare))
+    run(bare, "config", "uploadpack.allowFilter", "true")
+    run(root, "remote", "add", "origin", f"file://{bare}")
+    run(root, "fetch", "--quiet", "origin")
+    return bare
+
+
+ALLOW = ("-c", "protocol.file.allow=always")
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """A published project with a submodule in a submodule, all of them published."""
+    for name, inner in (("leaf", ""), ("lib", "leaf"), ("project", "lib")):
+        root = tmp_path / name
+        commit(root, **{f"{name}.py": f"{name.upper()} = 1\n"})
+        if inner:
+            run(root, *ALLOW, "submodule", "--quiet", "add", f"file://{tmp_path / inner}.git", f"inner/{inner}")
+            commit(root)
+        published(root, name)
+    run(root, *ALLOW, "submodule", "--quiet", "update", "--init", "--recursive")
+    return root
+
+
+def test_submodules_come_back_at_their_commits(nested: Path, tmp_path: Path) -> None:
+    code = source.capture(nested)
+    assert (code.dirty, code.reproducible) == ("false", "anywhere")
+    assert [inner.path for inner in code.repositories] == ["inner/lib", "inner/lib/inner/leaf"]
+    assert files(restored(code, tmp_path / "from here", nested)) == files(nested)
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    assert files(restored(code, tmp_path / "from the remotes", nowhere)) == files(nested)
+
+
+@pytest.mark.parametrize("hidden", ["", "all", "dirty"], ids=lambda value: value or "shown")
+def test_work_in_submodules_comes_back(nested: Path, tmp_path: Path, hidden: str) -> None:
+    lib, leaf = nested / "inner/lib", nested / "inner/lib/inner/leaf"
+    write(lib, lib__py="LIB = 2\n", own__py="OWN = 1\n")
+    run(lib, "add", "lib.py")
+    write(leaf, leaf__py="LEAF = 2\n")
+    if hidden:
+        run(nested, "config", "submodule.inner/lib.ignore", hidden)
+    code = source.capture(nested)
+    assert (code.dirty, code.reproducible) == ("true", "anywhere")
+    assert files(restored(code, tmp_path / "out", nested)) == files(nested)
+    assert code.patches().keys() == {"uncommitted-1.patch", "uncommitted-2.patch"}
+
+
+def test_a_commit_of_a_submodule_that_no_remote_has_is_only_here(nested: Path, tmp_path: Path) -> None:
+    lib = nested / "inner/lib"
+    own = commit(lib, lib__py="LIB = 3\n")
+    code = source.capture(nested)
+    assert (code.dirty, code.reproducible) == ("true", "here")
+    assert any("inner/lib" in reason and own[:10] in reason for reason in code.all_only_here)
+    assert files(restored(code, tmp_path / "out", nested)) == files(nested)
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    with pytest.raises(ProjectError, match=own) as caught:
+        restored(code, tmp_path / "other", nowhere)
+    assert caught.value.exit_code == 2 and "git push" in caught.value.fix
+    # The folder may go: git keeps the submodule's objects in the project's own.
+    run(nested, "submodule", "--quiet", "deinit", "--force", "inner/lib")
+    again = restored(code, tmp_path / "again", nested)
+    assert (again / "inner/lib/lib.py").read_text() == "LIB = 3\n"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_clone_in_the_project_comes_back(tmp_path: Path, ignored: bool) -> None:
+    project, clone = tmp_path / "project", tmp_path / "project/vendor/tool"
+    commit(project, code__py="import vendor.tool\n", **{".gitignore": "vendor/\n" if ignored else ""})
+    published(project, "project")
+    commit(clone, tool__py="TOOL = 1\n")
+    run(clone, "clone", "--quiet", "--bare", str(clone), str(tmp_path / "tool.git"))
+    run(clone, "remote", "add", "origin", str(tmp_path / "tool.git"))
+    run(clone, "fetch", "--quiet", "origin")
+    write(clone, tool__py="TOOL = 2\n")
+    code = source.capture(project)
+    imported = {clone / "tool.py": b"TOOL = 2\n", project / "code.py": b"import vendor.tool\n"}
+    assert code.settle(imported).keys() == {"vendor/tool/tool.py", "code.py"}
+    assert (code.left_out, code.reproducible) == ([], "anywhere")
+    assert files(restored(code, tmp_path / "out", project)) == files(project)
+    run(clone, "remote", "remove", "origin")
+    code = source.capture(project)
+    code.settle(imported)
+    assert code.reproducible == "here" and "vendor/tool" in "".join(code.all_only_here)
+
+
+def test_a_clone_without_a_commit_is_named(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    commit(project, code__py="")
+    published(project, "project")
+    run(project / "new", "init", "--quiet")
+    write(project, **{"new/x.py": "X = 1\n"})
+    code = source.capture(project)
+    assert code.reproducible == "here" and "new: a repository without a commit" in code.all_only_here
+    code.settle({project / "new/x.py": b"X = 1\n"})
+    assert [entry["path"] for entry in code.left_out] == ["new/x.py"]
+
+
+def test_only_what_a_remote_has_is_reproducible_anywhere(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    commit(project, code__py="A = 1\n")
+    assert source.capture(project).reproducible == "here"
+    published(project, "project")
+    assert source.capture(project).reproducible == "anywhere"
+    write(project, code__py="A = 2\n")
+    assert source.capture(project).reproducible == "anywhere"  # the record has the rest
+    commit(project)
+    assert source.capture(project).reproducible == "here"
+    run(project, "push", "--quiet", "origin", "HEAD:refs/heads/other")
+    assert source.capture(project).reproducible == "anywhere"
