@@ -239,3 +239,159 @@ def test_only_what_a_remote_has_is_reproducible_anywhere(tmp_path: Path) -> None
     assert source.capture(project).reproducible == "here"
     run(project, "push", "--quiet", "origin", "HEAD:refs/heads/other")
     assert source.capture(project).reproducible == "anywhere"
+
+
+#: What people, CI jobs and hooks set, and what would change a capture or a checkout if it were heeded.
+SETTINGS: dict[str, dict[str, str]] = {
+    "line ends": {"core__autocrlf": "true", "core__eol": "crlf", "core__safecrlf": "true"},
+    "status": {"status__showUntrackedFiles": "no", "diff__ignoreSubmodules": "all", "status__relativePaths": "false"},
+    "diffs": {"diff__noprefix": "true", "diff__mnemonicPrefix": "true", "diff__external": "false", "diff__context": "0"},
+    "whitespace": {"apply__whitespace": "fix", "apply__ignoreWhitespace": "change", "core__whitespace": "tabwidth=1"},
+    "words": {"color__ui": "always", "column__ui": "always", "core__quotePath": "true", "diff__relative": "true"},
+    "disk": {"core__fileMode": "false", "core__symlinks": "false", "core__ignoreCase": "true"},
+    "index": {"core__splitIndex": "true", "core__ignoreStat": "true", "index__version": "4", "core__untrackedCache": "true"},
+    "objects": {"core__bigFileThreshold": "1", "core__compression": "0", "pack__packSizeLimit": "1"},
+    "sparse": {"core__sparseCheckout": "true", "core__sparseCheckoutCone": "true", "index__sparse": "true"},
+    "new repositories": {"init__defaultBranch": "a b", "init__templateDir": "/nowhere", "core__logAllRefUpdates": "false"},
+    "submodules": {"submodule__recurse": "true", "fetch__recurseSubmodules": "true", "submodule__active": ""},
+    "safety": {"protocol__allow": "never", "transfer__fsckObjects": "true", "safe__bareRepository": "explicit"},
+    "signatures": {"commit__gpgSign": "true", "log__showSignature": "true", "user__signingKey": "none"},
+}
+VARIABLES = {
+    "GIT_DIFF_OPTS": "--unified=0",
+    "GIT_EXTERNAL_DIFF": "false",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_ICASE_PATHSPECS": "1",
+    "GIT_DEFAULT_HASH": "sha256",
+    "GIT_TEMPLATE_DIR": "/nowhere",
+    "GIT_DIR": "/nowhere",
+    "GIT_INDEX_FILE": "/nowhere",
+    "GIT_OBJECT_DIRECTORY": "/nowhere",
+    "GIT_CONFIG_PARAMETERS": "'core.autocrlf'='true' 'status.showuntrackedfiles'='no'",
+    "GIT_CONFIG": "/nowhere",
+}
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_no_setting_changes_what_comes_back(
+    nasty: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_all(monkeypatch, hostile(**SETTINGS[what]))
+    code = source.capture(nasty)
+    assert not code.left_out
+    assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
+
+
+def test_no_variable_changes_what_comes_back(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, VARIABLES)
+    assert files(restored(source.capture(nasty), tmp_path / "out", nasty)) == files(nasty)
+
+
+def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks = tmp_path / "hooks"
+    for name in ("post-checkout", "post-index-change", "reference-transaction"):
+        write(hooks, **{name: f"#!/bin/sh\ntouch {tmp_path}/ran\n"})
+        (hooks / name).chmod(0o755)
+    set_all(monkeypatch, hostile(core__hooksPath=str(hooks)))
+    restored(source.capture(nasty), tmp_path / "out", nasty)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["true", "false", "0", "1", "x"])
+def test_no_setting_that_git_lists_changes_what_comes_back(
+    nasty: Path, tmp_path: Path, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each for itself. A value that git refuses ends in git's message, and not in another tree."""
+    expected = files(nasty)
+    for number, name in enumerate(settings_of_git()):
+        with monkeypatch.context() as context:
+            set_all(context, hostile(**{name: value}))
+            code = source.capture(nasty)
+            try:
+                found = files(restored(code, tmp_path / str(number), nasty)) if not code.refused else expected
+            except ProjectError as error:
+                assert "bad " in error.cause or "unrecognized" in error.cause or "invalid" in error.cause, (name, error)
+                continue
+            assert found == expected, name
+            assert not code.refused or "fatal: " in code.refused or "error: " in code.refused, name
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_was_told_not_to_look_at_comes_back(tmp_path: Path, flag: str) -> None:
+    commit(tmp_path / "p", code__py="A = 1\n")
+    run(tmp_path / "p", "update-index", flag, "code.py")
+    write(tmp_path / "p", code__py="A = 2\n")
+    assert run(tmp_path / "p", "status", "--porcelain") == ""
+    code = source.capture(tmp_path / "p")
+    assert code.dirty == "true"
+    assert files(restored(code, tmp_path / "out", tmp_path / "p")) == files(tmp_path / "p")
+
+
+def test_a_sparse_checkout_is_clean(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    commit(root, **{"in/code.py": "A = 1\n", "out/other.py": "B = 1\n"})
+    run(root, "sparse-checkout", "set", "--sparse-index", "in")
+    assert not (root / "out").exists()
+    write(root, **{"in/code.py": "A = 2\n", "in/new.py": "N = 1\n"})
+    code = source.capture(root)
+    out = restored(code, tmp_path / "out", root)
+    assert files(out) == files(root) | {"out/other.py": ("file", b"B = 1\n")}
+
+
+def test_replaced_objects_are_not_believed(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    first, second = commit(root, code__py="A = 1\n"), commit(root, code__py="A = 2\n")
+    run(root, "replace", second, first)
+    code = source.capture(root)
+    assert files(restored(code, tmp_path / "out", root)) == files(root)
+
+
+@pytest.mark.parametrize("name", ["a:b", 'qu"ote', "50% off", "back\\slash", "new ünïcödé"])
+def test_a_path_of_any_name_works(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name / "p"
+    commit(root, code__py="A = 1\n")
+    write(root, code__py="A = 2\n", new__py="B = 1\n")
+    assert files(restored(source.capture(root), tmp_path / "out", root)) == files(root)
+
+
+def test_a_repository_of_sha256_works(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    run(root, "init", "--quiet", "--object-format=sha256")
+    assert len(commit(root, code__py="A = 1\n")) == 64
+    write(root, code__py="A = 2\n", windows__csv=b"a\r\n")
+    code = source.capture(root)
+    assert not code.converted
+    assert files(restored(code, tmp_path / "out", root)) == files(root)
+
+
+def test_a_linked_work_tree_works(tmp_path: Path) -> None:
+    commit(tmp_path / "main", code__py="A = 1\n")
+    root = tmp_path / "linked"
+    run(tmp_path / "main", "worktree", "add", "--quiet", "--detach", str(root))
+    write(root, code__py="A = 2\n")
+    assert files(restored(source.capture(root), tmp_path / "out", root)) == files(root)
+
+
+def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> None:
+    top = tmp_path / "mono"
+    commit(top, **{"bikes/code.py": "A = 1\n", "libs/lib.py": "L = 1\n"})
+    (top / "bikes/shared").symlink_to("../libs")
+    write(top, **{"libs/lib.py": "L = 2\n", "libs/staged.py": "S = 1\n"})
+    run(top, "add", "--all")
+    write(top, **{"bikes/code.py": "A = 2\n"})
+    code = source.capture(top / "bikes")
+    assert code.folder == "bikes"
+    imported = {top / "bikes/code.py": b"A = 2\n", top / "bikes/shared/lib.py": b"L = 2\n"}
+    modules = code.settle(imported)
+    assert modules.keys() == {"code.py", "shared/lib.py"}
+    project = restored(code, tmp_path / "out", top / "bikes")
+    assert project == tmp_path / "out/bikes"
+    assert files(project) == files(top / "bikes")
+    assert (project / "shared/lib.py").read_text() == "L = 2\n"  # it was imported
+    assert not (tmp_path / "out/libs/staged.py").exists()  # somebody else's work
