@@ -395,3 +395,152 @@ def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> Non
     assert files(project) == files(top / "bikes")
     assert (project / "shared/lib.py").read_text() == "L = 2\n"  # it was imported
     assert not (tmp_path / "out/libs/staged.py").exists()  # somebody else's work
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A bare repository whose branch has three commits; its name says where it came from."""
+    root = tmp_path / "origin"
+    for number in (1, 2, 3):
+        commit(root, code__py=f"A = {number}\n", **{f"only/in_{number}.txt": f"{number}\n"})
+        if number > 1:
+            (root / f"only/in_{number - 1}.txt").unlink()
+            commit(root)
+    return published(root, "remote")
+
+
+def older(bare: Path) -> str:
+    return run(bare, "rev-parse", "HEAD~3")
+
+
+@pytest.mark.parametrize("how", [["--depth=1"], ["--filter=blob:none"], ["--filter=tree:0"], ["--filter=blob:none", "--depth=1"]], ids=" ".join)
+def test_a_clone_that_is_cut_off_restores_any_commit_of_its_remote(remote: Path, tmp_path: Path, how: list[str]) -> None:
+    clone, whole = tmp_path / "clone", tmp_path / "whole"
+    run(tmp_path, "clone", "--quiet", *how, f"file://{remote}", str(clone))
+    run(tmp_path, "clone", "--quiet", str(remote), str(whole))
+    code = source.capture(clone)
+    assert code.reproducible == "anywhere"
+    write(clone, code__py="A = 9\n")
+    assert files(restored(source.capture(clone), tmp_path / "out", clone)) == files(clone)
+    before = sorted((clone / ".git/objects").rglob("*"))
+    run(whole, "checkout", "--quiet", older(remote))
+    write(whole, code__py="A = 8\n")
+    old = source.capture(whole)
+    assert files(restored(old, tmp_path / "old", clone)) == files(whole)
+    assert sorted((clone / ".git/objects").rglob("*")) == before
+    # Of a remote that is gone it has what it has.
+    remote.rename(tmp_path / "gone")
+    assert files(restored(source.capture(clone), tmp_path / "again", clone)) == files(clone)
+    with pytest.raises(ProjectError) as caught:
+        restored(old, tmp_path / "refused", clone)
+    assert caught.value.exit_code == 2
+    assert "remote.git" in caught.value.cause and "not appear to be a git repository" in caught.value.cause
+
+
+@pytest.mark.parametrize("made", ["depth", "tag", "fetched"])
+def test_what_ci_checks_out_is_known_to_its_remote(remote: Path, tmp_path: Path, made: str) -> None:
+    clone = tmp_path / "clone"
+    if made == "fetched":  # by its hash, as GitHub's and GitLab's jobs do
+        run(clone, "init", "--quiet")
+        run(clone, "remote", "add", "origin", f"file://{remote}")
+        run(clone, "fetch", "--quiet", "--depth=1", "origin", older(remote))
+        run(clone, "checkout", "--quiet", "FETCH_HEAD")
+    else:
+        run(remote, "tag", "v1", older(remote))
+        branch = ["--branch=v1"] if made == "tag" else []
+        run(tmp_path, "clone", "--quiet", "--depth=1", *branch, f"file://{remote}", str(clone))
+    assert source.capture(clone).reproducible == "anywhere"
+
+
+def test_a_remote_that_has_not_got_a_commit_is_told_from_one_that_refuses(remote: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    run(tmp_path, "clone", "--quiet", "--depth=1", f"file://{remote}", str(clone))
+    lost = {**record(source.capture(clone))[0], "commit": "1" * 40, "branch": "mine"}
+    with pytest.raises(ProjectError) as caught:
+        checkout.restore(lost, {}, tmp_path / "out", clone)
+    assert caught.value.cause.endswith("remote.git: has not got it") and caught.value.fix.startswith("In the clone")
+    # An SSH that refuses says why in several lines; all of them are shown, and pushing is not the advice.
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'git@example.com: Permission denied (publickey).' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    run(clone, "config", "core.sshCommand", str(ssh))
+    with pytest.raises(ProjectError) as caught:
+        checkout.restore(lost | {"remote": "git@example.com:a/b.git"}, {}, tmp_path / "ssh out", clone)
+    assert "Permission denied (publickey)" in caught.value.cause
+    assert "make sure you have the correct access rights" in caught.value.cause
+    assert caught.value.fix.startswith("Mend what git says") and caught.value.exit_code == 2
+    assert len(f"{caught.value.cause}\n{caught.value.fix}".splitlines()) <= 20
+
+
+FILTER = ("clean", "tr a-z A-Z"), ("smudge", "tr A-Z a-z"), ("required", "true")
+
+
+def filtered(root: Path) -> None:
+    """Configure a filter that stores capital letters, in the repository's own configuration as Git LFS can be."""
+    for name, value in FILTER:
+        run(root, "config", f"filter.upper.{name}", value)
+
+
+def test_what_a_filter_stores_otherwise_comes_back(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    run(root, "init", "--quiet")
+    filtered(root)
+    attributes = "*.up filter=upper\n*.id ident\n*.u16 text working-tree-encoding=UTF-16LE\n*.eol text eol=crlf\n*.txt text\n"
+    commit(root, **{".gitattributes": attributes, "a.up": "abc\n", "b.id": "$Id$\n", "c.u16": "x\n".encode("utf-16-le")})
+    commit(root, **{"d.eol": b"d\r\n", "e.eol": b"lf all the same\n", "f.txt": b"f\r\n"})
+    (root / "b.id").unlink()
+    run(root, "checkout", "--quiet", "b.id")
+    assert b"$Id: " in (root / "b.id").read_bytes() and run(root, "cat-file", "blob", "HEAD:a.up") == "ABC"
+    published(root, "p")
+    code = source.capture(root)
+    assert (code.dirty, code.reproducible) == ("false", "anywhere")
+    assert code.converted.keys() == {"a.up", "b.id", "c.u16", "d.eol", "f.txt"}
+    out = restored(code, tmp_path / "from here", root)
+    assert files(out) == files(root)
+    assert source.capture(out).dirty == "false"
+    # From a clone in whose work tree they are not: git's filters give them, if they are configured.
+    other = tmp_path / "other"
+    run(tmp_path, "clone", "--quiet", "--no-checkout", str(root), str(other))
+    filtered(other)
+    assert files(restored(code, tmp_path / "from the filters", other)) == files(root)
+    run(other, "config", "--remove-section", "filter.upper")
+    with pytest.raises(ProjectError, match=r"a\.up") as caught:
+        restored(code, tmp_path / "without", other)
+    assert caught.value.exit_code == 2
+    run(other, "config", "filter.upper.smudge", "echo no such program >&2; false")
+    run(other, "config", "filter.upper.required", "true")
+    with pytest.raises(ProjectError, match="smudge filter upper failed"):
+        restored(code, tmp_path / "failing", other)
+
+
+def test_uncommitted_work_behind_a_filter_is_only_here(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    run(root, "init", "--quiet")
+    filtered(root)
+    commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "a.up": "abc\n"})
+    published(root, "p")
+    write(root, **{"a.up": "abcd\n", "windows.txt": b"a\r\nb\r\n"})
+    code = source.capture(root)
+    assert code.all_only_here == ["a.up is uncommitted, and a filter of git keeps its content elsewhere"]
+    assert files(restored(code, tmp_path / "out", root)) == files(root)
+    write(root, **{"mixed.txt": b"a\r\nb\n"})
+    code = source.capture(root)
+    assert any("mixed.txt has line ends of two kinds" in reason for reason in code.all_only_here)
+    assert files(restored(code, tmp_path / "mixed", root)) == files(root)
+
+
+def test_a_committed_file_is_given_as_the_work_tree_had_it(nested: Path, tmp_path: Path) -> None:
+    """What `data-check --restore` asks for."""
+    of_bytes = harness.load("digest").of_bytes
+    root = tmp_path / "p"
+    run(root, "init", "--quiet")
+    filtered(root)
+    commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "data/a.up": "abc\n", "data/b.csv": b"a\r\n"})
+    for name, content in {"data/a.up": b"abc\n", "data/b.csv": b"a\r\n"}.items():
+        (root / name).unlink()
+        assert checkout.committed(root / name, of_bytes(content)) == content
+    with pytest.raises(ProjectError, match=r"c\.csv"):
+        checkout.committed(root / "data/c.csv", "sha256:")
+    file = nested / "inner/lib/lib.py"
+    file.unlink()
+    assert checkout.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -104,6 +105,8 @@ def _restore(
     project = inside(folder, code["folder"])
     for path, content in code.get("converted", {}).items():
         _convert(Path(code["folder"], path).as_posix(), content, inside(project, path), folder, here / path)
+        with contextlib.suppress(ProjectError):  # where its filter is, git sees that nothing changed
+            run("update-index", "--", Path(code["folder"], path).as_posix())
 
 
 def _borrow(folder: Path, here: Path, remote: str, kept: Path | None) -> None:
