@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import pytest
-
 import harness
+import pytest
+from conftest import copy_project
 
 source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
 ProjectError = harness.load("project").ProjectError
@@ -544,3 +548,158 @@ def test_a_committed_file_is_given_as_the_work_tree_had_it(nested: Path, tmp_pat
     file = nested / "inner/lib/lib.py"
     file.unlink()
     assert checkout.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
+
+
+@pytest.mark.skipif(subprocess.run(["git", "lfs", "version"], capture_output=True).returncode != 0, reason="no Git LFS")
+def test_files_of_git_lfs_come_back(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    run(root, "init", "--quiet")
+    run(root, "lfs", "install", "--local")
+    run(root, "lfs", "track", "*.bin")
+    commit(root, **{"a.bin": bytes(range(256)), "code.py": "A = 1\n"})
+    assert run(root, "cat-file", "blob", "HEAD:a.bin").startswith("version https://git-lfs")
+    published(root, "p")
+    code = source.capture(root)
+    assert (code.dirty, code.reproducible, [*code.converted]) == ("false", "anywhere", ["a.bin"])
+    assert files(restored(code, tmp_path / "out", root)) == files(root)
+    expected = files(root)
+    (root / "a.bin").unlink()  # out of Git LFS's own store
+    out = restored(code, tmp_path / "smudged", root)
+    assert files(out) == expected and source.capture(out).dirty == "false"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A rendered project, committed, whose modules are imported here under a package name that nothing else has."""
+    folder = copy_project(tmp_path_factory.mktemp("git") / "project", package_name="git_under_test")
+    commit(folder)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    for name in [name for name in sys.modules if name.split(".")[0] == "git_under_test"]:
+        del sys.modules[name]
+
+
+def of(project: Path, name: str) -> ModuleType:
+    """A module of the project's harness."""
+    return importlib.import_module(f"git_under_test.reproducibility.{name}")
+
+
+def recorded(project: Path, folder: Path, **changes: Any) -> Any:
+    """A record of the project as it is, with something else in it."""
+    code = of(project, "source").capture(project)
+    folder.mkdir()
+    for name, patch in code.patches().items():
+        (folder / name).write_bytes(patch)
+    (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
+    content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
+    return of(project, "records").Record("run", folder, content | changes, {"seed": 1})
+
+
+def evil_patch(*lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+UP = "../../../../.."
+ENTRY = {"digest": "sha256:", "size": 1}
+EVIL_INNER = {"commit": "{commit}", "folder": "", "remote": "", "branch": "", "tree": "", "patch": "", "converted": {}}
+HOSTILE: dict[str, Any] = {
+    "folder": {"folder": f"{UP}{{outside}}"},
+    "folder up": {"folder": ".."},
+    "folder of git": {"folder": ".git"},
+    "folder of no kind": {"folder": "a\0b"},
+    "left out": {"left_out": [{"path": f"{UP}{{outside}}/left", "why": "", "digest": "{digest}"}]},
+    "left out in git": {"left_out": [{"path": ".git/hooks/post-checkout", "why": "", "digest": "{digest}"}]},
+    "converted": {"converted": {f"{UP}{{outside}}/converted": "{digest}"}},
+    "converted in git": {"converted": {".git/config": "{digest}"}},
+    "repository": {"repositories": [EVIL_INNER | {"path": f"{UP}{{outside}}/inner"}]},
+    "absolute repository": {"repositories": [EVIL_INNER | {"path": "{outside}/inner"}]},
+    "repository over the project": {"repositories": [EVIL_INNER | {"path": "."}]},
+    "repository in git": {"repositories": [EVIL_INNER | {"path": ".GIT/modules/x"}]},
+    "folder of a repository": {"repositories": [EVIL_INNER | {"path": "inner", "folder": f"{UP}{{outside}}"}]},
+    "converted of a repository": {
+        "repositories": [EVIL_INNER | {"path": "inner", "converted": {f"../{UP}{{outside}}/c": "{digest}"}}]
+    },
+    "remote": {"commit": "1" * 40, "remote": "--upload-pack=touch {outside}/remote"},
+    "remote that runs something": {"commit": "1" * 40, "remote": "ext::touch {outside}/remote"},
+    "commit": {"commit": "--output={outside}/commit"},
+    "patch up": {"patch": evil_patch("--- /dev/null", f"+++ b/{UP}{{outside}}/patch", "@@ -0,0 +1 @@", "+x")},
+    "patch into git": {"patch": evil_patch("--- /dev/null", "+++ b/.git/hooks/post-checkout", "@@ -0,0 +1 @@", "+x")},
+    "patch through a link": {
+        "patch": evil_patch(
+            *("diff --git a/link b/link", "new file mode 120000", "--- /dev/null", "+++ b/link", "@@ -0,0 +1 @@"),
+            *("+{outside}", "\\ No newline at end of file", "diff --git a/link/x b/link/x", "new file mode 100644"),
+            *("--- /dev/null", "+++ b/link/x", "@@ -0,0 +1 @@", "+x"),
+        )
+    },
+}
+
+
+def fill(value: Any, **names: str) -> Any:
+    """Fill names in, at any depth."""
+    if isinstance(value, dict):
+        return {fill(key, **names): fill(item, **names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill(item, **names) for item in value]
+    if isinstance(value, bytes):
+        return fill(value.decode(), **names).encode()
+    for name, text in names.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", text)
+    return value
+
+
+@pytest.mark.parametrize("way", ["executed", "dry run"])
+@pytest.mark.parametrize("what", [*HOSTILE, "data", "data in git"])
+def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: Path, what: str, way: str) -> None:
+    outside, scratch = tmp_path / "outside", tmp_path / "scratch"
+    write(outside, **{"left": "mine\n", "converted": "mine\n", "constraints.txt": "mine\n"})
+    digest = of(project, "digest").of_bytes(b"mine\n")
+    good = recorded(project, tmp_path / "record")
+    names = {"outside": str(outside), "digest": digest, "commit": good.content["code"]["commit"]}
+    if what.startswith("data"):
+        path = f"{UP}{outside}/data" if what == "data" else ".git/config"
+        content = good.content | {"data": {"evil": ENTRY | {"path": path}}}
+    else:
+        changes = fill(HOSTILE[what], **names)
+        if patch := changes.pop("patch", b""):
+            (good.folder / "uncommitted.patch").write_bytes(patch)
+            changes["patch"] = of(project, "digest").of_bytes(patch)
+        content = good.content | {"code": good.content["code"] | changes}
+    record = of(project, "records").Record("run", good.folder, content, {"seed": 1})
+    before = files(outside), files(project), (project / ".git/config").read_bytes()
+    with pytest.raises(of(project, "project").ProjectError):
+        if way == "executed":
+            of(project, "replay").check_out(record, scratch)
+        else:
+            list(of(project, "reproduce").plan(record, scratch))
+            assert what.startswith(("remote", "data")), "a dry run fetches nothing"
+            raise of(project, "project").ProjectError("", "")
+    assert (files(outside), files(project), (project / ".git/config").read_bytes()) == before
+    assert not list(scratch.rglob("hooks/post-checkout"))
+
+
+@pytest.mark.parametrize("link", ["constraints.txt", "data", "data/datasets.yaml"])
+def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
+    project: Path, tmp_path: Path, link: str
+) -> None:
+    outside = tmp_path / "outside"
+    write(outside, **{"constraints.txt": "mine\n", "datasets.yaml": "mine: 1\n"})
+    former = run(project, "rev-parse", "HEAD")
+    run(project, "rm", "--quiet", "-r", "--cached", link)
+    target = outside if link == "data" else outside / Path(link).name
+    blob = subprocess.run(["git", "-C", str(project), "hash-object", "-w", "--stdin"], input=str(target).encode(), capture_output=True)
+    run(project, "update-index", "--add", "--cacheinfo", f"120000,{blob.stdout.decode().strip()},{link}")
+    run(project, "commit", "--quiet", "--message", "A link")
+    evil = run(project, "rev-parse", "HEAD")
+    run(project, "reset", "--quiet", "--mixed", former)
+    record = recorded(project, tmp_path / "record")
+    record.content["code"] |= {"commit": evil, "tree": "", "patch": ""}
+    before = files(outside)
+    replay = of(project, "replay")
+    checked_out = replay.check_out(record, tmp_path / "scratch")
+    replay.put_lock(checked_out, record)
+    if link != "constraints.txt":
+        other = recorded(project, tmp_path / "other")
+        with pytest.raises(of(project, "project").ProjectError, match="outside the project"):
+            replay._put_data(replay.Recipe(record, other, record, {}), checked_out, tmp_path / "data scratch")
+    assert files(outside) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def put_lock(project: Path, record: Record) -> None:
 
 
 def require_confined(record: Record) -> None:
-    """Refuse a record with a path that leads out of the checkout, or into git's own folder, whoever wrote it.
+    """Refuse a record that leads out of the checkout, into git's own folder, or has options where git wants names.
 
     Raises
     ------
@@ -161,6 +162,9 @@ def require_confined(record: Record) -> None:
         If there is one.
     """
     code = record.content["code"]
+    for one in (code, *code.get("repositories", [])):
+        if not re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", one["commit"]) or one["remote"].startswith("-"):
+            raise ProjectError(f"the record names {one['commit']} of {one['remote']!r}.", "Do not trust this record.")
     named = [".", *(entry["path"] for entry in code["left_out"] if not Path(entry["path"]).is_absolute())]
     named += [*code.get("converted", {}), *(entry["path"] for entry in record.content["data"].values())]
     for inner in code.get("repositories", []):
