@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import py_compile
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -585,15 +586,15 @@ def of(project: Path, name: str) -> ModuleType:
     return importlib.import_module(f"git_under_test.reproducibility.{name}")
 
 
-def recorded(project: Path, folder: Path, **changes: Any) -> Any:
-    """A record of the project as it is, with something else in it."""
-    code = of(project, "source").capture(project)
+def recorded(project: Path, folder: Path, code: Any = None) -> Any:
+    """A record of the project as it is."""
+    code = code or of(project, "source").capture(project)
     folder.mkdir()
     for name, patch in code.patches().items():
         (folder / name).write_bytes(patch)
     (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
     content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
-    return of(project, "records").Record("run", folder, content | changes, {"seed": 1})
+    return of(project, "records").Record("run", folder, content, {"seed": 1})
 
 
 def evil_patch(*lines: str) -> bytes:
@@ -703,3 +704,119 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
         with pytest.raises(of(project, "project").ProjectError, match="outside the project"):
             replay._put_data(replay.Recipe(record, other, record, {}), checked_out, tmp_path / "data scratch")
     assert files(outside) == before
+
+
+@pytest.fixture
+def clean(project: Path) -> Iterator[Path]:
+    """The rendered project, published, and as it was again afterwards."""
+    commit_before = run(project, "rev-parse", "HEAD")
+    run(project, "update-ref", "refs/remotes/origin/main", commit_before)
+    yield project
+    run(project, "reset", "--quiet", "--hard", commit_before)
+    run(project, "clean", "--quiet", "-ffdx")
+    run(project, "update-ref", "-d", "refs/remotes/origin/main")
+    for name in [name for name in sys.modules if name.startswith("git_under_test.") and "reproducibility" not in name]:
+        del sys.modules[name]
+
+
+def fresh(name: str) -> ModuleType:
+    """Import a module of the project as if it had not been."""
+    sys.modules.pop(f"git_under_test.{name}", None)
+    importlib.invalidate_caches()
+    return importlib.import_module(f"git_under_test.{name}")
+
+
+def blob(checked_out: Path, name: str) -> str:
+    return (checked_out / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("when", ["before the capture", "after the capture"])
+def test_what_is_recorded_is_what_was_imported(clean: Path, tmp_path: Path, when: str) -> None:
+    module = clean / "git_under_test/model.py"
+    imports, sources = of(clean, "imports"), of(clean, "source")
+    write(clean, **{"git_under_test/late.py": "LATE = 1\n", "git_under_test/early.py": "EARLY = 1\n"})
+    code = None
+    if when == "after the capture":
+        code = sources.capture()
+    assert fresh("early").EARLY == 1
+    write(clean, **{"git_under_test/early.py": "EARLY = 2\n", "git_under_test/late.py": "LATE = 2\n"})
+    code = code or sources.capture()
+    assert fresh("late").LATE == 2  # as it was edited by then
+    write(clean, **{"git_under_test/late.py": "LATE = 3\n"})
+    modules = code.settle(imports.taken())
+    of_bytes = of(clean, "digest").of_bytes
+    assert modules["git_under_test/early.py"] == of_bytes(b"EARLY = 1\n")
+    assert modules["git_under_test/late.py"] == of_bytes(b"LATE = 2\n")
+    assert "git_under_test/reproducibility/source.py" in modules and module.exists()
+    assert code.reproducible == "anywhere" and code.dirty == "true"
+    out = restored(code, tmp_path / "out", clean)
+    assert blob(out, "git_under_test/early.py") == "EARLY = 1\n" and blob(out, "git_under_test/late.py") == "LATE = 2\n"
+
+
+def test_bytecode_of_an_older_edit_is_not_believed(clean: Path) -> None:
+    """Python takes it for that of a file of the same size that was edited within the same second."""
+    module = clean / "git_under_test/fast.py"
+    module.write_text("FAST = 1\n")
+    py_compile.compile(str(module))
+    before = module.stat()
+    module.write_text("FAST = 2\n")
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert fresh("fast").FAST == 2
+    assert of(clean, "imports").taken()[module] == b"FAST = 2\n"
+
+
+def test_a_module_that_the_run_writes_itself_is_recorded(clean: Path, tmp_path: Path) -> None:
+    code = of(clean, "source").capture()
+    assert code.dirty == "false"
+    write(clean, **{"git_under_test/generated.py": "G = 1\n"})
+    fresh("generated")
+    code.settle(of(clean, "imports").taken())
+    assert code.reproducible == "anywhere"
+    assert blob(restored(code, tmp_path / "out", clean), "git_under_test/generated.py") == "G = 1\n"
+
+
+def test_an_ignored_module_is_only_here_and_only_as_it_was_imported(clean: Path) -> None:
+    write(clean, **{"git_under_test/own.egg-info/code.py": "X = 1\n"})
+    module = clean / "git_under_test/own.egg-info/code.py"
+    code = of(clean, "source").capture()
+    code.settle({module: b"X = 1\n"})
+    [entry] = code.left_out
+    assert entry["path"] == "git_under_test/own.egg-info/code.py" and "git ignores it" in entry["why"]
+    assert code.reproducible == "here"
+    module.write_text("X = 2\n")  # what was imported is nowhere now
+    assert code.reproducible == "no"
+
+
+@pytest.mark.parametrize("how", ["link to a folder", "link to a file", "path"])
+def test_code_from_outside_the_repository_is_only_here(clean: Path, tmp_path: Path, how: str) -> None:
+    outside = tmp_path / "outside"
+    write(outside, strange__py="S = 1\n")
+    package = clean / "git_under_test"
+    if how == "link to a folder":
+        (package / "linked").symlink_to(os.path.relpath(outside, package))
+        name, path = "git_under_test.linked.strange", "git_under_test/linked/strange.py"
+    elif how == "link to a file":
+        (package / "strange.py").symlink_to(outside / "strange.py")
+        name, path = "git_under_test.strange", "git_under_test/strange.py"
+    else:
+        sys.path.append(str(outside))
+        name, path = "strange", str(outside / "strange.py")
+    importlib.invalidate_caches()
+    sys.modules.pop(name, None)
+    importlib.import_module(name)
+    code = of(clean, "source").capture()
+    modules = code.settle(of(clean, "imports").taken())
+    assert path in modules
+    [entry] = code.left_out
+    assert entry["path"] == path and code.reproducible == "here"
+    record = recorded(clean, tmp_path / "record", code)
+    project = of(clean, "replay").check_out(record, tmp_path / "out")
+    if how != "path":
+        assert not (project / path).is_symlink() and blob(project, path) == "S = 1\n"
+    (outside / "strange.py").write_text("S = 2\n")
+    with pytest.raises(of(clean, "project").ProjectError, match="strange.py"):
+        of(clean, "replay").check_out(record, tmp_path / "again")
+    assert (outside / "strange.py").read_text() == "S = 2\n"
+    sys.modules.pop(name)
+    if how == "path":
+        sys.path.remove(str(outside))

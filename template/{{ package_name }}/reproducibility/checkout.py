@@ -81,10 +81,11 @@ def _restore(
     attributes = folder / ".git/info/attributes"
     attributes.parent.mkdir(exist_ok=True)
     attributes.write_text(RAW, "utf-8")
+    patch = _patch(code, patches) if code.get("patch") else b""
     try:
         run("checkout", "--quiet", "--force", "--detach", commit)
-        if code.get("patch"):
-            run("apply", "--index", *EXACT_PATCH, text=_patch(code, patches))
+        if patch:
+            run("apply", "--index", *EXACT_PATCH, text=patch)
     except ProjectError as error:
         raise ProjectError(
             f"commit {commit} cannot be checked out. {error.cause}",
