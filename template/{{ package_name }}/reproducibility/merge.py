@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .source import FOREIGN, run_git
+from .git import FOREIGN, run_git
 
 #: A file of which at least this share of lines stands in another was moved there.
 SIMILAR = 0.5

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from . import merge, update
+from .git import QUIET, run_git
 from .interrupts import undisturbed
 from .merge import Change, Kind
 from .project import ProjectError
-from .source import QUIET, run_git
 
 #: Of the CI's secrets: may push and open pull requests.
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, launch, metrics, source, tracking
+from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
 from .keep import STORED, Kept
-from .project import PACKAGE, ROOT
+from .project import PACKAGE
 
 if TYPE_CHECKING:
     from .run import Result, Run
@@ -82,10 +82,7 @@ class Recorder:
         metrics.log(run_id, values)
         for name, figure in result.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        modules = _own_modules()
-        if self.code.commit != "none":
-            for path in sorted(source.ignored(list(modules))):
-                self.code.leave_out(path, "the run imported it, and git ignores it")
+        modules = self.code.settle(imports.taken())
         content = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
@@ -103,8 +100,8 @@ class Recorder:
             lock = folder / environment.RUNTIME_LOCK.name
             lock.write_bytes(self.lock_bytes)
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
-            if self.code.patch:
-                (folder / "uncommitted.patch").write_bytes(self.code.patch)
+            for name, patch in self.code.patches().items():
+                (folder / name).write_bytes(patch)
             if result.predictions is not None:
                 as_table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
             if kept.content:
@@ -133,14 +130,15 @@ class Recorder:
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
         if self.code.commit == "none":
-            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
-            return "no"
+            why = self.code.refused or "no git commit: git init && git add -A"
+            print(f"notice: nobody can reproduce this run: {why}", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
-            return "here"
-        return "anywhere"
+        for reason in self.code.all_only_here:
+            print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+        return self.code.reproducible
 
 
 def digest_of_result(stages: dict[str, str]) -> str:
@@ -175,15 +173,6 @@ def _folder(run_id: str, scratch: Path) -> Path:
     folder = scratch / "record"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def _own_modules() -> dict[str, str]:
-    """Give path and digest of every file of the project that Python has imported."""
-    # Not `getattr`: it would import every module that MLflow only imports when it is used.
-    files = {vars(module).get("__file__") or "" for module in list(sys.modules.values())}
-    below = [Path(file) for file in files if file.startswith(str(ROOT))]  # thousands are not: no paths are made of them
-    own = [file for file in below if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / ".venv")]
-    return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
 
 
 def as_table(predictions: Any) -> Any:

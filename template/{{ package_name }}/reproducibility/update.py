@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import merge, template
+from .git import follows, run_git
 from .interrupts import undisturbed
 from .merge import Change, File, Kind
 from .project import ProjectError
-from .source import follows, run_git
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
 #: Answers that cannot change any more, with the reason.
