@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 
 from .environment import restart
@@ -93,6 +94,6 @@ def recorded(seed: int, threads: int) -> dict[str, str]:
 def _require(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ProjectError(
-            f"`{name}` is {value!r}; it must be a whole number from {low} to {high}.",
+            f"`{name}` is {reprlib.repr(value)}; it must be a whole number from {low} to {high}.",
             f"Set `{name}:` in the conf, or `--set {name}=…` for one run.",
         )
