@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import framework
-from .environment import restart
+from . import environment, framework, shell
 from .project import PACKAGE, ProjectError
 
 #: Every library that reads its number of threads once, when it is loaded.
@@ -74,7 +73,8 @@ def ensure(seed: int, threads: int) -> None:
                 f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
             )
     os.environ.update(wanted, **{GUARD: "1"})
-    restart()
+    environment.remember()
+    shell.restart()
 
 
 def is_command() -> bool:
