@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import launch, records, reproduce, tracking
+from . import launch, records, reproduce, shell, tracking
 from .compare import EXIT_CODES
 from .project import PACKAGE, ROOT, ProjectError
 
@@ -42,8 +42,8 @@ def verify(config: Path, overrides: tuple[str, ...]) -> int:
     """
     settings = [part for override in overrides for part in ("--set", override)]
     command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings]
-    shell = {name: value for name, value in os.environ.items() if name not in launch.THREAD_VARIABLES}
-    done = subprocess.run(command, cwd=ROOT, env=shell | SHELLS[0], stdout=subprocess.PIPE, text=True)
+    kept = {name: value for name, value in shell.child().items() if name not in launch.THREAD_VARIABLES}
+    done = subprocess.run(command, cwd=ROOT, env=kept | SHELLS[0], stdout=subprocess.PIPE, text=True)
     run_id = re.search(r"^run +(\w+)$", done.stdout, re.MULTILINE)
     if done.returncode or run_id is None:
         raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
