@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     ProjectError
         If a package to upgrade is in no lock, there is no uv, or uv finds no versions that fit together.
     """
+    asked_by = os.getppid()
     moving = {re.sub(r"[-_.]+", "-", name).lower() for name in upgrade or []}
     _require_known(moving, [LOCKS[name] for name in names])
     pyproject = _pyproject()
@@ -51,6 +53,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
             # The tools' lock names the same versions as the runtime's wherever both name a package.
             same = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))] if name == "development" else []
             _uv("pip", "compile", "-", *options, *same, "--output-file", str(draft), text=_wanted(pyproject)[name])
+        if os.getppid() != asked_by:  # an update that was killed, and may be taken back by now
+            raise ProjectError("whoever asked for the locks is gone, so they are as they were.", "just lock")
         for name, draft in drafts.items():
             _tell(LOCKS[name], draft)
             write_whole(LOCKS[name], draft.read_text("utf-8"))
