@@ -249,7 +249,7 @@ def ui(port: int) -> None:
     from . import tracking
 
     uri = tracking.store_uri()
-    if not uri.startswith(tracking.SQLITE):
+    if tracking.database() is None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
     tracking.connect()
@@ -343,9 +343,9 @@ def data_check(restore: bool) -> None:
 @cli.command()
 def relocate() -> None:
     """After the folder was copied or moved: point the project's own store at its new place."""
-    from . import tracking
+    from . import relocate
 
-    backup, changed = tracking.relocate()
+    backup, changed = relocate.relocate()
     print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
 
 

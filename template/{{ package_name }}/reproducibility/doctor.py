@@ -81,7 +81,7 @@ def project() -> Iterator[Finding]:
     """Look at locks, data, conf and store; needs .venv, in which this runs."""
     import importlib
 
-    from . import alive, conf, datasets, locks, reproduce, tracking
+    from . import alive, conf, datasets, leftovers, locks, tracking
 
     def settings() -> None:
         schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
@@ -95,7 +95,8 @@ def project() -> Iterator[Finding]:
     closed: list[str] = []
 
     def store() -> None:
-        closed.extend(alive.close_dead(tracking.connect()))
+        tracking.connect()
+        closed.extend(alive.close_dead())
 
     checks = {
         "locks": locks.check,
@@ -106,21 +107,24 @@ def project() -> Iterator[Finding]:
     for name, look in checks.items():
         try:
             look()
-        except ProjectError as error:
-            yield False, f"{name}: {error.cause}", error.fix
+        except Exception as error:
+            told = error if isinstance(error, ProjectError) else tracking.explain(error)
+            yield False, f"{name}: {told.cause}", told.fix
         else:
             yield True, name, ""
     if closed:
-        yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
-    for folder in reproduce.remove_dead_scratch():
-        yield True, f"removed {folder}, left by a reproduction that was killed", ""
+        yield True, f"runs whose process is gone, now marked: {', '.join(closed)}", ""
+    for path in leftovers.remove():
+        yield True, f"removed {path}, left by a process that was killed", ""
     yield _template()
 
 
 def _template() -> Finding:
     """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
-    from . import template
+    from . import journal, template
 
+    if journal.is_unfinished(ROOT):
+        return False, "template: the last update was cut off", journal.FIX
     try:
         made = template.origin(ROOT)
     except ProjectError as error:
