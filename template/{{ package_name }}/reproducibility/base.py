@@ -66,7 +66,7 @@ class Framework(ModelAdapter):
         Returns
         -------
         Any
-            Values, or `value` itself.
+            `value` itself; a `types.SimpleNamespace` of its parts; or what counts in its place.
         """
         return value
 

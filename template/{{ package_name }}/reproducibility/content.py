@@ -143,7 +143,9 @@ class Content:
         unpacked = self._unpack(value)
         if unpacked is not value:
             self._kept.append(unpacked)
-            return self._join(type(value), [("", unpacked)])
+            if isinstance(unpacked, types.SimpleNamespace):
+                return self._join(type(value), [(f".{name}", part) for name, part in vars(unpacked).items()])
+            return self._node(unpacked)
         match value:
             case np.ndarray() if value.dtype.hasobject and not value.dtype.names:
                 return self._join("array", [("shape", value.shape), *_numbered(value.ravel().tolist())])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import copyreg
 import functools
 import importlib
 import json
+import sys
 import types
 from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .content import Content
 from .project import PACKAGE
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ class _Writer:
 
     def _object(self, value: Any) -> Any:
         made, arguments, state, items, pairs = (*value.__reduce_ex__(4), None, None, None)[:5]
-        if made is not copyreg.__newobj__ or arguments != (type(value),) or items or pairs:
+        if made.__name__ != "__newobj__" or arguments != (type(value),) or items or pairs:
             raise NotImplementedError(f"a {_full_name(type(value))} is more than its attributes")
         return [self._name(type(value)), self.write(state)]
 
@@ -264,6 +266,9 @@ class _Reader:
 def _dump_estimator(value: Any, framework: Framework) -> bytes:
     import skops.io
 
+    # Before skops sees it: to copy an object of C++ can end the process.
+    held = Content(value, framework.unpack).code
+    _require_known([name for name in held if name.split(".")[0] not in sys.stdlib_module_names], framework)
     content = skops.io.dumps(value)
     _trusted(content, framework)
     return content
@@ -274,10 +279,14 @@ def _trusted(content: bytes, framework: Framework) -> list[str]:
     import skops.io
 
     named = skops.io.get_untrusted_types(data=content)
-    known = (*ESTIMATORS, *framework.packages, f"{PACKAGE}.")
-    if strange := [name for name in named if not name.startswith(known) and name != "builtins.range"]:
-        raise NotImplementedError(f"there is no format but pickle for {', '.join(strange)}")
+    _require_known([name for name in named if name != "builtins.range"], framework)
     return list(named)
+
+
+def _require_known(names: Iterable[str], framework: Framework) -> None:
+    known = (*ESTIMATORS, *framework.packages, f"{PACKAGE}.")
+    if strange := [name for name in names if not name.startswith(known)]:
+        raise NotImplementedError(f"there is no format but pickle for {', '.join(sorted(strange))}")
 
 
 def _full_name(value: Any) -> str:

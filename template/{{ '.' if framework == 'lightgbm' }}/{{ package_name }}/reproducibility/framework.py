@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from .base import Framework, self_contained
@@ -20,11 +21,11 @@ class LightGBM(Framework):
 
         if not isinstance(value, lightgbm.Booster):
             return value
-        return {
-            "trees": value.model_to_string(num_iteration=-1).partition("end of trees")[0],
-            "best_iteration": value.best_iteration,
-            "categories": value.pandas_categorical,
-        }
+        return SimpleNamespace(
+            trees=value.model_to_string(num_iteration=-1).partition("end of trees")[0].split("\n\n"),
+            best_iteration=value.best_iteration,
+            pandas_categorical=value.pandas_categorical,
+        )
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say that it has trees."""

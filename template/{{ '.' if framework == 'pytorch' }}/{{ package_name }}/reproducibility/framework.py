@@ -76,7 +76,7 @@ class PyTorch(Framework):
             case torch.Generator():
                 return value.get_state()
             case torch.optim.Optimizer() | torch.optim.lr_scheduler.LRScheduler():
-                return type(value).__qualname__  # it serves the training alone
+                return None  # it serves the training alone
         return value
 
     def predict(self, model: Any, rows: Any) -> Any:
@@ -135,6 +135,10 @@ class PyTorch(Framework):
                     "trains": value.requires_grad,
                 }
                 return type(value).__name__, content
+            case torch.nn.Module() if hasattr(value, "_orig_mod"):
+                return "compiled", value._orig_mod
+            case torch.optim.Optimizer() | torch.optim.lr_scheduler.LRScheduler():
+                return "training", None
             case torch.dtype():
                 return "dtype", _name(value)
             case torch.device():
@@ -150,6 +154,8 @@ class PyTorch(Framework):
         import torch
 
         match kind:
+            case "compiled" | "training":
+                return content
             case "dtype":
                 return _dtype(content)
             case "device":

@@ -86,7 +86,7 @@ class TensorFlow(Framework):
             case keras.random.SeedGenerator():
                 return value.state
             case keras.Optimizer() | keras.Loss() | keras.Metric() | keras.callbacks.Callback():
-                return type(value).__qualname__  # it serves the training alone
+                return None  # it serves the training alone
         return value
 
     def predict(self, model: Any, rows: Any) -> Any:

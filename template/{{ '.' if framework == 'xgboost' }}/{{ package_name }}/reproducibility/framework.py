@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from .base import Framework, self_contained
@@ -31,7 +32,7 @@ class XGBoost(Framework):
             return value
         learner = json.loads(value.save_raw("json"))["learner"]
         learner["attributes"].pop("scikit_learn", None)
-        return learner
+        return SimpleNamespace(**learner)
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say that it has trees."""
