@@ -1,32 +1,30 @@
 """Fit scikit-learn's own test instances of every estimator, and say what the harness makes of them.
 
-Run with a rendered project's Python, in its folder: `python estimators.py SEED SHARD SHARDS [--store FOLDER]`. Prints one
-JSON object: by estimator, the digest of its content and that of its predictions, or why it was left out.
+Run with a rendered project's Python, in its folder: `python estimators.py first|again SHARD SHARDS FOLDER`. The first
+time each estimator is fitted, and stored as a run would; in another process it is then loaded, and fitted again, with
+the same seed and with another. Prints one JSON object, by estimator: digests of content and answers.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
 import json
+import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
-
-sys.path.insert(0, str(Path.cwd()))
-warnings.simplefilter("ignore")
-
-from bikes.reproducibility import content, digest
+from mlflow.models import Model
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.frozen import FrozenEstimator
 from sklearn.feature_selection import RFECV, SelectFromModel
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multioutput import ClassifierChain
@@ -39,8 +37,9 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 from sklearn.utils.estimator_checks import (
     _enforce_estimator_tags_X,
     _enforce_estimator_tags_y,
-    set_random_state,
 )
+
+from bikes.reproducibility import Result, Run, content, digest, keep, predict
 
 TEXTS = ["a red car", "a blue car", "the red house", "the blue house", "one red hat"] * 8
 
@@ -64,8 +63,11 @@ def combined() -> Iterator[tuple[str, Any]]:
     columns = ColumnTransformer([("a", StandardScaler(), [0, 1]), ("b", KBinsDiscretizer(3), [2])], n_jobs=2)
     yield "Pipeline of columns", make_pipeline(columns, forest)
     yield "Pipeline of a function", make_pipeline(FunctionTransformer(np.log1p), logistic)
-    yield "Union of selections", make_pipeline(
-        FeatureUnion([("s", StandardScaler()), ("f", SelectFromModel(forest))], n_jobs=2), LogisticRegression()
+    yield (
+        "Union of selections",
+        make_pipeline(
+            FeatureUnion([("s", StandardScaler()), ("f", SelectFromModel(forest))], n_jobs=2), LogisticRegression()
+        ),
     )
     yield "Stacking", StackingClassifier([("f", forest), ("l", logistic)], n_jobs=2)
     yield "Voting", VotingClassifier([("f", forest), ("l", logistic)], voting="soft", n_jobs=2)
@@ -79,9 +81,12 @@ def combined() -> Iterator[tuple[str, Any]]:
     yield "Elimination", RFECV(DecisionTreeClassifier(), cv=3, n_jobs=2)
     yield "Target", TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1)
     yield "Words", make_pipeline(TfidfVectorizer(), LogisticRegression())
-    yield "Words in processes", make_pipeline(
-        FeatureUnion([("t", TfidfVectorizer(stop_words="english")), ("c", CountVectorizer())], n_jobs=2),
-        LogisticRegression(),
+    yield (
+        "Words in processes",
+        make_pipeline(
+            FeatureUnion([("t", TfidfVectorizer(stop_words="english")), ("c", CountVectorizer())], n_jobs=2),
+            LogisticRegression(),
+        ),
     )
     yield "Categories", make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
 
@@ -90,6 +95,8 @@ def data(name: str, estimator: Any) -> tuple[Any, Any]:
     """Rows and target as this estimator takes them: as scikit-learn's own checks make them."""
     rng = np.random.RandomState(0)
     tags = estimator.__sklearn_tags__() if hasattr(estimator, "__sklearn_tags__") else None
+    if name.startswith("MissingIndicator"):
+        return np.where(rng.normal(size=(60, 4)) > 0, 1.0, np.nan), None
     if name.startswith("LabelBinarizer") or name.startswith("LabelEncoder"):
         return rng.randint(0, 4, 60), None
     if name.startswith("MultiLabelBinarizer"):
@@ -111,8 +118,6 @@ def data(name: str, estimator: Any) -> tuple[Any, Any]:
         return rng.normal(size=(20, 12, 12)), None
     if name.startswith("SparseCoder"):
         return X[:, : estimator.dictionary.shape[1]], y
-    if name.startswith("MissingIndicator"):
-        return np.where(X > 0, X, np.nan), y
     X = _enforce_estimator_tags_X(estimator, X)
     if tags is not None and tags.target_tags.one_d_labels is False and tags.estimator_type == "regressor":
         y = X[:, 0] * 2.0 + 0.1 * rng.normal(size=len(X)) if X.ndim == 2 and len(X) == 60 else y
@@ -144,37 +149,68 @@ def digest_of(value: Any) -> str:
     return digest.of_value(value.toarray() if scipy.sparse.issparse(value) else np.asarray(value))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("seed", type=int)
-    parser.add_argument("shard", type=int)
-    parser.add_argument("shards", type=int)
-    parser.add_argument("--store", type=Path, help="also store each by the framework's adapter, in this folder")
-    arguments = parser.parse_args()
-    found: dict[str, Any] = {}
+def chosen(shard: int, shards: int) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, estimator, rows and target of every estimator of a shard."""
     for position, (name, estimator) in enumerate([*alone(), *combined()]):
-        if position % arguments.shards != arguments.shard:
-            continue
-        np.random.seed(arguments.seed)
-        try:
-            X, y = data(name, estimator)
-            fitted = clone(estimator)
-            set_random_state(fitted, arguments.seed)
-            if any(key.endswith("random_state") for key in fitted.get_params()):
-                fitted.set_params(
-                    **{key: arguments.seed for key in fitted.get_params() if key.split("__")[-1] == "random_state"}
-                )
-            fitted.fit(X) if y is None else fitted.fit(X, y)
-            answered = digest_of(answer(fitted, X))
-        except Exception as error:
-            found[name] = {"left out": f"not fitted: {type(error).__name__}: {str(error)[:200]}"}
-            continue
-        made = content.Content(fitted)
-        found[name] = {
-            "content": made.digest,
-            "named": made.tree.named(),
-            "answer": answered,
-        }
+        if position % shards == shard:
+            yield name, estimator, *data(name, estimator)
+
+
+def fit(estimator: Any, X: Any, y: Any, seed: int) -> Any:
+    """Fit a copy, every generator in it from one seed."""
+    np.random.seed(seed)
+    fitted = clone(estimator)
+    seeds = [name for name in fitted.get_params() if name.split("__")[-1] == "random_state"]
+    fitted.set_params(**dict.fromkeys(seeds, seed))
+    return fitted.fit(X) if y is None else fitted.fit(X, y)
+
+
+def ask(estimator: Any, X: Any) -> str:
+    """Digest of the answers of an estimator, for a copy: BLAS multiplies a matrix by itself in another way."""
+    np.random.seed(7)  # some draw from it when they are asked
+    return digest_of(answer(estimator, copy.deepcopy(X)))
+
+
+def store(name: str, estimator: Any, X: Any, folder: Path) -> str:
+    """Store an estimator as a run would; an empty text, or why it could not be."""
+    mlflow.start_run()
+    result = Result(estimator, X, None, {})
+    kept = keep.Kept(result)
+    kept.note(Run(0))
+    tags = kept.log(str(Path("constraints.txt")), "none", {})
+    mlflow.end_run()
+    if keep.STORED in tags:
+        (folder / f"{name}.uri").write_text(tags[keep.STORED])
+    return tags.get(keep.NOT_STORED, "")
+
+
+def load(name: str, folder: Path) -> Any:
+    """Load what was stored, as `just predict` does, and take MLflow's wrapping off."""
+    path = Path(mlflow.artifacts.download_artifacts((folder / f"{name}.uri").read_text()))
+    predict._require_safe(name, Model.load(path))
+    return mlflow.sklearn.load_model(str(path))
+
+
+def describe(fitted: Any, X: Any) -> dict[str, Any]:
+    """What two processes must agree about."""
+    made = content.Content(fitted)
+    return {"answer": ask(fitted, X), "content": made.digest, "parts": made.tree.named()}
+
+
+def main() -> None:
+    time, (shard, shards), folder = sys.argv[1], map(int, sys.argv[2:4]), Path(sys.argv[4])
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri((folder / "store").as_uri())
+    found: dict[str, dict[str, Any]] = {}
+    for name, estimator, X, y in chosen(shard, shards):
+        fitted = fit(estimator, X, y, seed=1)
+        found[name] = describe(fitted, X)
+        if time == "first":
+            found[name]["not stored"] = store(name, fitted, X, folder)
+        else:
+            found[name]["other"] = describe(fit(estimator, X, y, seed=2), X)
+            if (folder / f"{name}.uri").exists():
+                found[name]["loaded"] = ask(load(name, folder), X)
     json.dump(found, sys.stdout)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .project import PACKAGE, ProjectError
 
-#: Rows of the held-out ones that a model is asked about when two runs are compared, and that its signature is made from.
+#: The first held-out rows: a model is asked about them when two runs are compared, and its signature is made of them.
 PROBED = 100
 #: The module by which MLflow loads what an adapter of the user's own has saved: this one.
 LOADER = __name__
@@ -153,11 +153,7 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
         signature = infer_signature(rows, first(predictions))
     except (MlflowException, TypeError, ValueError):  # rows for which MLflow has no schema, such as texts in a list
         signature = None
-    columns = None
-    if isinstance(inputs, pd.DataFrame):
-        columns = list(inputs.columns)
-    elif isinstance(inputs, pd.Series):
-        columns = inputs.name
+    columns: Any = list(inputs.columns) if isinstance(inputs, pd.DataFrame) else getattr(inputs, "name", None)
     return {
         "name": "model",
         "signature": signature,

@@ -165,6 +165,8 @@ class Content:
                 return self._plain("set", sorted(self._node(item).digest for item in value))
             case pd.Series():
                 return self._join("column", [(".index", value.index.array), (".array", value.array)])
+            case pd.Categorical():
+                return self._join("categories", [(".categories", value.categories.array), (".codes", value.codes)])
             case pd.DataFrame():
                 columns = [(f".iloc[:, {i}]", value.iloc[:, i].array) for i in range(value.shape[1])]
                 return self._join("table", [(".index", value.index.array), (".columns", list(value.columns)), *columns])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable, ItemsView, KeysView, Mapping, ValuesView
 from datetime import date, time, timedelta
@@ -93,6 +94,9 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
     match value:
         case None | bool() | np.bool_():
             head(str(value))
+        case np.datetime64() | np.timedelta64():  # before the integers, which NumPy counts the latter among
+            head("time")
+            _feed_array(update, np.asarray(value))
         case int() | np.integer():
             head(f"int {int(value)}")
         case float() | np.floating():
@@ -107,15 +111,15 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
             update(raw)
         case bytearray() | memoryview():
             _feed(update, bytes(value))
-        case np.datetime64() | np.timedelta64():
-            head("time")
-            _feed_array(update, np.asarray(value))
         case date() | timedelta() | Decimal() | pd.api.typing.NAType():
             head(type(value).__name__)
             _feed(update, str(value))
         case time() | Fraction() | UUID() | range() | pd.Period() | pd.Interval() | Enum():
             head(type(value).__name__)
             _feed(update, repr(value))
+        case _ if type(value).__module__.startswith("scipy.sparse"):  # one of its formats is a mapping
+            head("sparse")
+            _feed(update, _of_sparse(value.tocoo(copy=True)))
         case Mapping():
             head("mapping", len(value))
             for key in sorted(value, key=str):
@@ -154,10 +158,6 @@ def _plain(value: Any) -> Any:
         return {**vars(value), **(value.model_extra or {})}
     if package == "torch" and hasattr(value, "detach"):
         return _of_torch(value.detach().cpu())
-    if package == "scipy" and hasattr(value, "tocoo"):
-        entries = value.tocoo(copy=True)
-        entries.sum_duplicates()  # in an order of their own
-        return {"shape": entries.shape, "at": list(entries.coords), "values": entries.data}
     if package in {"tensorflow", "keras"}:
         if hasattr(value, "dense_shape"):
             return {"shape": value.dense_shape, "at": value.indices, "values": value.values}
@@ -165,15 +165,25 @@ def _plain(value: Any) -> Any:
             return {"rows": list(value.nested_row_splits), "values": value.flat_values}
         return value.numpy() if hasattr(value, "numpy") else value
     if hasattr(value, "__arrow_c_stream__"):
-        import pyarrow
+        import pandas as pd
 
-        return pyarrow.table(value).to_pandas()
+        table: Any = pd.DataFrame  # whose stubs do not know it yet
+        return table.from_arrow(value)
     return value
 
 
-def _of_torch(tensor: Any) -> Any:
-    import torch
+def _of_sparse(entries: Any) -> Any:
+    import numpy as np
 
+    entries.has_canonical_format = False  # it says nothing of the order, which differs from format to format
+    entries.sum_duplicates()
+    order = np.lexsort(entries.coords)
+    at = [numbers[order].astype(np.int64) for numbers in entries.coords]
+    return {"shape": entries.shape, "at": at, "values": entries.data[order]}
+
+
+def _of_torch(tensor: Any) -> Any:
+    torch = sys.modules["torch"]  # which made it
     if tensor.layout is not torch.strided:
         entries = tensor.to_sparse_coo().coalesce()
         return {"shape": tuple(tensor.shape), "at": entries.indices(), "values": entries.values()}

@@ -52,5 +52,5 @@ def _path(module: ModuleType) -> str:
     return file.removeprefix(f"{ROOT}/").replace("\\", "/") if file.startswith(str(ROOT)) else ""
 
 
-def _home(value: object) -> str | None:
-    return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+def _home(value: object) -> str:
+    return value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))

@@ -119,6 +119,8 @@ def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
     if not allow_unsafe:
         _require_safe(model, stored)
         os.environ.update(FRAMEWORK.load_variables)
+    if "python_function" not in stored.flavors:
+        raise ProjectError(f"the model of {model} has no `predict`.", "Choose another run: just runs")
     try:
         return mlflow.pyfunc.load_model(str(path))
     except MlflowException as error:
@@ -133,8 +135,6 @@ def _require_safe(model: str, stored: Any) -> None:
     code = (stored.metadata or {}).get("code") or {"commit": "", "modules": {}}
     loader = stored.flavors.get("python_function", {}).get("loader_module")
     changed = own_code.changed(code["modules"])
-    if not loader:
-        raise ProjectError(f"the model of {model} is not one that predicts.", "Choose another run: just runs")
     if any(flavor.get("code") for flavor in stored.flavors.values()):
         refusal: str | None = "it brings code of its own"
     elif changed:
@@ -144,7 +144,7 @@ def _require_safe(model: str, stored: Any) -> None:
         )
     elif loader == adapter.LOADER:
         refusal = None  # `adapter.find` takes classes of the project only, and these are as they were
-    elif loader != FRAMEWORK.loader:
+    elif loader not in {None, FRAMEWORK.loader}:
         refusal = f"it is loaded by {loader}"
     else:
         refusal = FRAMEWORK.refusal(stored.flavors, own=bool(code["modules"]))

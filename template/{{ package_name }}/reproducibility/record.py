@@ -17,7 +17,7 @@ from .project import PACKAGE, ROOT
 if TYPE_CHECKING:
     from .run import Result, Run
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: The stages that make the result.
 RESULT = ("weights", "predictions", "metrics")
 

@@ -23,9 +23,11 @@ class ScikitLearn(Framework):
         """Ask for probabilities where there are any, on one thread: more add the votes of trees in any order."""
         from joblib import parallel_config
 
-        asked = next(name for name in ("predict_proba", "predict", "transform") if hasattr(model, name))
+        asked = [name for name in ("predict_proba", "predict", "transform") if hasattr(model, name)]
+        if not asked:  # some clusterings know their own rows only
+            return None
         with parallel_config("sequential"):
-            return getattr(model, asked)(inputs)
+            return getattr(model, asked[0])(inputs)
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say what the last step of a pipeline is: linear models have one optimum."""
