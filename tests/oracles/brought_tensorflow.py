@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, Any] = {
     "mask_value": 0.0,
     "scale": 2.0,
     "factor": 0.1,
+    "value_range": (0, 1),
     "height": 2,
     "width": 2,
     "height_factor": 0.1,
@@ -49,6 +50,12 @@ ARGUMENTS: dict[str, Any] = {
     "vocabulary": ["a", "b"],
     "function": keras.activations.tanh,
     "bounding_box_format": "xyxy",
+    "activation": "tanh",
+    "output_size": 2,
+    "pool_size": 2,
+    "axes": 1,
+    "max_number": 2,
+    "layers": [],
 }
 
 
@@ -140,8 +147,6 @@ def adapted(layer: Any, rows: Any) -> Any:
 
 
 def ask(network: Any) -> Any:
-    if getattr(network, "asked_with", None) is not None:
-        return np.asarray(network.predict_on_batch(network.asked_with))
     shape = network.input_shape
     shapes = shape if isinstance(shape, list) else [shape]
     rows = [np.linspace(0, 3, int(np.prod([s or 3 for s in one]))).reshape([s or 3 for s in one]) for one in shapes]
@@ -158,8 +163,10 @@ def asked(network: Any) -> Any:
 
 
 def evaluated(network: Any) -> Any:
-    network.evaluate(ROWS, ROWS.sum(axis=1), verbose=0)
-    return np.asarray(network.predict(ROWS, verbose=0))
+    if network.compiled:
+        network.evaluate(ROWS, ROWS.sum(axis=1), verbose=0)
+        network.predict(ROWS, verbose=0)
+    return asked(network)
 
 
 def around(cls: type) -> keras.Model:
@@ -167,8 +174,10 @@ def around(cls: type) -> keras.Model:
     parameters = inspect.signature(cls.__init__).parameters
     arguments = {name: ARGUMENTS[name] for name in parameters if name in ARGUMENTS}
     wanted = {
-        name for name, part in parameters.items() if part.default is inspect.Parameter.empty and part.kind is part.POSITIONAL_OR_KEYWORD
-    } - {"self"}
+        name
+        for name, part in parameters.items()
+        if part.default is inspect.Parameter.empty and part.kind is part.POSITIONAL_OR_KEYWORD and name != "self"
+    }
     kept = {name: value for name, value in arguments.items() if name in wanted}
     if wanted & {"layer", "cell", "forward_layer"}:
         inner: Any = keras.layers.Dense(2)

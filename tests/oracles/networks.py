@@ -1,16 +1,16 @@
 """Make every module of PyTorch, or every layer of Keras, and say what the harness makes of each.
 
 Run with a rendered project's Python, in its folder, where `bikes/brought.py` is a copy of brought_pytorch.py or
-brought_tensorflow.py: `python networks.py SEED SHARD SHARDS [--store FOLDER | --load FOLDER]`. Prints one JSON object: by
-network, the digest of its content, that of the same network after it was asked to predict, and that of its answer; and
-with `--store` why it was not stored.
+brought_tensorflow.py: `python networks.py first SHARD SHARDS FOLDER` makes, describes and stores each; after that, in
+another process, `again` in place of `first` makes each once more, and with another seed, and loads what was stored.
+Prints one JSON object.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import shutil
 import sys
 import types
 import unittest
@@ -28,11 +28,13 @@ from bikes import brought
 from bikes.reproducibility.content import Content
 from bikes.reproducibility.framework import FRAMEWORK
 
+#: Of PyTorch's module tests as many are taken of each module: there are 1,800.
+PER_MODULE = 2
 #: A network: its name, how it is made and fitted, and what asks it.
 Network = tuple[str, Callable[[], Any], Callable[[Any], Any]]
 
 
-def of_pytorch(every: bool) -> Iterator[Network]:
+def of_pytorch() -> Iterator[Network]:
     """PyTorch's own list of its modules, as its own tests construct and call them."""
     # PyTorch's tests import a package that only they need.
     sys.modules.setdefault("expecttest", types.ModuleType("expecttest")).TestCase = unittest.TestCase  # type: ignore[attr-defined]
@@ -63,7 +65,7 @@ def of_pytorch(every: bool) -> Iterator[Network]:
         torch.manual_seed(0)
         inputs = info.module_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=True)
         usable = [given for given in inputs if given.forward_input is not None]
-        for number, given in enumerate(usable if every else usable[:1]):
+        for number, given in enumerate(usable[:PER_MODULE]):
             yield (
                 f"{info.name} {number}",
                 lambda cls=info.module_cls, given=given: fitted(cls, given),
@@ -77,7 +79,7 @@ def _tensors(outputs: Any) -> list[Any]:
     return [outputs] if hasattr(outputs, "detach") and outputs.is_floating_point() else []
 
 
-def of_keras(every: bool) -> Iterator[Network]:
+def of_keras() -> Iterator[Network]:
     """Every layer that Keras exports, with the arguments that it asks for, on the rows that fit it."""
     import keras
 
@@ -87,54 +89,47 @@ def of_keras(every: bool) -> Iterator[Network]:
             yield name, lambda cls=cls: brought.around(cls), brought.ask
 
 
-def seed(number: int) -> None:
-    FRAMEWORK.set_seed(number)
-    np.random.seed(number)
+def store(name: str, network: Any, folder: Path) -> str:
+    """Write a network down; give the reason where that cannot be."""
+    path = folder / name
+    path.mkdir()
+    try:
+        FRAMEWORK.save(network, path)
+    except Exception as error:
+        shutil.rmtree(path)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def describe(make: Callable[[], Any], ask: Callable[[Any], Any], seed: int) -> tuple[Any, dict[str, Any]]:
+    """Make and fit a network, and tell its content before and after it is asked, and its answer."""
+    FRAMEWORK.set_seed(seed)
+    np.random.seed(seed)
+    network = make()
+    before = Content(network, FRAMEWORK.unpack)
+    answer = Content(ask(network)).digest
+    after = Content(network, FRAMEWORK.unpack)
+    return network, {"content": before.digest, "after": after.digest, "parts": before.tree.named(), "answer": answer}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("seed", type=int)
-    parser.add_argument("shard", type=int)
-    parser.add_argument("shards", type=int)
-    parser.add_argument("--every", action="store_true", help="PyTorch's modules with all inputs of its tests")
-    parser.add_argument("--store", type=Path, help="also write each down, in this folder")
-    parser.add_argument("--load", type=Path, help="take what was written down in this folder, and ask it")
-    arguments = parser.parse_args()
-    is_torch = FRAMEWORK.loader == "mlflow.pytorch"
-    alone = of_pytorch(arguments.every) if is_torch else of_keras(arguments.every)
-    found: dict[str, Any] = {}
-    for position, (name, make, ask) in enumerate([*brought.networks(), *alone]):
-        if position % arguments.shards != arguments.shard:
+    time, (shard, shards), folder = sys.argv[1], map(int, sys.argv[2:4]), Path(sys.argv[4])
+    listed = of_pytorch() if FRAMEWORK.loader == "mlflow.pytorch" else of_keras()
+    found: dict[str, dict[str, Any]] = {}
+    for position, (name, make, ask) in enumerate([*brought.networks(), *listed]):
+        if position % shards != shard:
             continue
-        folder = (arguments.store or arguments.load or Path()) / name.replace(" ", "_").replace("/", "_")
-        if arguments.load:
-            if folder.is_dir():
-                try:
-                    found[name] = {"answer": Content(ask(FRAMEWORK.load(folder)), FRAMEWORK.unpack).digest}
-                except Exception as error:
-                    found[name] = {"left out": f"not loaded: {type(error).__name__}: {str(error)[:200]}"}
-            continue
-        print(name, file=sys.stderr) if os.environ.get("LOUD") else None
-        seed(arguments.seed)
         try:
-            network = make()
-            before = Content(network, FRAMEWORK.unpack)
-            answer = Content(ask(network), FRAMEWORK.unpack).digest
+            network, found[name] = describe(make, ask, seed=1)
         except Exception as error:
-            found[name] = {"left out": f"not made: {type(error).__name__}: {str(error)[:200]}"}
+            found[name] = {"left out": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
             continue
-        after = Content(network, FRAMEWORK.unpack)
-        found[name] = {"content": before.digest, "after": after.digest, "named": before.tree.named(), "answer": answer}
-        if arguments.store:
-            folder.mkdir(parents=True)
-            try:
-                FRAMEWORK.save(network, folder)
-            except Exception as error:
-                found[name]["not stored"] = f"{type(error).__name__}: {str(error)[:200]}"
-                for path in folder.iterdir():
-                    path.unlink()
-                folder.rmdir()
+        if time == "first":
+            found[name]["not stored"] = store(name, network, folder)
+        else:
+            found[name]["other"] = describe(make, ask, seed=2)[1]
+            if (folder / name).exists():
+                found[name]["loaded"] = Content(ask(FRAMEWORK.load(folder / name))).digest
     json.dump(found, sys.stdout)
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from . import digest
 from .project import ROOT
 
-#: What objects hold besides their content: clocks, marks of a tracker, the version of the library.
+#: What objects hold besides their content: clocks, marks of a tracker, threads, the version of the library.
 NOT_CONTENT = re.compile(
-    r"(.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|_sklearn_version|_stop_words_id"
+    r"(.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|n_jobs|nthread|num_threads|_sklearn_version|_stop_words_id"
 )
 #: Where results are cached is no result.
 CACHES = ("joblib.memory.",)

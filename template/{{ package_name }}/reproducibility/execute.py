@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from . import alive, checkpoint, conf, launch, seeds, tracking
+from . import alive, autolog, checkpoint, conf, launch, seeds, tracking
 from .framework import FRAMEWORK
 from .interrupts import Interrupts
 from .project import ProjectError
@@ -78,7 +78,8 @@ def execute(
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
             gc.freeze()
             gc.enable()
-            result = train(validated, run)
+            with autolog.beside():
+                result = train(validated, run)
             gc.disable()
             outcome = recorder.finish(run, result)
             interrupts.hold()

@@ -26,6 +26,7 @@ MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, defaultdict, Cou
 SCALARS = (type(None), bool, int, float, str)
 #: Of these packages classes may be named inside the format of skops, which holds estimators of scikit-learn.
 ESTIMATORS = ("sklearn.", "numpy.", "scipy.")
+HARMLESS = frozenset({"builtins.range", "collections.OrderedDict", "collections.defaultdict"})
 #: Functions that a model may name, besides the project's own; they are called when it predicts.
 FUNCTIONS = ("torch.nn.functional.", "sklearn.metrics.", "sklearn.feature_selection.", "keras.src.activations.")
 #: Types that a model may name.
@@ -279,7 +280,7 @@ def _trusted(content: bytes, framework: Framework) -> list[str]:
     import skops.io
 
     named = skops.io.get_untrusted_types(data=content)
-    _require_known([name for name in named if name != "builtins.range"], framework)
+    _require_known([name for name in named if name not in HARMLESS], framework)
     return list(named)
 
 

@@ -145,7 +145,7 @@ class PyTorch(Framework):
                 return "device", "cpu"
             case torch.Size():
                 return "size", list(value)
-            case types.BuiltinFunctionType() if getattr(torch, value.__name__, None) is value:
+            case types.BuiltinFunctionType() if value is _operation(value.__name__):
                 return "operation", value.__name__
         return None
 
@@ -163,10 +163,7 @@ class PyTorch(Framework):
             case "size":
                 return torch.Size(content)
             case "operation":
-                found = getattr(torch, content)
-                if not isinstance(found, types.BuiltinFunctionType):
-                    raise TypeError(f"torch.{content} is no operation")
-                return found
+                return _operation(content)
         flat = torch.empty(0, dtype=_dtype(content["type"]))
         if content["bytes"] is not None:
             flat = torch.from_numpy(content["bytes"].copy()).view(_dtype(content["type"]))
@@ -254,6 +251,14 @@ def _dtype(name: str) -> torch.dtype:
     if not isinstance(found, torch.dtype):
         raise TypeError(f"torch.{name} is no type of numbers")
     return found
+
+
+def _operation(name: str) -> Any:
+    """Find an operation of PyTorch's own, such as `torch.relu`; None where there is none of that name."""
+    import torch
+
+    found = getattr(torch.nn.functional, name, None) or getattr(torch, name, None)
+    return found if isinstance(found, types.BuiltinFunctionType) else None
 
 
 FRAMEWORK = PyTorch()

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 BATCH = 10_000
 #: What a network holds for its training alone.
 FOR_TRAINING = frozenset(
-    {"optimizer", "history", "stop_training", "compiled", "loss", "steps_per_execution", "unrolled_steps_per_execution"}
-    | {"train_function", "test_function", "predict_function"}
+    {"optimizer", "loss", "compiled", "history", "steps_per_execution", "unrolled_steps_per_execution"}
+    | {f"{what}_function" for what in ("train", "test", "predict")}
+    | {f"stop_{what}" for what in ("training", "evaluating", "predicting")}
 )
 #: What a configuration names besides what a layer does.
 UNNAMED = frozenset({"name", "build_config", "build_input_shape"})

@@ -51,9 +51,10 @@ class XGBoost(Framework):
         import mlflow.xgboost
         import xgboost
 
-        # MLflow hands over the names of the table, whatever they are called in the booster.
+        # MLflow hands over the columns by the names that they have in the table.
         columns = beside["metadata"]["columns"]
-        if type(model) is not xgboost.Booster or model.feature_names not in (None, columns):
+        named = isinstance(columns, list) and any(set("[]<") & set(str(name)) for name in columns)
+        if type(model) is not xgboost.Booster or model.feature_names not in (None, columns) or named:
             return super().log_model(model, beside, names)
         info = mlflow.xgboost.log_model(model, **self_contained(beside), model_format="ubj")
         return str(info.model_uri)
