@@ -203,3 +203,18 @@ def _quantized() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
+
+
+def kept() -> Iterator[tuple[str, Any, Any]]:
+    """Give name, model and rows of those that a run keeps."""
+    import pandas as pd
+
+    table = pd.DataFrame(ROWS.numpy(), columns=["speed [m/s]", "pct, total", "a<b", "{x}"])
+    for kind in (Plain, Undecided, Tied, Learner, Still):
+        yield kind.__name__, trained(kind), table
+    yield "weight norm", trained(lambda: parametrizations.weight_norm(nn.Linear(4, 1))), table
+    yield "hook", _hooked(), table
+    yield "compiled", torch.compile(trained(Plain), backend="eager"), table
+    yield "list of networks", [trained(Plain), trained(Tied)], table
+    yield "Wrapper", Wrapper(), ROWS.numpy()
+    yield "scripted", torch.jit.script(trained(Tied)), table

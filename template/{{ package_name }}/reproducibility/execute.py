@@ -93,6 +93,8 @@ def execute(
                     f"an operation of this training has no deterministic form: {refused}",
                     "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
                 ) from error
+            if advice := FRAMEWORK.advice(error):
+                raise ProjectError(*advice) from error
             raise
         finally:
             if not launch.is_command():  # a notebook goes on

@@ -15,6 +15,15 @@ class LightGBM(Framework):
     loader = "mlflow.lightgbm"
     packages = ("lightgbm.sklearn.", "lightgbm.basic.Booster")
 
+    def advice(self, error: BaseException) -> tuple[str, str] | None:
+        """Tell what to do where it refuses the name of a column."""
+        if not (type(error).__name__ == "LightGBMError" and "feature name" in str(error)):
+            return None
+        return (
+            "LightGBM refuses the name of a column: none of `[]{}\",:` may be in it, nor may two be alike.",
+            "In model.py, hand over the numbers alone, here and where it predicts: lgb.Dataset(X.to_numpy(), y)",
+        )
+
     def unpack(self, value: Any) -> Any:
         """Give every tree of a booster, and what it answers by; not its parameters, which name its threads."""
         import lightgbm

@@ -257,8 +257,8 @@ def _operation(name: str) -> Any:
     """Find an operation of PyTorch's own, such as `torch.relu`; None where there is none of that name."""
     import torch
 
-    found = getattr(torch.nn.functional, name, None) or getattr(torch, name, None)
-    return found if isinstance(found, types.BuiltinFunctionType) else None
+    found = [getattr(space, name, None) for space in (torch, torch.nn.functional)]
+    return next((one for one in found if isinstance(one, types.BuiltinFunctionType)), None)
 
 
 FRAMEWORK = PyTorch()

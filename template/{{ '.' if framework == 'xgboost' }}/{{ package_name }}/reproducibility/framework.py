@@ -24,6 +24,15 @@ class XGBoost(Framework):
 
         return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
 
+    def advice(self, error: BaseException) -> tuple[str, str] | None:
+        """Tell what to do where it refuses the name of a column."""
+        if not (isinstance(error, ValueError) and "feature_names must be string" in str(error)):
+            return None
+        return (
+            "XGBoost refuses the name of a column: `[`, `]` and `<` may not be in it, nor may two be alike.",
+            "In model.py, hand over the numbers alone, here and where it predicts: xgb.DMatrix(X.to_numpy(), y)",
+        )
+
     def unpack(self, value: Any) -> Any:
         """Give every tree or weight of a booster, and what it answers by; not its threads and device."""
         import xgboost
