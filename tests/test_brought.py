@@ -53,7 +53,7 @@ NOT_MADE = {
 
 def ask(project: Project, oracle: str, *arguments: str, hash_seed: int = 1) -> dict[str, dict[str, Any]]:
     """Run an oracle in a project, in a fresh process."""
-    variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "KERAS_BACKEND": "tensorflow", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [str(project.path / ".venv/bin/python"), str(ORACLES / oracle), *arguments],
         cwd=project.path,
@@ -129,9 +129,7 @@ def test_boosters_of_every_kind(framework: str, set_up: Callable[..., Project], 
 @pytest.mark.parametrize(
     "framework", ["xgboost", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "xgboost")]
 )
-def test_a_run_keeps_any_model_or_says_why_not(
-    framework: str, set_up: Callable[..., Project], tmp_path: Path
-) -> None:
+def test_a_run_keeps_any_model_or_says_why_not(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     """Whatever the columns are called, and loaded by MLflow's own tools."""
     project = brings(set_up, framework, tmp_path)
     logged = ask(project, "kept.py", "log", str(tmp_path))

@@ -1,8 +1,8 @@
 """Train boosters of every kind that XGBoost or LightGBM has, and say what the harness makes of each.
 
-Run with a rendered project's Python, in its folder: `python boosters.py first FOLDER` trains, describes and stores each;
-after that, in another process, `again` in place of `first` trains each once more, and with another seed, on another number
-of threads, and loads what was stored. Prints one JSON object.
+Run with a rendered project's Python, in its folder: `python boosters.py first FOLDER` trains, describes and stores
+each; after that, in another process, `again` in place of `first` trains each once more, with another seed, and with
+another number of threads, and loads what was stored. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path.cwd()))
-warnings.simplefilter("ignore")
-
 import numpy as np
 import pandas as pd
-from bikes.reproducibility.content import Content
-from bikes.reproducibility.framework import FRAMEWORK
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from bikes.reproducibility.content import Content
+from bikes.reproducibility.framework import FRAMEWORK
 
 #: A model: its name, how it is trained with a seed and a number of threads, and what asks it.
 Trained = tuple[str, Callable[[int, int], Any], Callable[[Any], Any]]
@@ -79,7 +76,12 @@ def of_xgboost() -> Iterator[Trained]:
         yield (
             f"gblinear {updater}",
             lambda s, t, u=updater: train(
-                s, 1, booster="gblinear", updater=u, subsample=1, feature_selector="shuffle" if u == "shotgun" else "random"
+                s,
+                1,
+                booster="gblinear",
+                updater=u,
+                subsample=1,
+                feature_selector="shuffle" if u == "shotgun" else "random",
             ),
             ask,
         )
@@ -112,12 +114,18 @@ def of_xgboost() -> Iterator[Trained]:
         y = CLASSES if "Classifier" in cls.__name__ else COUNTS
         yield (
             cls.__name__,
-            lambda s, t, cls=cls, y=y: cls(
-                n_estimators=6, random_state=s, n_jobs=t, subsample=0.6, missing=-9.0
-            ).fit(NUMBERS, y),
+            lambda s, t, cls=cls, y=y: cls(n_estimators=6, random_state=s, n_jobs=t, subsample=0.6, missing=-9.0).fit(
+                NUMBERS, y
+            ),
             _asked,
         )
-    yield "ranker", lambda s, t: xgb.XGBRanker(n_estimators=6, random_state=s, n_jobs=t, subsample=0.6).fit(NUMBERS, targets("rank"), group=GROUPS), _asked
+    yield (
+        "ranker",
+        lambda s, t: xgb.XGBRanker(n_estimators=6, random_state=s, n_jobs=t, subsample=0.6).fit(
+            NUMBERS, targets("rank"), group=GROUPS
+        ),
+        _asked,
+    )
     yield from combined(lambda s, t: xgb.XGBClassifier(n_estimators=5, random_state=s, n_jobs=t, subsample=0.6))
 
 
@@ -133,7 +141,13 @@ def of_lightgbm() -> Iterator[Trained]:
     def train(seed: int, threads: int, y: Any, **parameters: Any) -> Any:
         group = GROUPS if "rank" in parameters["objective"] else None
         rows = lgb.Dataset(NUMBERS, y, group=group)
-        fixed = {"deterministic": True, "force_row_wise": True, "verbosity": -1, "min_data_in_leaf": 3, "bagging_freq": 1}
+        fixed = {
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+            "min_data_in_leaf": 3,
+            "bagging_freq": 1,
+        }
         drawn = {"bagging_fraction": 0.6, "feature_fraction": 0.8, "drop_rate": 0.5}
         return lgb.train({**fixed, **drawn, "seed": seed, "num_threads": threads, **parameters}, rows, 8)
 
@@ -141,7 +155,15 @@ def of_lightgbm() -> Iterator[Trained]:
         return booster.predict(NUMBERS)
 
     regression = ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie")
-    others = ("binary", "cross_entropy", "cross_entropy_lambda", "multiclass", "multiclassova", "lambdarank", "rank_xendcg")
+    others = (
+        "binary",
+        "cross_entropy",
+        "cross_entropy_lambda",
+        "multiclass",
+        "multiclassova",
+        "lambdarank",
+        "rank_xendcg",
+    )
     for boosting in ("gbdt", "rf", "dart"):
         for objective in (*regression, *others):
             if boosting == "rf" and "rank" in objective:
@@ -149,7 +171,9 @@ def of_lightgbm() -> Iterator[Trained]:
             more: dict[str, Any] = {"num_class": 3} if objective.startswith("multi") else {}
             yield (
                 f"{boosting} {objective}",
-                lambda s, t, b=boosting, o=objective, more=more: train(s, t, targets(o), boosting=b, objective=o, **more),
+                lambda s, t, b=boosting, o=objective, more=more: train(
+                    s, t, targets(o), boosting=b, objective=o, **more
+                ),
                 ask,
             )
     goss = {"data_sample_strategy": "goss", "bagging_freq": 0, "bagging_fraction": 1.0}
@@ -183,7 +207,13 @@ def of_lightgbm() -> Iterator[Trained]:
             lambda s, t, cls=cls, y=y: cls(n_estimators=6, random_state=s, n_jobs=t, **drawn).fit(NUMBERS, y),
             _asked,
         )
-    yield "ranker", lambda s, t: lgb.LGBMRanker(n_estimators=6, random_state=s, n_jobs=t, **drawn).fit(NUMBERS, targets("rank"), group=GROUPS), _asked
+    yield (
+        "ranker",
+        lambda s, t: lgb.LGBMRanker(n_estimators=6, random_state=s, n_jobs=t, **drawn).fit(
+            NUMBERS, targets("rank"), group=GROUPS
+        ),
+        _asked,
+    )
     yield from combined(lambda s, t: lgb.LGBMClassifier(n_estimators=5, random_state=s, n_jobs=t, **drawn))
 
 
@@ -193,7 +223,9 @@ def combined(make: Callable[[int, int], Any]) -> Iterator[Trained]:
     yield "pipeline", lambda s, t: make_pipeline(StandardScaler(), make(s, t)).fit(NUMBERS, y), _asked
     yield (
         "columns by name",
-        lambda s, t: make_pipeline(ColumnTransformer([("n", StandardScaler(), ["{x}", "a<b"])]), make(s, t)).fit(ROWS, y),
+        lambda s, t: make_pipeline(ColumnTransformer([("n", StandardScaler(), ["{x}", "a<b"])]), make(s, t)).fit(
+            ROWS, y
+        ),
         lambda model: model.predict_proba(ROWS),
     )
     yield "search", lambda s, t: GridSearchCV(make(s, t), {"max_depth": [2, 3]}, cv=2).fit(NUMBERS, y), _asked

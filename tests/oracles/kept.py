@@ -1,8 +1,8 @@
 """Keep models of many kinds as a run does, and predict with each as its users do.
 
-Run with a rendered project's Python, in its folder, with `bikes/brought.py` beside: `python kept.py log FOLDER` logs each
-to a store in the folder; after that, in another process, `python kept.py load FOLDER` loads each with MLflow's own
-`mlflow.pyfunc.load_model`, and predicts. Prints one JSON object: by model, its tags and its answers.
+Run with a rendered project's Python, in its folder, where `bikes/brought.py` has the models: `python kept.py log DIR`
+logs each to a store in the folder; after that, in another process, `python kept.py load FOLDER` loads each by MLflow's
+own `mlflow.pyfunc.load_model`, and predicts. Prints one JSON object: by model, its tags and its answers.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path.cwd()))
-warnings.simplefilter("ignore")
 
 import mlflow
 import numpy as np
 import pandas as pd
+
 from bikes import brought
 from bikes.reproducibility import record
 from bikes.reproducibility.environment import RUNTIME_LOCK

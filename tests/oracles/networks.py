@@ -9,21 +9,16 @@ Prints one JSON object.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import types
 import unittest
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path.cwd()))
-warnings.simplefilter("ignore")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-
 import numpy as np
+
 from bikes import brought
 from bikes.reproducibility.content import Content
 from bikes.reproducibility.framework import FRAMEWORK

@@ -108,7 +108,8 @@ class TensorFlow(Framework):
         from mlflow.models import ModelSignature, infer_signature
 
         own = any(name.startswith(f"{PACKAGE}.") for name in names)
-        if own or not isinstance(model, keras.Model) or beside["signature"] is None:
+        own = own or not isinstance(model, keras.Model) or not _is_compiled_by_keras(model)
+        if own or beside["signature"] is None:
             return super().log_model(model, beside, names)
         example = beside["input_example"]
         rows = example.to_numpy("float32") if hasattr(example, "to_numpy") else example
@@ -185,6 +186,17 @@ def _nameless(config: Any, names: list[str]) -> Any:
         case list() | tuple():
             return [_nameless(value, names) for value in config]
     return config
+
+
+def _is_compiled_by_keras(network: keras.Model) -> bool:
+    """Tell whether Keras alone can make loss, metrics and optimizer of a network again."""
+    import keras
+
+    try:
+        keras.saving.deserialize_keras_object(network.get_compile_config() or {})
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _own(network: keras.Model) -> list[Any]:
