@@ -12,8 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from conftest import Project, clone, sample_of
+from conftest import Project, clone, refused, sample_of
+from test_randomness import train
+from test_run import local_path
 
 pytestmark = pytest.mark.e2e
 
@@ -101,7 +105,7 @@ def check_networks(project: Project, shard: int, folder: Path) -> None:
     hold(first, ask(project, "networks.py", "again", *arguments, hash_seed=2))
 
 
-@pytest.mark.parametrize("framework", NETWORKS)
+@pytest.mark.parametrize("framework", ["pytorch", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_a_sample_of_the_networks(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     project = brings(set_up, framework, tmp_path)
     (tmp_path / "stored").mkdir()
@@ -170,3 +174,55 @@ def test_autologging_changes_no_result_and_takes_little_time(
     assert len(results) == 1
     assert min(times[True]) < 1.5 * min(times[False]), times
     assert len(re.findall("WARNING", told[True])) <= len(re.findall("WARNING", told[False])) + 1, told[True]
+
+
+#: Names that libraries, formats, shells, formulas and Python itself have a use for.
+NAMES = ["speed [m/s]", "pct, total", "a<b", "{x}", '"q"', "größe €", "1st", "two  words", "$a$ and $b_$", "self"]
+SOURCES = {"classification": ("breast_cancer", "diagnosis"), "regression": ("diabetes", "progression")}
+
+
+def with_odd_names(set_up: Callable[..., Project], framework: str, folder: Path) -> tuple[Project, tuple[str, str]]:
+    """Give a project with a dataset whose columns have them, and what its conf says then."""
+    project = clone(set_up(TASKS[framework], framework), folder / "bikes")
+    dataset, target = SOURCES[TASKS[framework]]
+    table = pd.read_csv(project.path / "data" / f"{dataset}.csv")
+    columns = [name for name in table.columns if name != target]
+    table.rename(columns=dict(zip(columns, NAMES, strict=False))).to_csv(project.path / "data/odd.csv", index=False)
+    project.just("data-add", "data/odd.csv")
+    return project, ("dataset=odd", f"target={target}")
+
+
+@pytest.mark.parametrize(
+    "framework", ["lightgbm", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "lightgbm")]
+)
+def test_columns_may_have_any_name(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project, settings = with_odd_names(set_up, framework, tmp_path)
+    run = train(project, *settings)["run"]
+    output = tmp_path / "predictions.csv"
+    project.just("predict", run.info.run_id, "data/odd.csv", "-o", str(output))
+    predicted = pd.read_csv(output)
+    assert {*NAMES, "prediction"} <= {*predicted.columns}
+    then = pd.read_parquet(local_path(run.info.artifact_uri) / "record" / "predictions.parquet")["prediction"]
+    gaps = np.abs(predicted["prediction"].to_numpy()[:, None] - then.to_numpy().astype(float)[None]).min(axis=0)
+    assert (gaps <= 1e-5 * np.abs(then)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framework", "new", "old"),
+    [
+        ("lightgbm", "lgb.Dataset(matrix(train[0]), train[1],", "lgb.Dataset(*train,"),
+        ("xgboost", "matrix(*train), matrix(*validation)", "xgb.DMatrix(*train), xgb.DMatrix(*validation)"),
+    ],
+)
+def test_a_model_of_an_older_release_says_why_a_name_is_refused(
+    framework: str, new: str, old: str, set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    project, settings = with_odd_names(set_up, framework, tmp_path)
+    module = project.path / "bikes" / "model.py"
+    source = module.read_text("utf-8")
+    assert source.count(new) == 1
+    module.write_text(source.replace(new, old), "utf-8")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    message = refused(project.just("train", *arguments, check=False))
+    assert "refuses the name of a column" in message and "X.to_numpy()" in message

@@ -212,7 +212,10 @@ class _Reader:
         return _find(name, self.framework)
 
     def _read_method(self, content: Any, _: str, number: int) -> Any:
-        return getattr(self.read(content[0]), content[1])
+        found = getattr(self.read(content[0]), content[1])
+        if not isinstance(found, types.MethodType):
+            raise NotImplementedError(f"{content[1]} is no method")
+        return found
 
     def _read_partial(self, nodes: list[Any], _: str, number: int) -> Any:
         function, arguments, keywords = self._read_all(nodes)
