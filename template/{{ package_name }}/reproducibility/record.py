@@ -82,7 +82,7 @@ class Recorder:
         if self.code.commit != "none":
             for path in sorted(source.ignored(list(modules))):
                 self.code.leave_out(path, "the run imported it, and git ignores it")
-        content = {
+        content: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
             "code": {**self.code.content(), "modules": modules},
