@@ -141,6 +141,7 @@ def assert_recorded(laboratory: Laboratory, what: str) -> Any:
     assert laboratory.project.client().get_experiment(run.info.experiment_id).name == "bikes"
     assert told["contradictions"] == []
     assert run.data.tags["repro.record"].startswith("sha256:") and "repro.commit" in run.data.tags
+    assert run.data.params["conf.seed"] == "2", "a setting of this run only"
     assert not told["left open"]
     return run
 
@@ -178,6 +179,48 @@ def test_of_all_these_runs_none_is_left_going_on(laboratory: Laboratory) -> None
         if "repro.seed" in run.data.tags or run.data.tags.get("mlflow.parentRunId")
     ]
     assert len(own) > 30 and {run.info.status for run in own} <= {"FINISHED", "FAILED"}
+
+
+#: A whole training of the project's, with something of all that a user may do.
+UNRULY_TRAIN = """\
+import sys
+
+import mlflow
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LinearRegression
+
+from .reproducibility import Result
+
+
+def train(settings, run):
+    for step in range(3):
+        mlflow.log_metric("accuracy", step, step=step)
+    print("run deadbeefdeadbeefdeadbeefdeadbeef")
+    print("x" * 3_000_000)
+    mlflow.end_run()
+    mlflow.set_experiment("other")
+    mlflow.start_run()
+    sys.stdout.close()
+    inputs = pd.DataFrame({"x": run.rng("x").normal(size=9)})
+    model = LinearRegression().fit(inputs, inputs.x)
+    metrics = {"accuracy": 0.5, "none": np.float64("nan"), "most": np.inf, "least (all)": -np.inf}
+    return Result(model, inputs, model.predict(inputs), metrics)
+"""
+
+
+def test_an_unruly_training_is_verified_and_compared(laboratory: Laboratory, tmp_path: Path) -> None:
+    project = laboratory.project
+    (project.path / "bikes" / "train.py").write_text(UNRULY_TRAIN)
+    done = project.just("verify")
+    assert "identical: every stage" in done.stdout and "Traceback" not in done.stdout
+    replay, original = [run for run in project.runs() if "repro.verdict" in run.data.tags]
+    assert original.data.tags["repro.verified_by"] == replay.info.run_id
+    assert original.data.metrics["accuracy"] == replay.data.metrics["accuracy"] == 0.5
+    page = tmp_path / "page.html"
+    done = project.just("compare", "last", replay.info.run_id[:10], "--html", str(page))
+    assert "differs" not in done.stdout
+    assert all(f"<td>{value}</td><td>yes</td>" in page.read_text("utf-8") for value in ("nan", "inf", "-inf"))
 
 
 def test_a_run_leaves_collector_and_signals_as_they_were_wherever_it_fails(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, framework, launch, metrics, source
+from . import conf, digest, environment, fingerprint, framework, launch, metrics, source, tracking
 from .project import PACKAGE, ROOT
 
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ def files_of_model(uri: str) -> dict[str, str]:
     """Give the digests of the files of a logged model, as the store has them."""
     import mlflow
 
+    location = mlflow.get_logged_model(uri.removeprefix("models:/")).artifact_location
+    if (local := tracking.local_path(location)) and local.is_dir():
+        return files(local)
     with tempfile.TemporaryDirectory() as scratch:
         return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
 
