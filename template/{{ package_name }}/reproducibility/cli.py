@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .project import PACKAGE, ROOT, ProjectError, absolute, exclusive, write_whole
+from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, own_places, write_whole
 
 if TYPE_CHECKING:
     from .run import Experiment
@@ -52,14 +52,30 @@ def run_command(experiment: Experiment) -> int:
         The exit code: 0, or 130 for an interrupted question. Errors are raised, wrong usage too.
     """
     try:
-        cli.main(prog_name="just", obj=experiment, standalone_mode=False)
-    except click.UsageError as error:
+        # Not `cli.main`, which takes an EOFError of the training for an interrupt, and ends a broken pipe with 1.
+        with cli.make_context("just", sys.argv[1:], obj=experiment) as context:
+            return cli.invoke(context) or 0
+    except Exception as error:
+        if own_places(error):
+            raise
+        return _refused(error)
+
+
+def _refused(error: Exception) -> int:
+    """Turn what click and MLflow raise, and no code of the project's own, into an exit code or a `ProjectError`."""
+    if isinstance(error, click.exceptions.Exit):  # --help
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, click.UsageError):
         command = error.ctx.command_path.replace("data ", "data-") if error.ctx else "just"
         fix = f"{command} --help" if command != "just" else "just --list"
         raise ProjectError(error.format_message(), fix, exit_code=64) from error
-    except click.Abort:
-        return 130
-    return 0
+    if type(error).__module__ == "mlflow.exceptions":
+        from . import tracking
+
+        raise tracking.explain(error) from error
+    raise error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -198,12 +214,16 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
 
 
 @cli.command()
-@click.option("--limit", default=15, show_default=True, help="How many, the newest first.")
+@click.option(
+    "--limit", default=15, show_default=True, type=click.IntRange(1, 50_000), help="How many, the newest first."
+)
 @click.option("--verdict", help="Only those of this verdict, such as identical.")
 def runs(limit: int, verdict: str | None) -> None:
     """List recent runs with their metrics and what came of reproducing them."""
-    from . import report, tracking
+    from . import compare, report, tracking
 
+    if verdict and verdict not in compare.EXIT_CODES:
+        raise click.BadParameter(f"{verdict!r} is none of {', '.join(compare.EXIT_CODES)}", param_hint="--verdict")
     experiment_id = tracking.connect()
     import mlflow
 
@@ -229,7 +249,7 @@ def ui(port: int) -> None:
     from . import tracking
 
     uri = tracking.store_uri()
-    if not uri.startswith(tracking.SQLITE):
+    if tracking.database() is None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
     tracking.connect()
@@ -323,9 +343,9 @@ def data_check(restore: bool) -> None:
 @cli.command()
 def relocate() -> None:
     """After the folder was copied or moved: point the project's own store at its new place."""
-    from . import tracking
+    from . import relocate
 
-    backup, changed = tracking.relocate()
+    backup, changed = relocate.relocate()
     print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
 
 
@@ -333,8 +353,6 @@ def relocate() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean_envs(yes: bool) -> None:
     """Delete the MLflow environments of this project that no lock needs any more."""
-    import shutil
-
     from . import env_cache
 
     unneeded = env_cache.unneeded()
@@ -344,8 +362,7 @@ def clean_envs(yes: bool) -> None:
         print(f"Nothing to delete in {env_cache.folder()}.")
     elif yes or click.confirm("Delete them?"):
         for path in unneeded:
-            with exclusive(path):
-                shutil.rmtree(path)
+            env_cache.delete(path)
 
 
 def _to_write(path: str) -> Path:

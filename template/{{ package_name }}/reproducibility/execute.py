@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import alive, checkpoint, conf, framework, launch, seeds, tracking
+from . import alive, checkpoint, conf, launch, seeds, tracking
 from .active import begun
 from .collector import Collector
+from .framework import FRAMEWORK
 from .interrupts import Interrupts
 from .project import ProjectError, absolute
 from .run import Experiment, Run
@@ -75,7 +76,7 @@ def execute(
         ):
             interrupts.allow()
             resolved = validated.model_dump(mode="json")
-            framework.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
+            FRAMEWORK.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
@@ -105,7 +106,7 @@ def _explained() -> Iterator[None]:
             "Let `train` return its Result, and raise an error where it cannot.",
         ) from error
     except BaseException as error:
-        if refused := framework.nondeterministic_operation(error):
+        if refused := FRAMEWORK.nondeterministic_operation(error):
             raise ProjectError(
                 f"an operation of this training has no deterministic form: {refused}",
                 "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
@@ -124,7 +125,7 @@ def _require_result(result: object) -> None:
 def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
     """Print what came of a run, if anybody listens: a training may have closed the output, or `head` has."""
     lines = [f"{name:<20} {value:.6g}" for name, value in metrics.items()]
-    lines += [f"{'device':<20} {framework.device()}", f"{'result':<20} {outcome[:19]}", f"{'run':<20} {run_id}"]
+    lines += [f"{'device':<20} {FRAMEWORK.device()}", f"{'result':<20} {outcome[:19]}", f"{'run':<20} {run_id}"]
     try:
         print("\n".join(lines), flush=True)
     except ValueError:  # closed

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, framework, launch, metrics, source, tracking
-from .project import PACKAGE, ROOT
+from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
+from .keep import STORED, Kept
+from .project import PACKAGE
 
 if TYPE_CHECKING:
     from .run import Result, Run
 
 #: From 3 on a record holds the digests of its own files and of the model's, and the tag repro.record its own.
 SCHEMA_VERSION = 3
+#: The stages that make the result.
+RESULT = ("weights", "predictions", "metrics")
 #: The file of a record that speaks of all others.
 RECORD = "record.json"
-#: What file managers leave in every folder that somebody looks at.
-DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+#: What file managers, and MLflow in a model's, leave in every folder that somebody looks at.
+DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini", "registered_model_meta"}
 
 
 class Recorder:
@@ -68,9 +71,10 @@ class Recorder:
         """
         import mlflow
 
-        run.stage("weights", framework.weights(result.model))
-        run.stage("probe", framework.probe(result.model, result.inputs))
-        run.stage("predictions", result.predictions)
+        kept = Kept(result)
+        kept.note(run)
+        if result.predictions is not None:
+            run.stage("predictions", result.predictions)
         values = metrics.exact(result.metrics)
         run.stage("metrics", values)
         outcome = digest_of_result(run.stages)
@@ -78,11 +82,8 @@ class Recorder:
         metrics.log(run_id, values)
         for name, figure in result.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        modules = _own_modules()
-        if self.code.commit != "none":
-            for path in sorted(source.ignored(list(modules))):
-                self.code.leave_out(path, "the run imported it, and git ignores it")
-        content: dict[str, Any] = {
+        modules = self.code.settle(imports.taken())
+        content = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
             "code": {**self.code.content(), "modules": modules},
@@ -99,12 +100,16 @@ class Recorder:
             lock = folder / environment.RUNTIME_LOCK.name
             lock.write_bytes(self.lock_bytes)
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
-            if self.code.patch:
-                (folder / "uncommitted.patch").write_bytes(self.code.patch)
-            _table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
-            model = framework.log_model(result.model, result.inputs, result.predictions, str(lock))
+            for name, patch in self.code.patches().items():
+                (folder / name).write_bytes(patch)
+            if result.predictions is not None:
+                as_table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+            if kept.content:
+                parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
+                (folder / "model.json").write_text(parts + "\n", "utf-8")
+            model = kept.log(str(lock), self.code.commit, modules)
             content |= {
-                "model": {**framework.kind(result.model), "files": files_of_model(model)},
+                "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
                 "files": files(folder),
             }
             (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -114,7 +119,7 @@ class Recorder:
             {
                 **self.tags,  # once more: the training may have touched them
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
-                "repro.model": model,
+                **model,
                 "repro.record": own,
                 "repro.result": outcome,
                 "repro.reproducible": self._say_from_where(),
@@ -125,19 +130,20 @@ class Recorder:
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
         if self.code.commit == "none":
-            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
-            return "no"
+            why = self.code.refused or "no git commit: git init && git add -A"
+            print(f"notice: nobody can reproduce this run: {why}", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
-            return "here"
-        return "anywhere"
+        for reason in self.code.all_only_here:
+            print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+        return self.code.reproducible
 
 
 def digest_of_result(stages: dict[str, str]) -> str:
     """Put the digests of weights, predictions and metrics together."""
-    return digest.of_value({stage: stages[stage] for stage in ("weights", "predictions", "metrics")})
+    return digest.of_value({stage: stages[stage] for stage in RESULT if stage in stages})
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -150,9 +156,9 @@ def files_of_model(uri: str) -> dict[str, str]:
     """Give the digests of the files of a logged model, as the store has them."""
     import mlflow
 
-    location = mlflow.get_logged_model(uri.removeprefix("models:/")).artifact_location
-    if (local := tracking.local_path(location)) and local.is_dir():
-        return files(local)
+    place = mlflow.get_logged_model(uri.rpartition("/")[2]).artifact_location
+    if (path := tracking.local_path(place)) and path.is_dir():
+        return files(path)
     with tempfile.TemporaryDirectory() as scratch:
         return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
 
@@ -169,19 +175,13 @@ def _folder(run_id: str, scratch: Path) -> Path:
     return folder
 
 
-def _own_modules() -> dict[str, str]:
-    """Give path and digest of every file of the project that Python has imported."""
-    # Not `getattr`: it would import every module that MLflow only imports when it is used.
-    files = {vars(module).get("__file__") or "" for module in list(sys.modules.values())}
-    below = [Path(file) for file in files if file.startswith(str(ROOT))]  # thousands are not: no paths are made of them
-    own = [file for file in below if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / ".venv")]
-    return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
-
-
-def _table(predictions: Any) -> Any:
+def as_table(predictions: Any) -> Any:
+    """Give predictions as a table of one row each: columns `prediction`, `prediction 1` and so on."""
     import numpy as np
     import pandas as pd
 
+    if hasattr(predictions, "toarray"):
+        predictions = predictions.toarray()
     array = np.asarray(predictions)
     columns = array.reshape(len(array), -1)
     return pd.DataFrame({f"prediction {i}" if i else "prediction": column for i, column in enumerate(columns.T)})

@@ -70,6 +70,11 @@ class Record:
         """The metrics, exactly."""
         return {name: float.fromhex(value) for name, value in self.content["metrics"].items()}
 
+    def parts(self) -> dict[str, str]:
+        """Read the digests of the parts of the model, by path; empty for a record of before they were kept."""
+        file = self.folder / "model.json"
+        return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+
     def predictions(self) -> pd.DataFrame | None:
         """Read the predictions; None for a record of before they were kept."""
         import pandas as pd

@@ -7,7 +7,7 @@ import html
 import io
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -36,9 +36,10 @@ def show(comparison: Comparison, replayed: str = "") -> None:
     table = Table("", *names, "", box=None, pad_edge=False, title_justify="left")
     for stage, equal in comparison.stages.items():
         digests = [side.stages.get(stage, "missing").removeprefix("sha256:")[:12] for side in (a, b)]
-        table.add_row(stage, *digests, _mark(equal))
+        table.add_row(Text(stage), *digests, _mark(equal))
     for name, one, other, equal in _metrics(comparison):
-        table.add_row(name, *("" if value is None else repr(value) for value in (one, other)), _mark(equal))
+        values = ("" if value is None else repr(value) for value in (one, other))
+        table.add_row(Text(name), *values, _mark(equal))
     console.print(table)
     differences = comparison.differences
     if differences:
@@ -51,7 +52,11 @@ def show(comparison: Comparison, replayed: str = "") -> None:
     console.print(Text(f"\n{verdict}", STYLES[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
     if comparison.parted:
         console.print(Text(f"the first stage that differs: {comparison.parted}"))
-        if not differences:
+        if comparison.parts:
+            console.print(Text(f"in the model: {_few(comparison.parts)}"))
+        if comparison.only_weights:
+            console.print(Text(f"only there: {comparison.hint}"))
+        elif not differences:
             console.print(Text(f"nothing that was recorded differs, so it is the code: {comparison.hint}"))
     if replayed:
         console.print(Text(f"kept as run {replayed}, with report.html"))
@@ -60,10 +65,10 @@ def show(comparison: Comparison, replayed: str = "") -> None:
 def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
     """Print what a reproduction would do."""
     console = _console()
-    console.print(f"To reproduce run {record.name}, nothing of this is done yet:")
+    console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
     table = Table("part", "what", box=None, pad_edge=False, show_header=False)
     for part, what in steps:
-        table.add_row(part, Text(what))
+        table.add_row(Text(part), Text(what))
     console.print(table)
 
 
@@ -98,7 +103,7 @@ def show_runs(runs: Iterable[Any]) -> None:
     names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
     table = Table(box=None, pad_edge=False)
     for name in ("run", "started", "status", *names, "result", "verdict"):
-        table.add_column(name, no_wrap=name in {"run", "verdict"})
+        table.add_column(Text(name), no_wrap=name in {"run", "verdict"})
     for run in found:
         tags = run.data.tags
         values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
@@ -135,6 +140,8 @@ def page(comparison: Comparison) -> str:
         f"<h1 class={verdict}>{verdict}</h1>",
         f"<p>Run {_escape(comparison.a.name)} was executed again: {MEANINGS[verdict]}</p>",
         "<h2>Stages</h2>" + _html_table(("stage", "original", "replay", "equal"), stages),
+        *([f"<p>In the model: {_escape(_few(comparison.parts))}</p>"] if comparison.parts else []),
+        *([f"<p>Only there: {_escape(comparison.hint)}</p>"] if comparison.only_weights else []),
         "<h2>Metrics</h2>" + _html_table(("metric", "original", "replay", "equal"), _metrics(comparison)),
         "<h2>Predicted against reproduced</h2>" + _picture(_draw_predictions(comparison)),
         "<h2>How far the metrics are apart</h2>" + _picture(_draw_metrics(comparison)),
@@ -169,7 +176,7 @@ def _mark(equal: bool) -> Text:
     return Text("=", "green") if equal else Text("differs", "bold red")
 
 
-def _few(details: tuple[str, ...]) -> str:
+def _few(details: Sequence[str]) -> str:
     return "; ".join(details[:4]) + (f"; and {len(details) - 4} more" if len(details) > 4 else "")
 
 

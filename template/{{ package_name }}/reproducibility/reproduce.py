@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import alive, compare, conf, digest, env_cache, launch, metrics, records, replay, report, source, tracking
+from . import alive, compare, conf, digest, env_cache, git, launch, metrics, records, replay, report, tracking
 from .active import begun
 from .compare import Comparison
 from .datasets import Dataset
@@ -99,15 +99,18 @@ def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None
 def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     """Tell what a reproduction would do, without doing it: a part and what happens to it, in turn."""
     code = record.content["code"]
-    if source.has_commit(code["commit"]):
+    replay.require_confined(record)
+    here = git.has_commit(code["commit"])
+    if here:
         yield "code", f"commit {code['commit']}, which is here"
     else:
-        yield (
-            "code",
-            f"commit {code['commit']}, fetched from {' or '.join(source.remotes(code)) or 'nowhere: no remote'}",
-        )
+        places = " or ".join(map(git.public, git.remotes(code))) or "nowhere: no remote"
+        yield "code", f"commit {code['commit']}, fetched from {places}"
     if record.patch:
         yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
+    for inner in code.get("repositories", []):
+        changed = ", with uncommitted files from the record" if inner["patch"] else ""
+        yield "", f"and {inner['path']}, commit {inner['commit']}{changed}"
     for entry in code["left_out"]:
         whole = digest.fits(ROOT / entry["path"], entry["digest"])
         yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
@@ -116,9 +119,9 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
         here = digest.fits(entry.file, entry.digest)
         elsewhere = "of the commit, else of the tracking store, else of " + entry.source
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
-    project = replay.check_out(record, scratch / "plan") if source.has_commit(code["commit"]) else None
+    project = replay.check_out(record, scratch / "plan") if here else None
     if project:
-        (project / "constraints.txt").write_bytes(record.lock)
+        replay.put_lock(project, record)
         environment = env_cache.current(project)
         yield (
             "environment",
