@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,26 @@ def test_last_of_no_runs_is_refused(store: Store) -> None:
         pytest.raises(Exception, match="no run"),
     ):
         store.find("last")
+
+
+@pytest.mark.parametrize("name", ["last", "whole", "beginning"])
+def test_a_resumed_run_goes_on_from_the_last_that_did_not_finish(
+    store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    checkpoint = harness("checkpoint")
+    monkeypatch.setattr(harness("tracking"), "connect", lambda: store.mine)
+    with mock.patch.dict(os.environ, {"MLFLOW_EXPERIMENT_NAME": digits("e")}):
+        experiment = store.client.create_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"], tmp_path.as_uri())
+        stopped = store.run(digits(""), experiment, "KILLED")
+        store.run(digits(""), experiment)
+        with zipfile.ZipFile(tmp_path / "1.zip", "w") as archive:
+            archive.writestr("conf.yaml", "seed: 3\n")
+            archive.writestr("state.json", '{"count": 1, "stages": {"split": "x"}}')
+            archive.writestr("weights", b"w")
+        store.client.log_artifact(stopped, str(tmp_path / "1.zip"), "checkpoint")
+        found = checkpoint.load({"whole": stopped, "beginning": stopped[:9]}.get(name, name))
+    assert (found.settings, found.files, found.stages) == ({"seed": 3}, {"weights": b"w"}, {"split": "x"})
+    assert found.tag == {"repro.resumes": stopped}
 
 
 # A record by hand: what the harness checks of it needs no training.
