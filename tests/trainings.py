@@ -113,25 +113,23 @@ def borrowed() -> Iterator[tuple[str, dict[str, Any]]]:
     for number in SIGNALS:
         signal.signal(number, mine)
     for position, (what, point) in enumerate({"nothing": "", **POINTS}.items()):
-        for failure in (RuntimeError, KeyboardInterrupt) if point else (RuntimeError,):
-            failing = mock.patch(point, side_effect=failure("planted")) if point else contextlib.nullcontext()
-            in_thread = position % 3 == 2
-            (gc.disable if position % 2 else gc.enable)()
+        failure = (RuntimeError, KeyboardInterrupt)[position % 2]
+        failing = mock.patch(point, side_effect=failure("planted")) if point else contextlib.nullcontext()
+        (gc.disable if position % 4 < 2 else gc.enable)()
 
-            def run(failing: Any = failing) -> None:
-                with failing:
-                    execute(lambda: (Settings, train), CONF)
+        def run(failing: Any = failing) -> None:
+            with failing:
+                execute(lambda: (Settings, train), CONF)
 
-            if in_thread:
-                answers: list[dict[str, Any]] = []
-                thread = threading.Thread(target=lambda run=run, answers=answers: answers.append(attempt(run)))
-                thread.start()
-                thread.join()
-                outcome = answers[0]
-            else:
-                outcome = attempt(run)
-            gc.enable()
-            yield f"{what}, {failure.__name__}", outcome | {"thread": in_thread}
+        outcome: dict[str, Any] = {}
+        if in_thread := position % 3 == 2:
+            thread = threading.Thread(target=lambda run=run, outcome=outcome: outcome.update(attempt(run)))
+            thread.start()
+            thread.join()
+        else:
+            outcome = attempt(run)
+        gc.enable()
+        yield what, outcome | {"thread": in_thread}
 
 
 def main() -> None:
