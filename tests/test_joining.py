@@ -29,10 +29,10 @@ entry_points:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A store of this module's own, in which runs cost nothing."""
-    former = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('joining') / 'mlflow.db'}")
+    del os.environ["MLFLOW_TRACKING_URI"]  # MLflow sets it for children, which projects are not
     yield mlflow.MlflowClient()
-    mlflow.set_tracking_uri(former)
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture

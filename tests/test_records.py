@@ -32,9 +32,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     """The modules of a rendered project, under a package name that nothing else here has."""
     folder = copy_project(tmp_path_factory.mktemp("records") / "project", package_name=PACKAGE)
     sys.path.insert(0, str(folder))
-    former = mlflow.get_tracking_uri()
     yield lambda name: importlib.import_module(f"{PACKAGE}.reproducibility.{name}")
-    mlflow.set_tracking_uri(former)
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
         del sys.modules[name]
@@ -75,6 +73,7 @@ def store(
         artifacts = (folder / "artifacts").as_uri()
         ids = [client.create_experiment(name, f"{artifacts}/{name}") for name in ("mine", "other")]
         yield Store(client, harness("records"), *ids)
+        mlflow.set_tracking_uri(None)
 
 
 def digits(beginning: str) -> str:

@@ -138,7 +138,9 @@ def test_runs_go_to_the_server_and_credentials_nowhere(server: Server, project: 
     assert {"record.json", "roc.png", "model.skops"} <= stored
     assert any("runs/create" in path for path in server.let_in)
 
-    predicted = project.just("predict", runs[0].info.run_id[:8], "data/breast_cancer.csv", "-o", str(server.folder / "out.csv"))
+    predicted = project.just(
+        "predict", runs[0].info.run_id[:8], "data/breast_cancer.csv", "-o", str(server.folder / "out.csv")
+    )
     assert not (project.path / "mlflow.db").exists()
     assert not (project.path / "mlruns").exists()
     assert project.git("status", "--porcelain") == "", ".env must be ignored, and nothing else be there"

@@ -138,7 +138,7 @@ def laboratory(
     """The trainings of all tests that were chosen, done at once: their imports take longer than they do."""
     project = clone(set_up("classification"), tmp_path_factory.mktemp("laboratory") / "bikes")
     cases = UNRULY | {what: lines for what, (lines, _) in (MEASURED | FAILING).items()}
-    chosen = [item.callspec.params["what"] for item in request.session.items if hasattr(item, "callspec")]
+    chosen = [item.callspec.params.get("what") for item in request.session.items if hasattr(item, "callspec")]
     return Laboratory(project, tell(project, {what: cases[what] for what in chosen if what in cases}))
 
 
