@@ -186,7 +186,6 @@ def test_values_without_a_name_are_refused_with_the_line(tmp_path: Path) -> None
         ('{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', "JSON"),
         (b"PK\x03\x04rest", "workbook"),
         (b"PAR1rest", "parquet"),
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", "git lfs pull"),
         (b"\x1f\x8bnot really", "cannot be read"),
         (gzip.compress(b"a,b\n1,2\n" * 9)[:-9], "cannot be read"),
         (b"a,b\n1,\x002\n", "NUL"),

@@ -156,8 +156,13 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ProjectError(f"the conf {path} is {error.cause}", error.fix) from error
     if not isinstance(conf, dict):
         raise ProjectError(f"the conf {path} is not a list of `key: value` lines.", "git diff confs")
-    for override in overrides:
-        _apply(conf, override)
+    return override(conf, overrides)
+
+
+def override(conf: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Apply the overrides of one run to its settings, and give these back."""
+    for text in overrides:
+        _apply(conf, text)
     return conf
 
 

@@ -19,8 +19,8 @@ import yaml
 
 from . import conf, digest, tables
 from .addresses import public, scrubbed
+from .checkout import committed
 from .project import ROOT, ProjectError, write_whole
-from .source import committed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,8 @@ HEADER = """\
 """
 #: Tag of the tracking run that keeps a copy of a dataset's bytes, found again by their digest.
 STORED_TAG = "repro.stored_data"
+#: How a file begins that Git LFS left in the place of the content.
+POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
         )
     found = digest.of_file(dataset.file, progress)
     if found != dataset.digest:
+        refuse_pointer(dataset.file, dataset.path)
         raise ProjectError(
             f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
             f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
@@ -151,6 +154,21 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
             "to get the old one back:   just data-check --restore",
         )
+
+
+def refuse_pointer(file: Path, label: str) -> None:
+    """Refuse a file that only says where Git LFS keeps the content."""
+    if is_pointer(file):
+        raise ProjectError(
+            f"{label} is a pointer of Git LFS; its content was not fetched.",
+            "git lfs install && git lfs pull      in the repository that it comes from.",
+        )
+
+
+def is_pointer(file: Path) -> bool:
+    """Tell whether a file only says where Git LFS keeps the content."""
+    with file.open("rb") as stream:
+        return stream.read(len(POINTER)) == POINTER
 
 
 def require(name: str) -> Dataset:
@@ -185,6 +203,7 @@ def read(file: Path, label: str | None = None, how: Mapping[str, Any] | None = N
     if not kind:
         raise ProjectError(f"{file.name} is neither .csv nor .parquet.", "Convert it first.", exit_code=64)
     try:
+        refuse_pointer(file, label or str(file))
         if kind == tables.PARQUET:
             table = pd.read_parquet(file)
             if how is None and not table.columns.is_unique:
@@ -260,7 +279,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
         for origin in _origins(dataset, folders):
             try:
                 if origin == "git":
-                    part.write_bytes(committed(dataset.path) or b"")
+                    part.write_bytes(committed(dataset.file, dataset.digest))
                 else:
                     fetch(origin, part)
             except ProjectError as error:
@@ -271,7 +290,8 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
                     target.replace(target.with_name(f"{target.name}.changed"))
                 part.replace(target)
                 return
-            tried.append(f"{public(origin)} has other bytes or none")
+            what = "a pointer of Git LFS" if is_pointer(part) else "other bytes or none"
+            tried.append(f"{public(origin)} has {what}")
     finally:
         part.unlink(missing_ok=True)
     raise ProjectError(

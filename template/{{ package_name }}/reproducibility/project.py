@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import shlex
 import sqlite3
 import sys
 import tempfile
@@ -15,11 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .waiting import holders, is_locked, patiently
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).resolve().parents[1].name
 HARNESS = Path(__file__).resolve().parent
 #: Exit codes: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
 FAILED, FAULT, INTERRUPTED = 3, 70, 130
+#: How long one process waits for what another builds, in seconds: an environment, at the worst.
+PATIENCE = 1800
 
 
 class ProjectError(Exception):
@@ -90,23 +95,26 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the right to build one thing; the system takes it back from a process that dies."""
+    """Hold the right to build one thing; the system takes it back from a process that dies.
+
+    Raises
+    ------
+    ProjectError
+        If the lock cannot be had: another process holds it for longer than `PATIENCE`, or its file cannot be used.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = sqlite3.connect(path.with_name(f"{path.name}.lock"), timeout=0, isolation_level=None)
-    try:
+    file = path.with_name(f"{path.name}.lock")
+    with contextlib.ExitStack() as stack:
         try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise ProjectError(
-                    f"{path}.lock cannot be used: {error}.", "Mend its permissions or delete it."
-                ) from error
-            print(f"Another process is making {path.name}. Waiting for it.")
-            lock.execute("PRAGMA busy_timeout = 1800000")
-            lock.execute("BEGIN EXCLUSIVE")
+            lock = stack.enter_context(contextlib.closing(sqlite3.connect(file, timeout=0, isolation_level=None)))
+            patiently(lambda: lock.execute("BEGIN EXCLUSIVE"), file, f"the right to make {path.name}", PATIENCE)
+        except sqlite3.DatabaseError as error:
+            if is_locked(error):
+                raise ProjectError(f"{file} is still locked by {holders(file)}.", "Wait for it, or end it.") from error
+            raise ProjectError(
+                f"the lock {file} cannot be used: {error}.", f"ls -l {shlex.quote(str(file))}      who may write it?"
+            ) from error
         yield
-    finally:
-        lock.close()
 
 
 def command_line(body: Callable[[], int | None]) -> Any:

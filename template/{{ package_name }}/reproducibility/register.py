@@ -13,8 +13,8 @@ from urllib.parse import unquote
 from . import datasets, digest, tables, tracking
 from .addresses import public
 from .datasets import Dataset
+from .git import git
 from .project import ROOT, ProjectError, absolute, write_whole
-from .source import git
 
 #: Larger files stay out of git; a copy goes to the tracking store.
 GIT_LIMIT = 10_000_000
@@ -76,6 +76,7 @@ def add(
         raise ProjectError(f"{target.relative_to(ROOT)} exists and is not this dataset's.", "--name another_name")
 
     with contextlib.nullcontext(file) if inside else _fetched(origin if remote else str(file), target) as draft:
+        datasets.refuse_pointer(draft, public(origin))
         entry = Dataset(
             name=name,
             path=target.relative_to(ROOT).as_posix(),

@@ -51,7 +51,6 @@ STRANGE = {
     b"\xd0\xcf\x11\xe0": "a workbook: save the sheet as CSV",
     b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
     b"%PDF": "a PDF",
-    b"version https://git-lfs": "a pointer of git LFS: git lfs pull",
 }
 SEPARATORS = (",", ";", "\t", "|")
 WHITESPACE = r"\s+"
@@ -206,7 +205,7 @@ def recognise(file: Path, label: object, given: Mapping[str, Any] | None = None)
 def _container(file: Path, given: Mapping[str, Any]) -> dict[str, str]:
     """Tell compression and encoding, from the bytes."""
     with file.open("rb") as stream:
-        start = stream.read(32)
+        start = stream.read(8)
     for magic, what in STRANGE.items():
         if start.startswith(magic):
             raise ValueError(f"it is {what}")
