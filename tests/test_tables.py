@@ -298,6 +298,14 @@ def test_what_comes_late_in_a_file_counts_too(tmp_path: Path) -> None:
     assert recognised(file)["b"].iloc[-1] == "é"
 
 
+def test_row_numbers_without_a_name_do_no_harm_where_nothing_is_learned(tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    for sep in ",;":
+        file.write_text(",a,b\n0,1,2\n1,3,4\n".replace(",", sep))
+        how = tables.recognise(file, file, nameless=True)
+        assert tables.load(file, how)[["a", "b"]].to_dict("list") == {"a": [1, 3], "b": [2, 4]}
+
+
 def test_no_entry_says_what_is_usual(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     for content, how in (

@@ -209,7 +209,7 @@ def read(file: Path, label: str | None = None, how: Mapping[str, Any] | None = N
             if how is None and not table.columns.is_unique:
                 raise ValueError("names stand twice")
             return table
-        return tables.load(file, tables.recognise(file, label or file) if how is None else how)
+        return tables.load(file, tables.recognise(file, label or file, nameless=True) if how is None else how)
     except tables.UNREADABLE as error:
         raise ProjectError(
             f"{label or file} cannot be read as a table: {error}.",

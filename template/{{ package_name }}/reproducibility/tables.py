@@ -158,7 +158,9 @@ def load(file: Path, read: Mapping[str, Any], **more: Any) -> pd.DataFrame:
     return table
 
 
-def recognise(file: Path, label: object, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def recognise(
+    file: Path, label: object, given: Mapping[str, Any] | None = None, nameless: bool = False
+) -> dict[str, Any]:
     """Find out how a text table is written, from all of it.
 
     Parameters
@@ -169,6 +171,8 @@ def recognise(file: Path, label: object, given: Mapping[str, Any] | None = None)
         What an error calls it.
     given : Mapping of str to Any, optional
         What a person says of it, which is believed.
+    nameless : bool, default False
+        Let columns be without a name, such as the row numbers that pandas writes.
 
     Returns
     -------
@@ -186,10 +190,11 @@ def recognise(file: Path, label: object, given: Mapping[str, Any] | None = None)
         read = {**_container(file, given), **given}
         read.update(_layout(_sample(file, read), given))
         header, names = _require_even(file, read)
-        _require_names(names)
+        _require_names(names, nameless)
         if not {"decimal", "thousands"} & set(given):
             read.update(_numbers(file, read))
-        if [str(name) for name in load(file, read, nrows=1).columns] != names:
+        as_pandas = [name or f"Unnamed: {position}" for position, name in enumerate(names)]
+        if [str(name) for name in load(file, read, nrows=1).columns] != as_pandas:
             raise ValueError(f"its names are {', '.join(names)[:200]}, and pandas reads others")
     except UNREADABLE as error:
         why = error.reason if isinstance(error, UnicodeDecodeError) else str(error).strip()
@@ -395,13 +400,13 @@ def _require_even(file: Path, read: Mapping[str, Any]) -> tuple[list[str], list[
         return _even(_records(lines, read))
 
 
-def _require_names(names: list[str]) -> None:
+def _require_names(names: list[str], nameless: bool) -> None:
     empty = [str(position) for position, name in enumerate(names, 1) if not name.strip()]
-    if empty:
+    if empty and not nameless:
         raise ValueError(
             f"column {', '.join(empty)} has no name; of pandas: to_csv(index=False) leaves the row numbers out"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name.strip() and names.count(name) > 1})
     if twice:
         raise ValueError(f"these names stand twice: {', '.join(twice)[:200]}")
     numbers = [name for name in names if NUMBER.fullmatch(name) and not name.strip().isdecimal()]
