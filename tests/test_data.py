@@ -190,6 +190,32 @@ def test_a_path_that_leaves_the_project_is_refused(project: Project, tmp_path: P
         assert "outside the project" in refused(project.just("train", check=False))
 
 
+def test_a_table_in_another_dialect_trains_reproduces_and_predicts_as_the_usual_one(
+    project: Project, tmp_path: Path
+) -> None:
+    table = pd.read_csv(project.path / "data/breast_cancer.csv")
+    file = tmp_path / "Krebs.csv.gz"
+    table.to_csv(file, index=False, sep=";", decimal=",", encoding="utf-16", compression="gzip")
+    assert "sep=';'" in add(project, str(file)).stdout
+    how = {"compression": "gzip", "encoding": "utf-16", "sep": ";", "decimal": ","}
+    assert manifest(project)["krebs"]["path"] == "data/krebs.csv.gz"
+    assert manifest(project)["krebs"]["read"] == how
+    project.commit()
+    quick = ("--set", "model.n_estimators=2")
+    project.just("train", *quick)
+    project.just("train", *quick, "--set", "dataset=krebs")
+    other, usual = project.runs()
+    assert other.data.tags["repro.result"] == usual.data.tags["repro.result"]
+    project.just("reproduce", other.info.run_id)
+    project.just("predict", usual.info.run_id, str(file), "-o", str(tmp_path / "predictions.csv"))
+    assert list(pd.read_csv(tmp_path / "predictions.csv")) == [*table.columns, "prediction"]
+
+    entries = manifest(project)
+    entries["krebs"]["read"]["converters"] = {"y": "eval"}
+    (project.path / "data/datasets.yaml").write_text(yaml.safe_dump(entries))
+    assert "`read:` cannot be" in refused(project.just("data-check", check=False))
+
+
 # --- Large files, and old bytes ------------------------------------------------
 
 
