@@ -301,15 +301,23 @@ def data() -> None:
 @click.option("--source", help="Where it comes from; the URI by default.")
 @click.option("--licence", help="Under which it may be used.")
 @click.option("--limit", default=10_000_000, show_default=True, help="Larger files (bytes) stay out of git.")
-def data_add(origin: str, name: str | None, source: str | None, licence: str | None, limit: int) -> None:
+@click.option("--read", multiple=True, metavar="KEY=VALUE", help="How the text is written, e.g. sep=';' or decimal=,")
+def data_add(
+    origin: str, name: str | None, source: str | None, licence: str | None, limit: int, read: tuple[str, ...]
+) -> None:
     """Register a CSV or parquet file: a path, or an http(s), s3 or runs:/ address.
 
+    How a text is written (separator, decimal and thousands characters, encoding, compression) is recognised and kept.
     Over the size limit the file stays out of git, and the tracking store keeps a copy under its digest.
     """
-    from . import register
+    from . import addresses, register, tables
 
-    entry = register.add(origin, name, source, licence, limit)
+    entry = register.add(origin, name, source, licence, limit, tables.options(read))
     print(f"{entry.name}: {entry.path}, {entry.size:,} bytes, {entry.digest}")
+    if entry.read:
+        print(f"It is read with {', '.join(f'{key}={value!r}' for key, value in entry.read.items())}.")
+    if addresses.public(origin) != origin:
+        print(f"notice: of the address only {entry.source} is kept; to fetch it again, add it in full again.")
     print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to the column to predict.")
 
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from . import tracking
+from . import addresses
 from .project import ROOT, ProjectError
 
 #: Would send git to another repository, index or attributes, as some do inside a hook, or make it read paths and
@@ -166,4 +166,4 @@ def address(remote: str, folder: Path) -> str:
 
 def public(remote: str) -> str:
     """Leave user name and password out of a web address; over SSH the user's name is part of the address."""
-    return tracking.public(remote) if remote.startswith("http") else remote
+    return addresses.public(remote) if remote.startswith("http") else remote

@@ -230,6 +230,6 @@ def _fault(error: BaseException) -> int:
         name = f"what stands above: no file could be written ({why.strerror})"
     fix = (
         f"The traceback is in {name}\n"
-        "Look into it, and send it to the template's authors (`_src_path` in .copier-answers.yml)."
+        "If it names nothing that you gave, send it to the template's authors (`_src_path` in .copier-answers.yml)."
     )
-    return ProjectError(f"this is a fault of the harness, not of your code: {summary}", fix, FAULT).show()
+    return ProjectError(f"a fault of the harness, or of what it was given: {summary}", fix, FAULT).show()

@@ -117,7 +117,7 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     for name, content in record.content["data"].items():
         entry = Dataset(name=name, **content)
         here = digest.fits(entry.file, entry.digest)
-        elsewhere = "of the commit, else of the tracking store, else of " + entry.source
+        elsewhere = "of the commit, else of the tracking store, else of " + entry.entry()["source"]
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
     project = replay.check_out(record, scratch / "plan") if here else None
     if project:
