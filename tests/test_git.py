@@ -820,3 +820,112 @@ def test_code_from_outside_the_repository_is_only_here(clean: Path, tmp_path: Pa
     sys.modules.pop(name)
     if how == "path":
         sys.path.remove(str(outside))
+
+
+@pytest.fixture
+def foreign(clean: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project as git sees it in a container whose user is another than the folder's."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(AssertionError, match="dubious ownership"):
+        run(clean, "status")
+    return clean
+
+
+ADVICE = "git config --global --add safe.directory"
+
+
+def test_a_project_of_another_user_is_not_called_without_git(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as context:
+        context.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+        record = recorded(foreign, tmp_path / "record")
+    code = of(foreign, "source").capture()
+    assert (code.commit, code.reproducible) == ("none", "no")
+    assert "dubious ownership" in code.refused and f"{ADVICE} {foreign}" in code.refused
+    assert code.settle({foreign / "git_under_test/train.py": b""}).keys() == {"git_under_test/train.py"}
+    doctor, setup, replay = (of(foreign, name) for name in ("doctor", "setup", "replay"))
+    [(well, what, fix)] = doctor.version_control()
+    assert not well and "dubious ownership" in what and fix == f"{ADVICE} {foreign}"
+    monkeypatch.setattr(setup.environment, "ensure", lambda **_: None)
+    setup.main()
+    said = capsys.readouterr().out
+    assert "dubious ownership" in said and ADVICE in said and "git init" not in said
+    with pytest.raises(of(foreign, "project").ProjectError, match="dubious ownership") as caught:
+        replay.check_out(record, tmp_path / "out")
+    assert caught.value.fix == f"{ADVICE} {foreign}" and caught.value.exit_code == 3
+    refused = recorded(foreign, tmp_path / "refused", code)
+    with pytest.raises(of(foreign, "project").ProjectError, match="dubious ownership") as caught:
+        replay.require_git(refused)
+    assert caught.value.exit_code == 2 and "git init" not in caught.value.fix
+
+
+def test_a_submodule_of_another_user_is_named(nested: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(nested / "inner/lib", 12345, 12345)
+    os.chown(nested / "inner/lib/.git", 12345, 12345)
+    code = source.capture(nested)
+    assert code.reproducible == "here"
+    assert any("inner/lib: " in reason and "dubious ownership" in reason for reason in code.all_only_here)
+
+
+def test_doctor_of_a_folder_of_a_repository_asks_for_no_hooks_that_setup_does_not_make(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doctor, git = of(project, "doctor"), of(project, "git")
+    top = tmp_path / "mono"
+    commit(top, **{"bikes/code.py": "A = 1\n"})
+    monkeypatch.setattr(doctor, "git", lambda *arguments: git.git(*arguments, folder=top / "bikes"))
+    monkeypatch.setattr(doctor, "repository", lambda: git.repository(top / "bikes"))
+    assert all(well for well, _, _ in doctor.version_control())
+    monkeypatch.setattr(doctor, "git", lambda *arguments: git.git(*arguments, folder=top))
+    assert [fix for well, _, fix in doctor.version_control() if not well] == ["just setup"]
+
+
+@pytest.mark.parametrize("broken", ["core.autocrlf=x", "core.abbrev=1"])
+def test_a_setting_that_git_refuses_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    commit(tmp_path / "p", code__py="A = 1\n")
+    name, _, value = broken.partition("=")
+    set_all(monkeypatch, hostile(**{name: value}))
+    code = source.capture(tmp_path / "p")
+    assert code.reproducible == "no" and name in code.refused
+
+
+def test_a_machine_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "git is not on the PATH" in source.capture(tmp_path).refused
+
+
+def test_without_a_commit_or_a_repository_nothing_is_refused(tmp_path: Path) -> None:
+    code = source.capture(tmp_path)
+    assert (code.commit, code.dirty, code.refused) == ("none", "unknown", "")
+    run(tmp_path, "init", "--quiet")
+    code = source.capture(tmp_path)
+    assert (code.commit, code.dirty, code.refused) == ("none", "true", "")
+
+
+def test_data_behind_a_pointer_is_recognised(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets, error = of(project, "datasets"), of(project, "project").ProjectError
+    root = tmp_path / "p"
+    run(root, "init", "--quiet")
+    filtered(root)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    commit(root, **{".gitattributes": "*.csv filter=upper\n", "data/a.csv": "a,b\n", "data/p.csv": pointer})
+    monkeypatch.setattr(datasets, "ROOT", root)
+    monkeypatch.setattr(datasets, "stored_copy", lambda _: None)
+    of_bytes = of(project, "digest").of_bytes
+    mine, other = (
+        datasets.Dataset(name="a", path=f"data/{name}.csv", digest=of_bytes(b"a,b\n"), size=4, source=f"data/{name}.csv")
+        for name in ("a", "p")
+    )
+    (root / "data/a.csv").unlink()
+    datasets.restore(mine)
+    assert (root / "data/a.csv").read_bytes() == b"a,b\n"
+    with pytest.raises(error, match="pointer of Git LFS") as caught:
+        datasets.verify(other)
+    assert "git lfs pull" in caught.value.fix
+    with pytest.raises(error, match="pointer of Git LFS"):
+        datasets.read(root / "data/p.csv")
+    with pytest.raises(error, match=r"p\.csv has a pointer of Git LFS"):
+        datasets.restore(other)

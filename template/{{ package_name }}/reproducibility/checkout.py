@@ -65,11 +65,13 @@ def _restore(
     code: Mapping[str, Any], patches: Mapping[str, bytes], folder: Path, here: Path, kept: Path | None = None
 ) -> None:
     commit = code["commit"]
+    here = next(place for place in (here, *here.parents) if place.is_dir())
+    lender = repository(here)  # asked first: what git says of it is said before anything is made
 
     kind = "sha256" if len(commit) == 64 else "sha1"
     init = ("init", "--quiet", "--template=", "--initial-branch=replay", f"--object-format={kind}", str(folder))
     run_git(*init, folder=Path(tempfile.gettempdir()))
-    _borrow(folder, here, code["remote"], kept)
+    _borrow(folder, here if lender else None, code["remote"], kept)
     options = (*EXACT, *described(folder))
 
     def run(*arguments: str, text: bytes | None = None) -> bytes:
@@ -107,7 +109,7 @@ def _restore(
             run("update-index", "--", Path(code["folder"], path).as_posix())
 
 
-def _borrow(folder: Path, here: Path, remote: str, kept: Path | None) -> None:
+def _borrow(folder: Path, here: Path | None, remote: str, kept: Path | None) -> None:
     """Let a new repository see the objects of one that is here, reach remotes and filter files as that does."""
 
     def configure(name: str, value: str) -> None:
@@ -116,9 +118,8 @@ def _borrow(folder: Path, here: Path, remote: str, kept: Path | None) -> None:
     # Line ends are kept as they are, whatever a person prefers; and a file with those of Windows has not changed.
     configure("core.autocrlf", "input")
     configure("core.hooksPath", os.devnull)
-    here = next(place for place in (here, *here.parents) if place.is_dir())
     lent = [str(kept)] if kept and kept.is_dir() else []
-    if repository(here):
+    if here:
         objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=here)
         lent = [*([objects] if objects else []), *lent]
         local = ("config", "--local", "--includes", "-z", "--get-regexp")
