@@ -32,6 +32,8 @@ SECRET_CONTENT = re.compile(
 FILE, EXECUTABLE, SUBMODULE = "100644", "100755", "160000"
 #: A patch is applied just as it is.
 EXACT_PATCH = ("--binary", "--whitespace=nowarn", "--no-ignore-whitespace")
+#: Lists every file of a tree below the folder where git runs.
+LISTED = ("ls-tree", "-r", "-z")
 SENSITIVE = "it looks like a secret"
 
 
@@ -247,7 +249,7 @@ def capture(root: Path = ROOT, path: str = "") -> Source:
         return source
     if top is None:
         return source
-    answer = git("rev-parse", "HEAD", "HEAD^{tree}", "--show-prefix", folder=root)
+    answer = git("rev-parse", "HEAD", "HEAD^{tree}", "--show-prefix", folder=root, options=EXACT)
     if answer is None:
         source.dirty = "true"
         return source
@@ -273,12 +275,16 @@ def _capture_work(source: Source) -> None:
     for name, why in _to_leave_out(root, changed):
         source.leave_out(name, why)
     left_out = {entry["path"] for entry in source.left_out}
-    with _index(root) as run:
-        run("read-tree", source.commit)
-        text = b"".join(os.fsencode(name) + b"\0" for name in changed if name not in left_out)
-        run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", text=text)
-        source._take_tree(run)
-        source.blobs = dict(_listed(run))
+    if changed:
+        with _index(root) as run:
+            run("read-tree", source.commit)
+            text = b"".join(os.fsencode(name) + b"\0" for name in changed if name not in left_out)
+            run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", text=text)
+            source._take_tree(run)
+            listed = run(*LISTED, source.tree)
+    else:
+        listed = run_git(*LISTED, source.tree, folder=root, options=EXACT)
+    source.blobs = dict(_read_tree(listed))
     # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
     source.dirty = "true" if states or source.tree != before or not source.blobs else "false"
     for name, (mode, blob) in source.blobs.items():
@@ -356,12 +362,12 @@ def _index(folder: Path) -> Iterator[Git]:
         yield run
 
 
-def _listed(run: Git) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Give mode and hash of every file in the index, by its path relative to the project."""
-    for line in run("ls-files", "--stage", "-z").split(b"\0"):
+def _read_tree(listed: bytes) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Give mode and hash of every file that `git ls-tree` lists, by its path relative to the project."""
+    for line in listed.split(b"\0"):
         if line:
             about, _, name = line.partition(b"\t")
-            mode, blob, _ = about.decode().split(" ")
+            mode, _, blob = about.decode().split(" ")
             yield os.fsdecode(name), (mode, blob)
 
 
