@@ -389,7 +389,7 @@ def test_an_interrupted_reproduction_leaves_nothing(project: Project, tmp_path: 
     if how == signal.SIGKILL:
         assert scratch(tmp_path)
         said = project.just("doctor", check=False, TMPDIR=str(tmp_path)).stdout
-        assert "left by a reproduction that was killed" in said
+        assert "left by a process that was killed" in said
     assert scratch(tmp_path) == []
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from . import environment, imports, launch
+from . import environment, imports, launch, shell
+from .adapter import ModelAdapter
 from .project import ProjectError, command_line
 from .run import Experiment, Result, Run, Train
 
 imports.watch()  # before anything of the project's own is imported
 
-__all__ = ["Experiment", "ProjectError", "Result", "Run", "Train", "main"]
+__all__ = ["Experiment", "ModelAdapter", "ProjectError", "Result", "Run", "Train", "main"]
 
 
 def main(experiment: Experiment) -> None:
@@ -24,6 +25,7 @@ def main(experiment: Experiment) -> None:
     """
 
     def body() -> int:
+        shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` starts again.
         environment.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
         from .cli import run_command  # only now: in a half-built environment its imports would fail

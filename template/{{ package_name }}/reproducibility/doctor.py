@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .environment import DEVELOPMENT_LOCK, VENV_PYTHON
+from . import shell
+from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
 from .git import git, repository
 from .project import PACKAGE, ROOT, ProjectError, command_line
 
@@ -30,9 +31,8 @@ def machine() -> Iterator[Finding]:
         f"disk: {free:.0f} GB free",
         f"Free {ROOM_GB} GB; `just clean-envs` and `uv cache prune` help.",
     )
-    for name in ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME"):
-        if name in os.environ:
-            yield False, f"{name} is set: other code than this project's may be imported", f"unset {name}"
+    if os.environ.get("PYTHONPATH"):
+        yield False, "PYTHONPATH is set: other code than this project's may be imported", "unset PYTHONPATH"
 
 
 def version_control() -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def environment() -> Iterator[Finding]:
         yield False, ".venv: missing; what needs it was not looked at", "just setup"
         return
     ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], sysconfig.get_path('purelib'), sep='\\n')"
-    answer = subprocess.run([str(VENV_PYTHON), "-c", ask], capture_output=True, text=True)
+    answer = subprocess.run([str(VENV_PYTHON), "-c", ask], capture_output=True, text=True, env=shell.child())
     if answer.returncode:
         yield False, ".venv: its Python does not start", "just setup"
         return
@@ -74,14 +74,14 @@ def environment() -> Iterator[Finding]:
         if sys.version_info >= (3, 11)
         else []
     )
-    yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup"
+    yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup" + hint(problems)
 
 
 def project() -> Iterator[Finding]:
     """Look at locks, data, conf and store; needs .venv, in which this runs."""
     import importlib
 
-    from . import alive, conf, datasets, locks, reproduce, tracking
+    from . import alive, conf, datasets, leftovers, locks, tracking
 
     def settings() -> None:
         schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
@@ -95,7 +95,8 @@ def project() -> Iterator[Finding]:
     closed: list[str] = []
 
     def store() -> None:
-        closed.extend(alive.close_dead(tracking.connect()))
+        tracking.connect()
+        closed.extend(alive.close_dead())
 
     checks = {
         "locks": locks.check,
@@ -106,21 +107,24 @@ def project() -> Iterator[Finding]:
     for name, look in checks.items():
         try:
             look()
-        except ProjectError as error:
-            yield False, f"{name}: {error.cause}", error.fix
+        except Exception as error:
+            told = error if isinstance(error, ProjectError) else tracking.explain(error)
+            yield False, f"{name}: {told.cause}", told.fix
         else:
             yield True, name, ""
     if closed:
-        yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
-    for folder in reproduce.remove_dead_scratch():
-        yield True, f"removed {folder}, left by a reproduction that was killed", ""
+        yield True, f"runs whose process is gone, now marked: {', '.join(closed)}", ""
+    for path in leftovers.remove():
+        yield True, f"removed {path}, left by a process that was killed", ""
     yield _template()
 
 
 def _template() -> Finding:
     """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
-    from . import template
+    from . import journal, template
 
+    if journal.is_unfinished(ROOT):
+        return False, "template: the last update was cut off", journal.FIX
     try:
         made = template.origin(ROOT)
     except ProjectError as error:
@@ -140,6 +144,11 @@ def main() -> int:
     """
     ill = 0
     inside = VENV_PYTHON.exists() and Path(sys.prefix).samefile(VENV_PYTHON.parents[1])
+    unused = [name for name in shell.withheld() if re.match("UV_|PYTHON(?!PATH)", name) and os.environ[name]]
+    if unused:
+        print(f"ok   shell: not used here: {', '.join(unused)}", flush=True)
+    if inside:
+        shell.enter()
     for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():
