@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from . import tracking
+from .git import has_commit
 from .project import ROOT
-from .source import has_commit
 
 #: Seconds. Nobody begins to build an environment and is still at it after as long.
 LONG_AGO = 86400

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 from . import digest
 from .git import EXACT, address, described, git, is_published, public, repository, run_git
 from .project import ROOT, ProjectError
+from .scratch import scratch
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
 CAP = 20_000_000
@@ -347,12 +347,12 @@ def _index(folder: Path) -> Iterator[Git]:
     """Give a git that works on an index and an object folder of its own, and sees the repository's objects."""
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=folder) or ""
     options = (*EXACT, *described(folder))
-    with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, "objects").mkdir()
+    with scratch("index") as place:
+        (place / "objects").mkdir()
         quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
         variables = {
-            "GIT_INDEX_FILE": str(Path(scratch, "index")),
-            "GIT_OBJECT_DIRECTORY": str(Path(scratch, "objects")),
+            "GIT_INDEX_FILE": str(place / "index"),
+            "GIT_OBJECT_DIRECTORY": str(place / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"',  # a colon would stand between two
         }
 
