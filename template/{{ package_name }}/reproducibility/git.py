@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from . import tracking
 from .project import ROOT, ProjectError
 
 #: Would send git to another repository, index or attributes, as some do inside a hook, or make it read paths and
@@ -168,4 +168,5 @@ def address(remote: str, folder: Path) -> str:
 
 def public(remote: str) -> str:
     """Leave user name and password out of a web address; over SSH the user's name is part of the address."""
-    return tracking.public(remote) if remote.startswith("http") else remote
+    parts = urlsplit(remote)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if remote.startswith("http") else remote
