@@ -961,12 +961,8 @@ def test_data_behind_a_pointer_is_recognised(project: Path, tmp_path: Path, monk
 
 def test_git_is_asked_in_a_half_built_environment() -> None:
     """`just setup` and the doctor do, before any package is there."""
-    path = harness.FOLDER.parents[1] / "{{ package_name }}"
-    program = (
-        "import sys, types; package = types.ModuleType('h'); package.__path__ = [sys.argv[1]]; sys.modules['h'] = package\n"
-        "import h.git, h.imports, h.setup, h.doctor"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, str(path / "reproducibility")], capture_output=True, text=True
-    )
+    package = "import sys, types; h = sys.modules['h'] = types.ModuleType('h'); h.__path__ = [sys.argv[1]]\n"
+    program = f"{package}import h.git, h.imports, h.setup, h.doctor"
+    command = [sys.executable, "-I", "-S", "-c", program, str(harness.FOLDER)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
