@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import py_compile
 import re
@@ -66,7 +67,8 @@ def files(folder: Path) -> dict[str, tuple[str, bytes]]:
 def record(code: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the record holds of a capture: its content and the patches by their digests."""
     digest = harness.load("digest")
-    return code.content(), {digest.of_bytes(patch): patch for patch in code.patches().values()}
+    written = json.dumps(code.content(), ensure_ascii=False).encode("utf-8", "backslashreplace")  # as `finish` does
+    return json.loads(written), {digest.of_bytes(patch): patch for patch in code.patches().values()}
 
 
 def restored(code: Any, folder: Path, here: Path) -> Path:
@@ -95,6 +97,7 @@ def nasty(tmp_path: Path) -> Path:
     )
     write(root, **{"no newline": "x", "ünïcödé ☃": "snow\n", "-dash": "d\n", "#hash": "h\n", "with\nnewline": "n\n"})
     write(root, **{"Case": "a", "case": "b", ":(top)magic": "m", "tab\there": "t", 'quo"te': "q", "deep/er/file": "f"})
+    write(root, **{os.fsdecode(b"latin-1 \xe9.csv"): b"\xe9\n", os.fsdecode(b"in \xe9/code.py"): "L = 1\n"})
     (root / "run.sh").write_text("#!/bin/sh\n")
     (root / "run.sh").chmod(0o755)
     (root / "link").symlink_to("kept.txt")
@@ -789,6 +792,26 @@ def test_bytecode_of_an_older_edit_is_not_believed(clean: Path) -> None:
     os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert fresh("fast").FAST == 2
     assert imports.taken()[module] == b"FAST = 2\n"
+
+
+def test_what_nobody_can_read_is_no_part_of_the_run(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(clean, **{"private.txt": "x\n", "mine.txt": "y\n"})
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "private.txt" and access(path, mode))
+    code = of(clean, "source").capture()
+    out = restored(code, tmp_path / "out", clean)
+    assert (code.reproducible, code.left_out) == ("anywhere", [])
+    assert (out / "mine.txt").exists() and not (out / "private.txt").exists()
+
+
+def test_a_file_that_is_edited_meanwhile_is_named(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = of(clean, "source").capture()
+    (clean / "README.md").write_text("Edited.\n")
+    code.settle(of(clean, "imports").taken())
+    said = capsys.readouterr().err
+    assert said == "notice: README.md was written while the run went on. It is recorded as it was before.\n"
 
 
 def test_a_module_that_the_run_writes_itself_is_recorded(clean: Path, tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ class Recorder:
                 "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
                 "files": files(folder),
             }
-            (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            # Bytes of a file's name that are no UTF-8 become escapes, which JSON reads as they were.
+            (folder / RECORD).write_text(text, "utf-8", "backslashreplace")
             mlflow.log_artifacts(str(folder), "record")
             own = digest.of_file(folder / RECORD)
         mlflow.set_tags(

@@ -92,13 +92,14 @@ class Source:
     only_here: list[str] = field(default_factory=list)
     refused: str = ""
     repositories: list[Source] = field(default_factory=list)
-    #: The top of the repository, and mode and hash of every file of the project in `tree`, by its path.
+    #: The top of the repository; mode and hash of every file of the project in `tree`, and when it was last written.
     top: Path = ROOT
     blobs: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    written: dict[str, int] = field(default_factory=dict, repr=False)
 
     def content(self) -> dict[str, object]:
         """Give what the record says of it; the patch is a file of its own, here by its digest."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs", "written")}
         patch = digest.of_bytes(self.patch) if self.patch else ""
         return {**kept, "patch": patch, "repositories": [inner.content() for inner in self.repositories]}
 
@@ -164,7 +165,19 @@ class Source:
         for code in (self, *self.repositories):
             if code.path in edited:
                 code.amend(edited[code.path])
+        others = {path for code in (self, *self.repositories) for path in code._rewritten()} - modules.keys()
+        for path in sorted(others):
+            print(
+                f"notice: {path} was written while the run went on. It is recorded as it was before.", file=sys.stderr
+            )
         return modules
+
+    def _rewritten(self) -> Iterator[str]:
+        """Name the files that were written after they were captured, relative to the project."""
+        for path, then in self.written.items():
+            file = self.root / path
+            if file.exists() and file.stat().st_mtime_ns != then:
+                yield f"{self.path}/{path}" if self.path else path
 
     def holds(self, path: str, content: bytes) -> bool:
         """Tell whether commit and patch lead to a file of these bytes; the path is relative to `root`."""
@@ -299,7 +312,10 @@ def _capture_work(source: Source) -> None:
 def _compare(source: Source, path: str, blob: str, uncommitted: bool) -> None:
     """Note a file whose bytes are not those that git stores, and whether they can be had elsewhere."""
     file = source.root / path
-    if not file.is_file() or _name_of_file(file, source.commit) == blob:
+    if not file.is_file():
+        return
+    source.written[path] = file.stat().st_mtime_ns
+    if _name_of_file(file, source.commit) == blob:
         return
     content = file.read_bytes()
     source.converted[path] = digest.of_bytes(content)
@@ -317,8 +333,9 @@ def _changed(root: Path, folder: str) -> Iterator[tuple[str, str]]:
     arguments = ("--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none", "--", ".")
     prefix = len(f"{folder}/".encode()) if folder else 0
     for line in run_git("status", *arguments, folder=root, options=EXACT).split(b"\0"):
-        if line:
-            yield line[:2].decode(), os.fsdecode(line[3 + prefix :])
+        name = os.fsdecode(line[3 + prefix :])
+        if line and (os.access(root / name, os.R_OK) or not (root / name).exists()):  # nor can the run read it
+            yield line[:2].decode(), name
     # What git was told not to look at: `git update-index --assume-unchanged` or `--skip-worktree`.
     for line in run_git("ls-files", "-v", "-z", folder=root, options=EXACT).split(b"\0"):
         flag, name = line[:1].decode(), os.fsdecode(line[2:])
