@@ -811,7 +811,7 @@ def test_a_file_that_is_edited_meanwhile_is_named(clean: Path, capsys: pytest.Ca
     (clean / "README.md").write_text("Edited.\n")
     code.settle(of(clean, "imports").taken())
     said = capsys.readouterr().err
-    assert said == "notice: README.md was written while the run went on. It is recorded as it was before.\n"
+    assert said == "notice: README.md was written while the run went on. Recorded as it was before.\n"
 
 
 def test_a_module_that_the_run_writes_itself_is_recorded(clean: Path, tmp_path: Path) -> None:
@@ -896,8 +896,8 @@ def test_a_project_of_another_user_is_not_called_without_git(
     doctor, setup, replay = (of(foreign, name) for name in ("doctor", "setup", "replay"))
     [(well, what, fix)] = doctor.version_control()
     assert not well and "dubious ownership" in what and fix == f"{ADVICE} {foreign}"
-    monkeypatch.setattr(setup.environment, "ensure", lambda **_: None)
-    setup.main()
+
+    setup.switch_on_hooks()
     said = capsys.readouterr().out
     assert "dubious ownership" in said and ADVICE in said and "git init" not in said
     with pytest.raises(of(foreign, "project").ProjectError, match="dubious ownership") as caught:

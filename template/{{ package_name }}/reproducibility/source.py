@@ -167,9 +167,7 @@ class Source:
                 code.amend(edited[code.path])
         others = {path for code in (self, *self.repositories) for path in code._rewritten()} - modules.keys()
         for path in sorted(others):
-            print(
-                f"notice: {path} was written while the run went on. It is recorded as it was before.", file=sys.stderr
-            )
+            print(f"notice: {path} was written while the run went on. Recorded as it was before.", file=sys.stderr)
         return modules
 
     def _rewritten(self) -> Iterator[str]:
