@@ -545,6 +545,23 @@ def test_what_a_filter_stores_otherwise_comes_back(tmp_path: Path) -> None:
         restored(code, tmp_path / "failing", other)
 
 
+#: What records of before 0.5.0 say of the code.
+OLD = ("commit", "dirty", "tree", "folder", "remote", "branch", "patch", "left_out")
+
+
+def test_an_old_record_is_restored_as_it_was_and_with_its_submodules(nested: Path, tmp_path: Path) -> None:
+    filtered(nested)
+    commit(nested, **{".gitattributes": "*.up filter=upper\n*.eol text eol=crlf\n", "a.up": "abc\n", "d.eol": b"d\r\n"})
+    write(nested, **{"code.py": "A = 1\n"})
+    content, patches = record(source.capture(nested))
+    old = {name: content[name] for name in OLD}
+    expected = {name: file for name, file in files(nested).items() if "leaf" not in name}
+    assert files(checkout.restore(old, patches, tmp_path / "out", nested)) == expected
+    nowhere = tmp_path / "nowhere"
+    run(tmp_path, "clone", "--quiet", str(nested), str(nowhere))
+    assert (checkout.restore(old, patches, tmp_path / "other", nowhere) / "inner/lib/lib.py").exists()
+
+
 def test_uncommitted_work_behind_a_filter_is_only_here(tmp_path: Path) -> None:
     root = tmp_path / "p"
     run(root, "init", "--quiet")
