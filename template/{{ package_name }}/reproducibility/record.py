@@ -139,7 +139,8 @@ class Recorder:
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
         for reason in self.code.all_only_here:
-            print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+            if reason != source.NO_REMOTE:
+                print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
         return self.code.reproducible
 
 

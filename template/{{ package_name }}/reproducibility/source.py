@@ -34,6 +34,8 @@ FILE, EXECUTABLE, SUBMODULE = "100644", "100755", "160000"
 EXACT_PATCH = ("--binary", "--whitespace=nowarn", "--no-ignore-whitespace")
 #: Lists every file of a tree below the folder where git runs.
 LISTED = ("ls-tree", "-r", "-z")
+#: Why a project is only here whose person knows it: nothing to be told at the end of every run.
+NO_REMOTE = "the repository has no remote"
 SENSITIVE = "it looks like a secret"
 
 
@@ -272,7 +274,8 @@ def capture(root: Path = ROOT, path: str = "") -> Source:
     source.remote = _remote(root)
     if not is_published(source.commit, root):
         where = f"{path}: " if path else ""
-        source.only_here.append(f"{where}no remote is known to have commit {source.commit[:10]} (git push)")
+        known = f"{where}no remote is known to have commit {source.commit[:10]} (git push)"
+        source.only_here.append(known if source.remote or path else NO_REMOTE)
     _capture_work(source)
     return source
 
