@@ -325,12 +325,12 @@ def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", ["true", "false", "0", "1", "x"])
+@pytest.mark.parametrize("value", ["true", "0", "x"])
 def test_no_setting_that_git_lists_changes_what_comes_back(
     nasty: Path, tmp_path: Path, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each for itself. A value that git refuses ends in git's message, and not in another tree."""
-    expected, refused = files(nasty), []
+    expected, refused = files(nasty), dict[str, str]()
     for number, name in enumerate(settings_of_git()):
         with monkeypatch.context() as context:
             set_all(context, hostile(**{name: value}))
@@ -339,10 +339,13 @@ def test_no_setting_that_git_lists_changes_what_comes_back(
                 if not code.refused:
                     assert files(restored(code, tmp_path / str(number), nasty)) == expected, name
             except ProjectError as error:
-                refused.append(error.cause)
+                refused[name] = error.cause
             else:
-                refused += [code.refused] if code.refused else []
-    assert all(re.search("bad |invalid|Invalid|unrecognized|unable to parse|abbrev", said) for said in refused), refused
+                refused |= {name: code.refused} if code.refused else {}
+    silent = {
+        name for name, said in refused.items() if name.rpartition(".")[2].lower() not in said.lower().replace("-", "")
+    }
+    assert not silent, {name: refused[name] for name in silent}
     assert len(refused) < len(settings_of_git()) / 2
 
 
