@@ -120,6 +120,7 @@ class Recorder:
         mlflow.set_tags(
             {
                 **self.tags,  # once more: the training may have touched them
+                "repro.dirty": self.code.dirty,  # the code may have been edited since
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
                 **model,
                 "repro.record": own,

@@ -121,7 +121,7 @@ def check_out(record: Record, folder: Path) -> Path:
                 CANNOT_BE_TRIED,
             )
         if not Path(entry["path"]).is_absolute():  # else it is found where it is
-            _copy(file, Path(os.path.normpath(project / entry["path"])), folder)
+            _copy(file, Path(os.path.normpath(project / entry["path"])), folder.resolve())
     return project
 
 
