@@ -132,9 +132,10 @@ class Recorder:
 
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
-        if self.code.commit == "none":
-            why = self.code.refused or "no git commit: git init && git add -A"
-            print(f"notice: nobody can reproduce this run: {why}", file=sys.stderr)
+        if self.code.refused:
+            print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
+        elif self.code.commit == "none":
+            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
