@@ -146,6 +146,7 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
     dict
         Arguments of every `log_model` of MLflow.
     """
+    import numpy as np
     import pandas as pd
     from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
@@ -159,7 +160,8 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
     return {
         "name": "model",
         "signature": signature,
-        "input_example": first(rows, 5) if signature else None,
+        # MLflow stores no example of other kinds.
+        "input_example": first(rows, 5) if isinstance(rows, pd.DataFrame | np.ndarray) else None,
         "pip_requirements": requirements,
         "metadata": {"columns": columns, "code": code},
     }
