@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from . import records, tracking
 from .project import ProjectError
+from .scratch import temporary_folder
 
 FOLDER = "checkpoint"
 #: In a checkpoint, besides the training's own files.
@@ -33,11 +33,14 @@ class Checkpoint:
         What its training saved.
     stages : dict of str to str
         The digests that it had noted by then.
+    tag : dict of str to str
+        Says of the run that goes on which one it goes on from.
     """
 
     settings: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
+    tag: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -62,8 +65,8 @@ class Checkpoints:
             CONF: yaml.safe_dump(self.start.settings, sort_keys=False).encode(),
             STATE: json.dumps({"count": self.count, "stages": stages}).encode(),
         }
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, f"{self.count % 2}.zip")
+        with temporary_folder("checkpoint") as scratch:
+            path = scratch / f"{self.count % 2}.zip"
             with zipfile.ZipFile(path, "w") as archive:
                 for name, content in {**files, **own}.items():
                     archive.writestr(name, content)
@@ -76,7 +79,7 @@ def load(run_id: str) -> Checkpoint:
     Parameters
     ----------
     run_id : str
-        The run that was interrupted.
+        The run that was interrupted; "last" is the last one that did not finish.
 
     Returns
     -------
@@ -91,8 +94,8 @@ def load(run_id: str) -> Checkpoint:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    records.get_run(run_id)
-    with tempfile.TemporaryDirectory() as scratch:
+    run_id = records.get_run(run_id, last=("KILLED", "FAILED")).info.run_id
+    with temporary_folder("checkpoint") as scratch:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=FOLDER, dst_path=scratch))
             found = [files for path in sorted(folder.glob("*.zip")) if (files := _read(path.read_bytes()))]
@@ -104,7 +107,8 @@ def load(run_id: str) -> Checkpoint:
             "Train anew: just train",
         )
     last = max(found, key=lambda files: json.loads(files[STATE])["count"])
-    return Checkpoint(yaml.safe_load(last.pop(CONF)), last, json.loads(last.pop(STATE))["stages"])
+    settings, stages = yaml.safe_load(last.pop(CONF)), json.loads(last.pop(STATE))["stages"]
+    return Checkpoint(settings, last, stages, {"repro.resumes": run_id})
 
 
 def _read(content: bytes) -> dict[str, bytes]:

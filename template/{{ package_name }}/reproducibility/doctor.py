@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON
+from .git import git, repository
 from .project import PACKAGE, ROOT, ProjectError, command_line
-from .source import git
 
 #: A finding: is it well, what was looked at, and how to mend it.
 Finding = tuple[bool, str, str]
@@ -35,12 +35,20 @@ def machine() -> Iterator[Finding]:
             yield False, f"{name} is set: other code than this project's may be imported", f"unset {name}"
 
 
-def repository() -> Iterator[Finding]:
+def version_control() -> Iterator[Finding]:
     """Look at git: without a commit a run cannot name its code."""
+    try:
+        repository()
+    except ProjectError as error:
+        yield False, error.cause, error.fix
+        return
     commit = git("rev-parse", "--short", "HEAD")
     yield bool(commit), f"commit: {commit or 'none'}", 'git init && git add -A && git commit -m "Start"'
     if commit:
-        yield bool(git("config", "core.hooksPath")), "git hooks", "just setup"
+        if git("rev-parse", "--show-prefix"):
+            yield True, "git hooks: those of the repository that this project is a folder of", ""
+        else:
+            yield bool(git("config", "core.hooksPath")), "git hooks", "just setup"
         tracked = git("ls-files", ".env", "mlflow.db", "mlruns")
         yield not tracked, f"secrets and runs out of git{f': {tracked}' if tracked else ''}", "git rm --cached FILE"
 
@@ -136,7 +144,7 @@ def main() -> int:
     """
     ill = 0
     inside = VENV_PYTHON.exists() and Path(sys.prefix).samefile(VENV_PYTHON.parents[1])
-    for part in (machine, repository, environment, *([project] if inside else [])):
+    for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():
             print(f"{'ok  ' if well else 'FAIL'} {' '.join(what.split())}")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import env_cache, scratch
+from .git import git
 from .project import ROOT
-from .source import git
 from .waiting import is_free
 
 #: Half-written files and folders, as `write_whole`, a download or the lending of bytecode call them.

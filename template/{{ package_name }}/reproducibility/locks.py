@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
 from .project import ROOT, ProjectError, command_line, write_whole
+from .scratch import temporary_folder
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
 LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK}
@@ -45,8 +45,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
         raise ProjectError("`requires-python` names no lowest version.", 'requires-python = ">=3.11"')
     options = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--generate-hashes"]
     options += ["--no-header", "--no-annotate", "--no-sources", "--quiet"]
-    with tempfile.TemporaryDirectory() as folder:
-        drafts = {name: Path(folder) / LOCKS[name].name for name in names}
+    with temporary_folder("locks") as folder:
+        drafts = {name: folder / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
             keep = [] if upgrade == [] else [pin for pin in _pins(LOCKS[name]) if pin[0] not in moving]
             draft.write_text("\n".join(map("".join, keep)), "utf-8")

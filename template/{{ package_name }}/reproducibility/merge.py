@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .scratch import scratch
-from .source import FOREIGN, run_git
+from .git import FOREIGN, run_git
+from .scratch import temporary_folder
 
 #: A file of which at least this share of lines stands in another was moved there.
 SIMILAR = 0.5
@@ -232,7 +232,7 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
     if yours == new:
         return yours, False
     labels = [f"-L{label}" for label in ("yours", f"template {versions[0]}", f"template {versions[1]}")]
-    with scratch("merge") as folder:
+    with temporary_folder("merge") as folder:
         for name, content in (("yours", yours), ("old", old), ("new", new)):
             Path(folder, name).write_bytes(content)
         options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)

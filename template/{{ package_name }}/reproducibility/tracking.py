@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import sqlite
-from .project import ROOT, ProjectError, options
+from . import joining, sqlite
+from .project import ROOT, ProjectError, options, wrapped
 
 
 def store_uri() -> str:
@@ -54,11 +54,12 @@ def open_experiment() -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        if "MLFLOW_RUN_ID" in os.environ:
+        if active := mlflow.active_run():
+            return str(active.info.experiment_id)
+        if run := joining.invited():
             print(f"tracking: {public(store_uri())}")
-            info = mlflow.get_run(os.environ["MLFLOW_RUN_ID"]).info
-            require_own_place(info.artifact_uri)
-            return str(info.experiment_id)
+            require_own_place(run.info.artifact_uri)
+            return str(run.info.experiment_id)
         return _experiment()
     except MlflowException as error:
         raise explain(error) from error
@@ -97,20 +98,17 @@ def explain(error: Exception) -> ProjectError:
     )
 
 
-def wrapped(error: BaseException) -> ProjectError | None:
-    """Find the error of ours that MLflow wrapped into one of its own, if there is one: `sqlite` raises inside of it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ProjectError):
-        cause = cause.__cause__
-    return cause
-
-
 def public(uri: str) -> str:
     """Leave user names and passwords out of a URI, for messages."""
     if path := sqlite.path_of(uri):
         return f"{sqlite.SCHEME}{path}"
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
+
+
+def experiment_name() -> str:
+    """Name the project's experiment: MLFLOW_EXPERIMENT_NAME, else the one of pyproject.toml."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
 
 
 def _experiment() -> str:
@@ -120,10 +118,10 @@ def _experiment() -> str:
     path = database()
     if path and not path.exists():
         sqlite.create(path, ROOT / "mlruns")
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
+    name = experiment_name()
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
-        # The default location would be the folder that happened to create the sqlite.
+        # The default location would be the folder that happened to create the database.
         location = (ROOT / "mlruns").as_uri() if is_own_store() else None
         try:
             # The kind opens MLflow's UI on training runs, not on its pages for language models.
