@@ -62,19 +62,21 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
                 (early or builder.submit(env_cache.ready)).result()
-                # MLflow makes a folder for downloads in every run, and would leave it behind.
+                # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
+                # comes after a # for something else.
                 with (
                     temporary_folder("run") as storage,
+                    contextlib.chdir(ROOT),
                     _environment(variables | {joining.VOUCHED: run_id}),
                 ):
                     mlflow.projects.run(
-                        str(ROOT),
+                        ".",
                         entry_point,
                         parameters=parameters,
                         experiment_id=experiment_id,
                         env_manager="uv",
                         run_id=run_id,
-                        storage_dir=storage,
+                        storage_dir=str(storage),
                     )
     return run_id
 
