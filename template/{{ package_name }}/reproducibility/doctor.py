@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON
 from .git import git, repository
+from . import shadows
 from .project import PACKAGE, ROOT, ProjectError, command_line
 
 #: A finding: is it well, what was looked at, and how to mend it.
@@ -75,6 +76,10 @@ def environment() -> Iterator[Finding]:
         else []
     )
     yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup"
+    try:
+        shadows.refuse(Path(site_packages))
+    except ProjectError as error:
+        yield False, error.cause, error.fix
 
 
 def project() -> Iterator[Finding]:

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from . import shadows
 from .project import ROOT, ProjectError, write_whole
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
@@ -50,6 +51,7 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
     in_venv = lock is DEVELOPMENT_LOCK
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
+    shadows.refuse(site_packages)
     if not problems:
         # A run records the runtime lock: what .venv has of it must be of its versions.
         parted = _wrong_packages(site_packages, RUNTIME_LOCK, surplus=True) if in_venv else []

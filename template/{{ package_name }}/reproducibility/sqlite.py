@@ -73,9 +73,11 @@ def require(path: Path) -> None:
             if schema:
                 raise another_mlflow(uri(path))
             return
+    # A journal that stayed would be played back into the next store of this name.
+    files = [f"{path}{end}" for end in ("", "-journal", "-wal", "-shm") if Path(f"{path}{end}").exists()]
     raise ProjectError(
         f"the store {path} was begun and never finished, by a full disk or an interrupt; it has no run in it.",
-        f"rm {shlex.quote(str(path))}      then the next run makes it anew",
+        f"rm {shlex.join(files)}      then the next run makes it anew",
     )
 
 
