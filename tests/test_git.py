@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import harness
 import pytest
 from conftest import copy_project
+
+import harness
 
 source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
 ProjectError = harness.load("project").ProjectError
@@ -250,14 +251,28 @@ def test_only_what_a_remote_has_is_reproducible_anywhere(tmp_path: Path) -> None
 SETTINGS: dict[str, dict[str, str]] = {
     "line ends": {"core__autocrlf": "true", "core__eol": "crlf", "core__safecrlf": "true"},
     "status": {"status__showUntrackedFiles": "no", "diff__ignoreSubmodules": "all", "status__relativePaths": "false"},
-    "diffs": {"diff__noprefix": "true", "diff__mnemonicPrefix": "true", "diff__external": "false", "diff__context": "0"},
+    "diffs": {
+        "diff__noprefix": "true",
+        "diff__mnemonicPrefix": "true",
+        "diff__external": "false",
+        "diff__context": "0",
+    },
     "whitespace": {"apply__whitespace": "fix", "apply__ignoreWhitespace": "change", "core__whitespace": "tabwidth=1"},
     "words": {"color__ui": "always", "column__ui": "always", "core__quotePath": "true", "diff__relative": "true"},
     "disk": {"core__fileMode": "false", "core__symlinks": "false", "core__ignoreCase": "true"},
-    "index": {"core__splitIndex": "true", "core__ignoreStat": "true", "index__version": "4", "core__untrackedCache": "true"},
+    "index": {
+        "core__splitIndex": "true",
+        "core__ignoreStat": "true",
+        "index__version": "4",
+        "core__untrackedCache": "true",
+    },
     "objects": {"core__bigFileThreshold": "1", "core__compression": "0", "pack__packSizeLimit": "1"},
     "sparse": {"core__sparseCheckout": "true", "core__sparseCheckoutCone": "true", "index__sparse": "true"},
-    "new repositories": {"init__defaultBranch": "a b", "init__templateDir": "/nowhere", "core__logAllRefUpdates": "false"},
+    "new repositories": {
+        "init__defaultBranch": "a b",
+        "init__templateDir": "/nowhere",
+        "core__logAllRefUpdates": "false",
+    },
     "submodules": {"submodule__recurse": "true", "fetch__recurseSubmodules": "true", "submodule__active": ""},
     "safety": {"protocol__allow": "never", "transfer__fsckObjects": "true", "safe__bareRepository": "explicit"},
     "signatures": {"commit__gpgSign": "true", "log__showSignature": "true", "user__signingKey": "none"},
@@ -418,8 +433,14 @@ def older(bare: Path) -> str:
     return run(bare, "rev-parse", "HEAD~3")
 
 
-@pytest.mark.parametrize("how", [["--depth=1"], ["--filter=blob:none"], ["--filter=tree:0"], ["--filter=blob:none", "--depth=1"]], ids=" ".join)
-def test_a_clone_that_is_cut_off_restores_any_commit_of_its_remote(remote: Path, tmp_path: Path, how: list[str]) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [["--depth=1"], ["--filter=blob:none"], ["--filter=tree:0"], ["--filter=blob:none", "--depth=1"]],
+    ids=" ".join,
+)
+def test_a_clone_that_is_cut_off_restores_any_commit_of_its_remote(
+    remote: Path, tmp_path: Path, how: list[str]
+) -> None:
     clone, whole = tmp_path / "clone", tmp_path / "whole"
     run(tmp_path, "clone", "--quiet", *how, f"file://{remote}", str(clone))
     run(tmp_path, "clone", "--quiet", str(remote), str(whole))
@@ -490,8 +511,12 @@ def test_what_a_filter_stores_otherwise_comes_back(tmp_path: Path) -> None:
     root = tmp_path / "p"
     run(root, "init", "--quiet")
     filtered(root)
-    attributes = "*.up filter=upper\n*.id ident\n*.u16 text working-tree-encoding=UTF-16LE\n*.eol text eol=crlf\n*.txt text\n"
-    commit(root, **{".gitattributes": attributes, "a.up": "abc\n", "b.id": "$Id$\n", "c.u16": "x\n".encode("utf-16-le")})
+    attributes = (
+        "*.up filter=upper\n*.id ident\n*.u16 text working-tree-encoding=UTF-16LE\n*.eol text eol=crlf\n*.txt text\n"
+    )
+    commit(
+        root, **{".gitattributes": attributes, "a.up": "abc\n", "b.id": "$Id$\n", "c.u16": "x\n".encode("utf-16-le")}
+    )
     commit(root, **{"d.eol": b"d\r\n", "e.eol": b"lf all the same\n", "f.txt": b"f\r\n"})
     (root / "b.id").unlink()
     run(root, "checkout", "--quiet", "b.id")
@@ -688,7 +713,9 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
     former = run(project, "rev-parse", "HEAD")
     run(project, "rm", "--quiet", "-r", "--cached", link)
     target = outside if link == "data" else outside / Path(link).name
-    blob = subprocess.run(["git", "-C", str(project), "hash-object", "-w", "--stdin"], input=str(target).encode(), capture_output=True)
+    blob = subprocess.run(
+        ["git", "-C", str(project), "hash-object", "-w", "--stdin"], input=str(target).encode(), capture_output=True
+    )
     run(project, "update-index", "--add", "--cacheinfo", f"120000,{blob.stdout.decode().strip()},{link}")
     run(project, "commit", "--quiet", "--message", "A link")
     evil = run(project, "rev-parse", "HEAD")

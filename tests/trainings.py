@@ -18,10 +18,11 @@ from unittest import mock
 import mlflow
 import numpy as np
 import pandas as pd
-from bikes.reproducibility import ProjectError, Result, records
-from bikes.reproducibility.execute import execute
 from pydantic import BaseModel
 from sklearn.linear_model import LinearRegression
+
+from bikes.reproducibility import ProjectError, Result, records
+from bikes.reproducibility.execute import execute
 
 CONF = {"seed": 1, "threads": 1}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

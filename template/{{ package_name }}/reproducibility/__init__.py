@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import environment, imports, launch
+from . import environment, imports, launch, shell
 from .adapter import ModelAdapter
 from .project import ProjectError, command_line
 from .run import Experiment, Result, Run, Train
@@ -25,6 +25,7 @@ def main(experiment: Experiment) -> None:
     """
 
     def body() -> int:
+        shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` starts again.
         environment.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
         from .cli import run_command  # only now: in a half-built environment its imports would fail

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, exclusive, own_places, write_whole
+from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, own_places, write_whole
 from .scratch import temporary_folder
 
 if TYPE_CHECKING:
@@ -348,8 +348,6 @@ def relocate() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean_envs(yes: bool) -> None:
     """Delete the MLflow environments of this project that no lock needs any more."""
-    import shutil
-
     from . import env_cache
 
     unneeded = env_cache.unneeded()
@@ -359,8 +357,7 @@ def clean_envs(yes: bool) -> None:
         print(f"Nothing to delete in {env_cache.folder()}.")
     elif yes or click.confirm("Delete them?"):
         for path in unneeded:
-            with exclusive(path):
-                shutil.rmtree(path)
+            env_cache.delete(path)
 
 
 def _to_write(path: str) -> Path:

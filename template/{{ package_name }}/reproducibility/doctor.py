@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .environment import DEVELOPMENT_LOCK, VENV_PYTHON
+from . import shadows, shell
+from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
 from .git import git, repository
-from . import shadows
 from .project import PACKAGE, ROOT, ProjectError, command_line
 
 #: A finding: is it well, what was looked at, and how to mend it.
@@ -31,9 +31,8 @@ def machine() -> Iterator[Finding]:
         f"disk: {free:.0f} GB free",
         f"Free {ROOM_GB} GB; `just clean-envs` and `uv cache prune` help.",
     )
-    for name in ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME"):
-        if name in os.environ:
-            yield False, f"{name} is set: other code than this project's may be imported", f"unset {name}"
+    if os.environ.get("PYTHONPATH"):
+        yield False, "PYTHONPATH is set: other code than this project's may be imported", "unset PYTHONPATH"
 
 
 def version_control() -> Iterator[Finding]:
@@ -63,7 +62,7 @@ def environment() -> Iterator[Finding]:
         yield False, ".venv: missing; what needs it was not looked at", "just setup"
         return
     ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], sysconfig.get_path('purelib'), sep='\\n')"
-    answer = subprocess.run([str(VENV_PYTHON), "-c", ask], capture_output=True, text=True)
+    answer = subprocess.run([str(VENV_PYTHON), "-c", ask], capture_output=True, text=True, env=shell.child())
     if answer.returncode:
         yield False, ".venv: its Python does not start", "just setup"
         return
@@ -75,7 +74,7 @@ def environment() -> Iterator[Finding]:
         if sys.version_info >= (3, 11)
         else []
     )
-    yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup"
+    yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup" + hint(problems)
     try:
         shadows.refuse(Path(site_packages))
     except ProjectError as error:
@@ -149,6 +148,11 @@ def main() -> int:
     """
     ill = 0
     inside = VENV_PYTHON.exists() and Path(sys.prefix).samefile(VENV_PYTHON.parents[1])
+    unused = [name for name in shell.withheld() if re.match("UV_|PYTHON(?!PATH)", name) and os.environ[name]]
+    if unused:
+        print(f"ok   shell: not used here: {', '.join(unused)}", flush=True)
+    if inside:
+        shell.enter()
     for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import os
 import shutil
-import struct
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
 
-from . import environment
+from . import bytecode, environment, in_use, shell
 from .environment import RUNTIME_LOCK
 from .project import ROOT, ProjectError, exclusive, write_whole
 
@@ -60,12 +59,16 @@ def ready(root: Path = ROOT) -> Path:
     with exclusive(path):
         if path.exists() and (problems := _problems(path, lock)):
             print(f"The environment {path} is not what constraints.txt says: {problems[0]}. Building it anew.")
-            shutil.rmtree(path)
+            with in_use.alone(path):
+                shutil.rmtree(path)
         if not path.exists():
             _build(path, root)
-            if _problems(path, lock):  # out of uv's cache, which shares its files with environments by hard links
+            # Out of uv's cache, which shares its files with environments by hard links.
+            if _problems(path, lock, fresh=True):
                 _repair(path, lock)
             _lend_bytecode(path)
+            _problems(path, lock, fresh=True)  # all bytecode that is there by now is known
+        in_use.hold(path)
         if root == ROOT:
             _add_user(path)
     return path
@@ -81,6 +84,12 @@ def unneeded() -> list[Path]:
     return found
 
 
+def delete(path: Path) -> None:
+    """Delete an environment, when nobody builds it or works in it any more."""
+    with exclusive(path), in_use.alone(path):
+        shutil.rmtree(path)
+
+
 def size(path: Path) -> int:
     """Add up the bytes of a folder's files. Files that uv's cache shares with it are counted too."""
     return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
@@ -90,6 +99,8 @@ def _build(path: Path, root: Path) -> None:
     from mlflow.utils.process import ShellCommandException
     from mlflow.utils.virtualenv import _create_virtualenv
 
+    for name in shell.withheld():  # MLflow hands this process's variables on to uv
+        del os.environ[name]
     try:
         _create_virtualenv(root, _python_env(root), path, env_manager="uv")
     except ShellCommandException as error:
@@ -101,8 +112,8 @@ def _build(path: Path, root: Path) -> None:
 
 
 def _repair(path: Path, lock: Path) -> None:
-    environment.repair(path, lock)
-    if problems := _problems(path, lock):
+    environment.repair(path, _site_packages(path), lock)
+    if problems := _problems(path, lock, fresh=True):
         raise ProjectError(f"the new environment is not what constraints.txt says: {problems[0]}.", "just lock")
 
 
@@ -113,53 +124,18 @@ def _python_env(root: Path) -> Any:
 
 
 def _lend_bytecode(path: Path) -> None:
-    """Give a new environment the bytecode that this interpreter's packages have, for files of equal content.
-
-    To compile what it imports is half of a first run's time. What was not imported here yet, or is of another
-    version, Python compiles as ever.
-    """
-    own, new = sysconfig.get_path("purelib"), _site_packages(path)
-    for name, _, files in os.walk(own):  # of a tree of this size three times as fast as Path.rglob
-        folder = Path(name)
-        if folder.name != "__pycache__":
-            continue
-        package = new / folder.parent.relative_to(own)
-        if not package.is_dir() or (package / folder.name).exists():  # uv compiles too where it is told to
-            continue
-        part = package / "__pycache__.part"
-        try:
-            part.mkdir()
-            for file in files:
-                _lend(folder / file, package, part)
-            part.rename(package / folder.name)  # whole or not at all: Python trusts what it finds
-        except OSError:  # no space left, for what only saves time
-            shutil.rmtree(part, ignore_errors=True)
+    environment.remember()  # what this very process has compiled is known too
+    own = Path(sysconfig.get_path("purelib"))
+    bytecode.lend(own, environment.known_bytecode(Path(sys.prefix)), _site_packages(path))
 
 
-def _lend(bytecode: Path, package: Path, part: Path) -> None:
-    name = bytecode.name.partition(".")[0] + ".py"
-    source, lent = bytecode.parents[1] / name, package / name
-    if not source.exists() or not lent.exists():
-        return
-    own, new = source.stat(), lent.stat()
-    if os.path.samestat(own, new):  # by uv's hard links; to make one more is cheaper than a file
-        (part / bytecode.name).hardlink_to(bytecode)
-    elif (content := bytecode.read_bytes())[8:16] == _stamp(own) and filecmp.cmp(source, lent, shallow=False):
-        (part / bytecode.name).write_bytes(content[:8] + _stamp(new) + content[16:])
-
-
-def _stamp(source: os.stat_result) -> bytes:
-    """Time and size of a source as bytecode holds them, after version and flags (PEP 552)."""
-    return struct.pack("<2L", int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
-
-
-def _problems(path: Path, lock: Path) -> list[str]:
+def _problems(path: Path, lock: Path, fresh: bool = False) -> list[str]:
     site_packages = _site_packages(path)
     if not site_packages.exists():
         return ["it has no packages"]
     if not python(path).exists():  # a link to an interpreter that was since upgraded away
         return ["its Python is gone"]
-    return environment.find_problems(site_packages, path, lock)
+    return environment.find_problems(site_packages, path, lock, fresh=fresh)
 
 
 def _site_packages(path: Path) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import csv
 import hashlib
+import importlib.machinery
 import json
 import os
 import re
@@ -13,22 +15,27 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import urllib.parse
 from pathlib import Path
+from typing import Any
 
-from . import shadows
+from . import bytecode, in_use, markers, shadows, shell
 from .project import ROOT, ProjectError, write_whole
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
-#: Left in an environment that was found whole: the lock's digest, and size and time of every file.
-MARKER = "verified.json"
+#: Left in an environment that was found whole: the lock's digest, size and time of every file, and of the bytecode
+#: that is known to be what its source compiles to. (Older releases left `verified.json`, having looked at less.)
+MARKER = "as-locked.json"
 #: Installed by environment managers themselves, not by the lock.
 INSTALLERS = {"pip", "setuptools", "wheel"}
 INSTALLER_FILES = {"_virtualenv.py", "_virtualenv.pth", "distutils-precedence.pth"}
+#: What Python imports or obeys.
+CODE = (*importlib.machinery.all_suffixes(), ".pth")
 VENV_PYTHON = ROOT / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
 
 
-def ensure(files: bool = True, fresh: bool = False) -> None:
+def ensure(files: bool = True) -> None:
     """Make sure that this interpreter's packages are the locked ones, or say what to do.
 
     An environment that MLflow built is repaired in place and the process starts again in it, once.
@@ -38,8 +45,6 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
     files : bool, default True
         Also look at every installed file, not only at names and versions. Takes about 60 ms where
         nothing changed since the last look.
-    fresh : bool, default False
-        It was installed just now: what is wrong with it came out of uv's cache, and is repaired too.
 
     Raises
     ------
@@ -49,6 +54,8 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
     lock = own_lock()
     in_venv = lock is DEVELOPMENT_LOCK
+    if in_venv or is_mlflow_environment(prefix):
+        in_use.hold(prefix)
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
     shadows.refuse(site_packages)
@@ -57,20 +64,39 @@ def ensure(files: bool = True, fresh: bool = False) -> None:
         parted = _wrong_packages(site_packages, RUNTIME_LOCK, surplus=True) if in_venv else []
         if parted:
             raise ProjectError(f"constraints.txt is out of step with .venv: {parted[0]}.", "just lock && just setup")
+        bytecode.watch()
+        atexit.register(remember)
         return
-    found = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
-    if (fresh or is_mlflow_environment(prefix)) and os.environ.pop("REPRO_REPAIRED", None) is None:
+    found = said(problems)
+    if is_mlflow_environment(prefix) and os.environ.pop("REPRO_REPAIRED", None) is None:
         print(f"The environment {prefix} is not what {lock.name} says ({found}). Repairing it.", file=sys.stderr)
-        repair(prefix, lock)
+        with in_use.alone(prefix):
+            if find_problems(site_packages, prefix, lock, files):  # not so if another process was quicker
+                repair(prefix, site_packages, lock)
         os.environ["REPRO_REPAIRED"] = "1"
-        restart()
+        shell.restart()
     if in_venv:
         fix = "just setup"
     elif is_mlflow_environment(prefix):
         fix = f"Delete {prefix}, then `just run` builds it anew."
     else:  # an environment, or a whole Python, that is not this project's: nothing of it is to be deleted
         fix = f"Use the project's own: `just setup` makes it, `just …` or {VENV_PYTHON} uses it."
-    raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix)
+    raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix + hint(problems))
+
+
+def said(problems: list[str]) -> str:
+    """Name the first few problems, and how many more there are."""
+    return "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+
+
+def hint(problems: list[str]) -> str:
+    """Say how to do rightly what many do by changing an installed file; "" where none did."""
+    if not any("certifi/cacert.pem" in problem for problem in problems):
+        return ""
+    return (
+        "\nA certificate of your company's belongs into a file outside the environments, with all others that you need:"
+        "\nexport SSL_CERT_FILE=/path/to/bundle.pem REQUESTS_CA_BUNDLE=/path/to/bundle.pem"
+    )
 
 
 def own_lock() -> Path:
@@ -89,16 +115,7 @@ def is_mlflow_environment(prefix: Path) -> bool:
     return re.fullmatch(r"mlflow-[0-9a-f]{40}", prefix.name) is not None
 
 
-def restart() -> None:
-    """Start this very command again, with the environment variables as they are now. Does not return."""
-    sys.stdout.flush()
-    command = [sys.executable, *sys.orig_argv[1:]]
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
-    sys.exit(subprocess.run(command).returncode)
-
-
-def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = True) -> list[str]:
+def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = True, fresh: bool = False) -> list[str]:
     """Compare installed packages with a lock.
 
     Parameters
@@ -110,7 +127,9 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
     lock : Path
         A requirements file with hashes.
     files : bool, default True
-        Also compare the installed files with what their wheels recorded.
+        Also compare the installed files with what their wheels recorded, and bytecode with its source.
+    fresh : bool, default False
+        It was made just now, where nobody else could reach it: its bytecode is what was compiled then.
 
     Returns
     -------
@@ -120,20 +139,38 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
     problems = _wrong_packages(site_packages, lock)
     if problems or not files:
         return problems
-    seen = {"lock": hashlib.sha256(lock.read_bytes()).hexdigest(), "files": _snapshot(site_packages)}
-    marker = prefix / MARKER
-    if marker.exists() and marker.read_text("utf-8") == json.dumps(seen):
-        return []
-    problems = _changed_files(site_packages)
-    if not problems:
-        # Someone else's environment, a container's for example: look again next time.
-        with contextlib.suppress(OSError):
-            write_whole(marker, json.dumps(seen))
+    snapshot, compiled = _snapshot(site_packages)
+    seen = {"lock": hashlib.sha256(lock.read_bytes()).hexdigest(), "files": snapshot, "bytecode": compiled}
+    last = _last_look(prefix)
+    if (last.get("lock"), last.get("files")) != (seen["lock"], snapshot):
+        problems = _changed_files(site_packages, lock)
+    # Bytecode takes seconds. Where its user can write nothing, an image's for example, who should have planted it?
+    if not problems and not fresh and os.access(prefix, os.W_OK):
+        known = last["bytecode"] if last.get("lock") == seen["lock"] else {}
+        problems = bytecode.planted(site_packages, (path for path in compiled if known.get(path) != compiled[path]))
+    if not problems and seen != last:
+        _keep(prefix, seen)
     return problems
 
 
+def remember() -> None:
+    """Add to the last look what this process has compiled since: it need not be looked at then."""
+    prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
+    last, start = _last_look(prefix), f"{site_packages}{os.sep}"
+    own = {path: stamp for path, stamp in bytecode.written.items() if path.startswith(start)}
+    if own and last.get("files") == _snapshot(site_packages)[0]:  # so it came from sources that were looked at
+        last["bytecode"] |= {path[len(start) :].replace(os.sep, "/"): stamp for path, stamp in own.items()}
+        _keep(prefix, last)
+
+
+def known_bytecode(prefix: Path) -> dict[str, str]:
+    """Give the bytecode of an environment that is what its source compiles to, with size and time of then."""
+    known: dict[str, str] = _last_look(prefix).get("bytecode", {})
+    return known
+
+
 def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
-    """Read a lock as `{name: (version, marker)}`.
+    """Read a lock as `{name: (version, marker)}`; of a package that it pins for several systems, what holds here.
 
     Raises
     ------
@@ -141,12 +178,23 @@ def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
         If the lock is missing or holds no pinned requirement.
     """
     try:
-        pins = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\\n]*))?", lock.read_text("utf-8"), re.MULTILINE)
+        pins = re.findall(
+            r"^([\w.-]+)(?:==([^\s;]+)| @ (\S+))(?: ; ([^\\\n]*))?", lock.read_text("utf-8"), re.MULTILINE
+        )
     except OSError as error:
         raise ProjectError(f"the lock {lock.name} is missing.", f"git checkout -- {lock.name}") from error
     if not pins:
         raise ProjectError(f"the lock {lock.name} pins nothing.", f"git checkout -- {lock.name}")
-    return {_normal(name): (version, marker.strip()) for name, version, marker in pins}
+    locked: dict[str, tuple[str, str]] = {}
+    for name, version, address, marker in pins:
+        if _normal(name) not in locked or markers.holds(marker.strip()):
+            locked[_normal(name)] = (version or wheel_version(address), marker.strip())
+    return locked
+
+
+def wheel_version(address: str) -> str:
+    """Give the version in a wheel's address."""
+    return urllib.parse.unquote(address.rpartition("/")[2]).split("-")[1]
 
 
 def installed(site_packages: Path) -> dict[str, str]:
@@ -154,19 +202,23 @@ def installed(site_packages: Path) -> dict[str, str]:
     return dict(_distributions(site_packages))
 
 
-def repair(prefix: Path, lock: Path) -> None:
+def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
     """Bring an environment back to its lock, every file from the package index or a fresh cache entry."""
-    uv = shutil.which("uv")
-    if uv is None:
+    if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
-    # `--reinstall` also refreshes uv's cache, which shares its files with environments by hard links.
-    command = [uv, "pip", "sync", "--python", str(prefix), "--reinstall", "--require-hashes", str(lock)]
     (prefix / MARKER).unlink(missing_ok=True)
-    if subprocess.run(command, cwd=ROOT).returncode:
+    for folder in site_packages.rglob("__pycache__"):
+        shutil.rmtree(folder)
+    # `--reinstall` also refreshes uv's cache, which shares its files with environments by hard links.
+    command = ["uv", "pip", "sync", "--python", str(prefix), "--reinstall", "--require-hashes", str(lock)]
+    if subprocess.run(command, cwd=ROOT, env=shell.child()).returncode:
         raise ProjectError(
-            f"{prefix} could not be repaired; uv says why above.",
-            f"Mend what uv names, or delete {prefix}, then start again.",
+            f"{prefix} could not be repaired: what lies in uv's cache was changed, and the package index gave nothing "
+            "better; uv says why above.",
+            "Try again when the index can be reached (no UV_OFFLINE), or mend what uv names.",
         )
+    for path in _surplus(site_packages, _recorded(site_packages)):
+        (site_packages / path).unlink()
 
 
 def _distributions(site_packages: Path) -> list[tuple[str, str]]:
@@ -183,10 +235,14 @@ def _refuse_other_code(site_packages: Path) -> None:
     homes = [ROOT, site_packages, *(Path(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix})]
     homes = [home.resolve() for home in homes] + homes
     strange = [path for path in sys.path if path and not any(Path(path).is_relative_to(home) for home in homes)]
+    if sys.prefix != sys.base_prefix:  # `include-system-site-packages` of pyvenv.cfg
+        packages = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+        strange += [path for path in packages if path not in strange and not Path(path).is_relative_to(sys.prefix)]
     strange = [path for path in strange if "debugpy" not in path and "pydevd" not in path]  # an editor's debugger
     if strange:
         raise ProjectError(
-            f"Python would import other code than the locked: {', '.join(strange)} is on its path.", "unset PYTHONPATH"
+            f"Python would import other code than the locked: {', '.join(strange)} is on its path.",
+            "unset PYTHONPATH" if "PYTHONPATH" in os.environ else "just setup",
         )
 
 
@@ -202,51 +258,85 @@ def _wrong_packages(site_packages: Path, lock: Path, surplus: bool = False) -> l
         elif version != locked[name][0]:
             problems.append(f"{name} is {version}, locked is {locked[name][0]}")
     absent = [name for name in locked if name not in found]
-    return problems + [f"{name} is missing" for name in absent if _wanted_here(locked[name][1])]
+    return problems + [f"{name} is missing" for name in absent if markers.holds(locked[name][1])]
 
 
-def _wanted_here(marker: str) -> bool:
-    if not marker:
-        return True
+def _last_look(prefix: Path) -> dict[str, Any]:
     try:
-        from packaging.markers import Marker
-    except ImportError:
-        return False  # `packaging` is itself locked, without a marker: its absence is reported
-    return Marker(marker).evaluate()
+        last: dict[str, Any] = json.loads((prefix / MARKER).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return last
 
 
-def _snapshot(folder: Path) -> str:
-    """Digest of name, size and time of every installed file; bytecode is Python's own business."""
+def _keep(prefix: Path, seen: dict[str, Any]) -> None:
+    # Someone else's environment, a container's for example: look again next time.
+    with contextlib.suppress(OSError):
+        write_whole(prefix / MARKER, json.dumps(seen))
+
+
+def _snapshot(folder: Path) -> tuple[str, dict[str, str]]:
+    """Digest name, size and time of every installed file, and list those of the bytecode."""
     lines: list[str] = []
-    pending = [str(folder)]
+    compiled: dict[str, str] = {}
+    pending = [(str(folder), "")]
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        path, prefix = pending.pop()
+        is_cache = prefix.endswith("__pycache__/")
+        with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name != "__pycache__":
-                        pending.append(entry.path)
-                else:
-                    status = entry.stat(follow_symlinks=False)
-                    lines.append(f"{entry.path} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+                    pending.append((entry.path, f"{prefix}{entry.name}/"))
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if not is_cache:
+                    lines.append(f"{prefix}{entry.name} {status.st_size} {status.st_mtime_ns}")
+                elif entry.name.endswith(".pyc"):
+                    compiled[prefix + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest(), compiled
 
 
-def _changed_files(site_packages: Path) -> list[str]:
-    """Compare every installed file with the digest in its wheel's RECORD; find those that are in none."""
-    problems, recorded = [], set(INSTALLER_FILES)
+def _changed_files(site_packages: Path, lock: Path) -> list[str]:
+    """Compare every installed file with the digest in its wheel's RECORD; find the code that is in none."""
+    problems = []
+    addressed = {_normal(name) for name in re.findall(r"^([\w.-]+) @ ", lock.read_text("utf-8"), re.MULTILINE)}
     for folder in sorted(site_packages.glob("*.dist-info")):
         package, record = folder.name.removesuffix(".dist-info"), folder / "RECORD"
-        if not record.exists() or (folder / "direct_url.json").exists():
+        from_elsewhere = (folder / "direct_url.json").exists() and _normal(package.rpartition("-")[0]) not in addressed
+        if not record.exists() or from_elsewhere:
             problems.append(f"{package} did not come from a package index, or its RECORD is missing")
             continue
-        with record.open(encoding="utf-8", newline="") as lines:
-            for path, digest, _size in csv.reader(lines):
-                recorded.add(path)
-                if digest.startswith("sha256=") and not _has_digest(site_packages / path, digest[7:]):
-                    problems.append(f"{path} of {package} was changed or is missing")
-    # Python imports what lies at the top, wherever it came from: sitecustomize.py, .pth files, modules.
-    loose = {entry.name for entry in site_packages.iterdir() if entry.suffix in {".py", ".pth", ".so", ".pyd"}}
-    return problems + [f"{name} belongs to no package" for name in sorted(loose - recorded)]
+        problems += [
+            f"{path} of {package} was changed or is missing"
+            for path, digest in _entries(record)
+            if digest.startswith("sha256=") and not _has_digest(site_packages / path, digest[7:])
+        ]
+    surplus = _surplus(site_packages, _recorded(site_packages))
+    return problems + [f"{path} belongs to no package" for path in surplus]
+
+
+def _recorded(site_packages: Path) -> set[str]:
+    records = site_packages.glob("*.dist-info/RECORD")
+    return INSTALLER_FILES | {path for record in records for path, _ in _entries(record)}
+
+
+def _entries(record: Path) -> list[tuple[str, str]]:
+    """Read path and digest of every file of a package."""
+    with record.open(encoding="utf-8", newline="") as lines:
+        return [(path, digest) for path, digest, _size in csv.reader(lines)]
+
+
+def _surplus(site_packages: Path, recorded: set[str]) -> list[str]:
+    """List the code that no package brought and Python would import all the same; links too, as they may lead to it."""
+    found = []
+    for folder, folders, files in os.walk(site_packages):
+        prefix = "" if Path(folder) == site_packages else Path(folder).relative_to(site_packages).as_posix() + "/"
+        links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114 - thousands of them
+        code = [name for name in files if name.endswith(CODE)]
+        if prefix.endswith("__pycache__/"):
+            code = [name for name in code if not name.endswith(".pyc")]  # looked at on its own
+        found += [f"{prefix}{name}" for name in links + code if f"{prefix}{name}" not in recorded]
+    return sorted(found)
 
 
 def _has_digest(path: Path, digest: str) -> bool:

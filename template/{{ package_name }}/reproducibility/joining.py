@@ -7,8 +7,6 @@ import re
 import sys
 from typing import Any
 
-import yaml
-
 from .project import PACKAGE, ROOT
 
 #: Set for a process whose run another command of this package has made or joined: that run's ID.
@@ -83,6 +81,8 @@ def _stale(run: Any) -> str | None:
 
 def _command(entry_point: str) -> str | None:
     """Tell which command of this package an entry point of MLproject runs, if any."""
+    import yaml
+
     try:
         line = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"][entry_point]["command"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):

@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 
-from .environment import restart
+from . import environment, shell
 from .framework import FRAMEWORK
 from .project import PACKAGE, ProjectError
 
@@ -75,7 +75,8 @@ def ensure(seed: int, threads: int) -> None:
                 f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
             )
     os.environ.update(wanted, **{GUARD: "1"})
-    restart()
+    environment.remember()
+    shell.restart()
 
 
 def is_command() -> bool:

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
+from . import requirements, sdists, shell
 from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
 from .project import ROOT, ProjectError, command_line, write_whole
+from .requirements import normal
 from .scratch import temporary_folder
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
@@ -34,25 +36,42 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     Raises
     ------
     ProjectError
-        If a package to upgrade is in no lock, there is no uv, or uv finds no versions that fit together.
+        If a package to upgrade is in no lock, a requirement can have no hash, there is no uv, or uv finds no versions
+        that fit together.
     """
     asked_by = os.getppid()
-    moving = {re.sub(r"[-_.]+", "-", name).lower() for name in upgrade or []}
+    moving = {normal(name) for name in upgrade or []}
     _require_known(moving, [LOCKS[name] for name in names])
-    pyproject = _pyproject()
+    pyproject = requirements.read()
+    requirements.require_hashes(pyproject)
     floor = re.search(r">=\s*(3\.\d+)", pyproject["project"]["requires-python"])
     if floor is None:
         raise ProjectError("`requires-python` names no lowest version.", 'requires-python = ">=3.11"')
-    options = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--generate-hashes"]
-    options += ["--no-header", "--no-annotate", "--no-sources", "--quiet"]
+    if shutil.which("uv") is None:
+        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    _tell_withheld()
+    universal = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--no-header", "--quiet"]
+    # The addresses of indexes may hold passwords.
+    options = ["--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-emit-index-annotation"]
     with temporary_folder("locks") as folder:
         drafts = {name: folder / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
             keep = [] if upgrade == [] else [pin for pin in _pins(LOCKS[name]) if pin[0] not in moving]
             draft.write_text("\n".join(map("".join, keep)), "utf-8")
-            # The tools' lock names the same versions as the runtime's wherever both name a package.
-            same = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))] if name == "development" else []
-            _uv("pip", "compile", "-", *options, *same, "--output-file", str(draft), text=_wanted(pyproject)[name])
+            project = Path(folder) / name / "pyproject.toml"
+            project.parent.mkdir()
+            project.write_text(requirements.draft(pyproject, name), "utf-8")
+            more = {"runtime": [], "build": ["--no-sources"], "development": []}[name]
+            if name == "development":
+                # The tools' lock names the same versions as the runtime's wherever both name a package.
+                more = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))]
+                more += ["--group", f"{project}:dev"] if "dev" in pyproject.get("dependency-groups", {}) else []
+            _uv("pip", "compile", str(project), *universal, *options, *more, "--output-file", str(draft))
+            requirements.refuse(requirements.unpinned(draft.read_text("utf-8")))
+            pages = requirements.pages(pyproject, set(read_lock(draft))) if name != "build" else []
+            draft.write_text("".join(f"--find-links {page}\n" for page in pages) + draft.read_text("utf-8"), "utf-8")
+        for name in drafts.keys() - ({"runtime"} if "development" in drafts else set()):
+            _tell_unbuilt(drafts[name], Path(folder) / "pylock.toml", universal)
         if os.getppid() != asked_by:  # an update that was killed, and may be taken back by now
             raise ProjectError("whoever asked for the locks is gone, so they are as they were.", "just lock")
         for name, draft in drafts.items():
@@ -70,12 +89,16 @@ def check() -> None:
     """
     from packaging.requirements import Requirement
 
+    pyproject = requirements.read()
+    requirements.require_hashes(pyproject)
     locked = {name: read_lock(lock) for name, lock in LOCKS.items()}
     problems = []
-    for name, requirements in _wanted(_pyproject()).items():
-        for requirement in map(Requirement, requirements.splitlines()):
-            version, _ = locked[name].get(re.sub(r"[-_.]+", "-", requirement.name).lower(), (None, ""))
-            if version is None or not requirement.specifier.contains(version, prereleases=True):
+    for name, wanted in requirements.wanted(pyproject).items():
+        for requirement in map(Requirement, wanted):
+            version, _ = locked[name].get(normal(requirement.name), (None, ""))
+            if requirement.url and f"{requirement.name} @ {requirement.url}" not in LOCKS[name].read_text("utf-8"):
+                problems.append(f"{LOCKS[name].name} lacks {requirement}")
+            elif version is None or not requirement.specifier.contains(version, prereleases=True):
                 found = f"has {requirement.name} {version}" if version else f"lacks {requirement.name}"
                 problems.append(f"{LOCKS[name].name} {found}, wanted is {requirement}")
     for package, (version, _) in locked["runtime"].items():
@@ -84,25 +107,6 @@ def check() -> None:
             problems.append(f"{package} is {version} in {RUNTIME_LOCK.name} and {other} in {DEVELOPMENT_LOCK.name}")
     if problems:
         raise ProjectError("the locks are not in step:\n  " + "\n  ".join(problems), "just lock && just setup")
-
-
-def _pyproject() -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ProjectError(f"pyproject.toml cannot be used: {error}.", "git diff pyproject.toml") from error
-
-
-def _wanted(pyproject: dict[str, Any]) -> dict[str, str]:
-    """Give the requirements behind each lock, one a line."""
-    runtime = pyproject["project"]["dependencies"]
-    return {
-        "runtime": "\n".join(runtime),
-        "build": "\n".join(pyproject["build-system"]["requires"]),
-        "development": "\n".join(runtime + pyproject["dependency-groups"]["dev"]),
-    }
 
 
 def _pins(lock: Path) -> list[tuple[str, str]]:
@@ -117,13 +121,39 @@ def _require_known(names: set[str], locks: list[Path]) -> None:
         raise ProjectError(f"{', '.join(sorted(unknown))} is in no lock.", "Add it to pyproject.toml: just lock", 64)
 
 
-def _uv(*arguments: str, text: str) -> None:
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
-    if subprocess.run(["uv", *arguments], cwd=ROOT, input=text, text=True).returncode:
+def _uv(*arguments: str) -> None:
+    if subprocess.run(["uv", *arguments], cwd=ROOT, env=shell.child()).returncode:
         raise ProjectError(
             "the locks are as they were: uv could not compile them and says why above.",
             "Loosen or correct the requirement that it names, in pyproject.toml.",
+        )
+
+
+def _tell_withheld() -> None:
+    """Say what of the shell does not decide here, though uv alone would let it."""
+    names = [name for name in shell.withheld() if re.match("UV_(?!RUN_|INTERNAL_)", name)]
+    if names:
+        print(
+            f"notice: {', '.join(names)} of the shell is not used: [tool.uv] of pyproject.toml decides what is locked.",
+            file=sys.stderr,
+        )
+
+
+def _tell_unbuilt(lock: Path, pylock: Path, universal: list[str]) -> None:
+    """Name the packages of a lock that have no wheel."""
+    import tomllib
+
+    _uv("pip", "compile", str(lock), *universal, "--no-deps", "--format", "pylock.toml", "--output-file", str(pylock))
+    packages = tomllib.loads(pylock.read_text("utf-8"))["packages"]
+    python = re.search(r'^python: "3\.(\d+)', (ROOT / "python_env.yaml").read_text("utf-8"), re.MULTILINE)
+    for package, systems in sdists.without_wheel(
+        packages, int(python[1]) if python else sys.version_info.minor
+    ).items():
+        where = "" if len(systems) == len(sdists.SYSTEMS) else f" for {', '.join(systems)}"
+        print(
+            f"notice: {package} has no wheel{where}: it is built from source, by requirements that no lock pins. "
+            "Another version may have one; or build one and put it on an index.",
+            file=sys.stderr,
         )
 
 

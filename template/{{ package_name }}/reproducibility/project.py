@@ -20,11 +20,11 @@ from .waiting import holders, is_locked, patiently
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).resolve().parents[1].name
-#: How long one process waits for what another builds, in seconds: an environment, at the worst.
-PATIENCE = 1800
 HARNESS = Path(__file__).resolve().parent
 #: Exit codes: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
 FAILED, FAULT, INTERRUPTED = 3, 70, 130
+#: How long one process waits for what another builds, in seconds: an environment, at the worst.
+PATIENCE = 1800
 
 
 class ProjectError(Exception):

@@ -23,8 +23,8 @@ SCHEMA_VERSION = 3
 RESULT = ("weights", "predictions", "metrics")
 #: The file of a record that speaks of all others.
 RECORD = "record.json"
-#: What file managers leave in every folder that somebody looks at.
-DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+#: What file managers, and MLflow in a model's, leave in every folder that somebody looks at.
+DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini", "registered_model_meta"}
 
 
 class Recorder:

@@ -14,17 +14,17 @@ from typing import Any
 
 import yaml
 
-from . import checkout, datasets, digest, env_cache, launch, records
+from . import checkout, datasets, digest, env_cache, launch, records, shell
 from .checkout import inside, outside
 from .datasets import Dataset
 from .project import ROOT, ProjectError
 from .records import CANNOT_BE_TRIED, Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
-FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHASHSEED")
+FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
 START_GIT = 'git init && git add -A && git commit -m "Start"'
 #: What of the project is nobody's code.
-NOT_CODE = (".git", ".venv", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
+NOT_CODE = (".git", ".venv*", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     conf = scratch / "conf.yaml"
     conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(FOREIGN) and name not in launch.THREAD_VARIABLES
-    }
+    kept = {name: value for name, value in shell.child(*FOREIGN).items() if name not in launch.THREAD_VARIABLES}
     # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
     own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict

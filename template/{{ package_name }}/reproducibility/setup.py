@@ -1,15 +1,107 @@
-"""The end of `just setup`: git hooks, and what to type next."""
+"""`just setup`: the environment beside the one that is there, which goes only when the new one is whole."""
 
 from __future__ import annotations
 
-from . import environment
+import argparse
+import os
+import shutil
+import subprocess
+
+from . import environment, in_use, shell
+from .environment import DEVELOPMENT_LOCK
 from .git import git, repository
-from .project import ProjectError, command_line
+from .project import ROOT, ProjectError, command_line, exclusive
+
+VENV = ROOT / ".venv"
+#: Where it is built; left there by a setup that was killed.
+NEW = ROOT / ".venv.new"
+#: The one that was there, between two renames.
+OLD = ROOT / ".venv.old"
+
+
+def build(python: str) -> None:
+    """Build the environment and put it in the place of the one that is there.
+
+    Parameters
+    ----------
+    python : str
+        Version of its Python.
+
+    Raises
+    ------
+    ProjectError
+        If uv refuses the lock or cannot reach the index. The environment that is there is then as it was.
+    """
+    if shutil.which("uv") is None:
+        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    with exclusive(NEW):
+        if OLD.exists() and not VENV.exists():  # killed between the two renames
+            OLD.rename(VENV)
+        _remove()
+        try:
+            # Its scripts find it by their own place: it will be renamed.
+            _uv("venv", "--quiet", "--relocatable", "--python", python, str(NEW))
+            _uv("pip", "sync", "--python", str(NEW), "--require-hashes", str(DEVELOPMENT_LOCK))
+            _heal()
+            _swap()
+        finally:
+            _remove()
+
+
+def _remove() -> None:
+    for left in (NEW, OLD):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _heal() -> None:
+    """Look at what was built: it came out of uv's cache, which shares its files with other environments."""
+    pattern = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
+    site_packages = next(NEW.glob(pattern))
+    problems = environment.find_problems(site_packages, NEW, DEVELOPMENT_LOCK, fresh=True)
+    if not problems:
+        return
+    print(f"uv's cache is not what {DEVELOPMENT_LOCK.name} says ({environment.said(problems)}). Repairing it.")
+    if hint := environment.hint(problems):
+        print(hint.strip())
+    environment.repair(NEW, site_packages, DEVELOPMENT_LOCK)
+    problems = environment.find_problems(site_packages, NEW, DEVELOPMENT_LOCK, fresh=True)
+    if problems:
+        raise ProjectError(
+            f"the new environment is not what {DEVELOPMENT_LOCK.name} says: {environment.said(problems)}. "
+            f"{_as_it_was()}",
+            "just lock" + environment.hint(problems),
+        )
+
+
+def _swap() -> None:
+    if VENV.is_symlink():  # to an environment of elsewhere, which stays
+        VENV.unlink()
+    elif VENV.exists():
+        with in_use.alone(VENV):
+            VENV.rename(OLD)
+            NEW.rename(VENV)
+        return
+    NEW.rename(VENV)
+
+
+def _uv(*arguments: str) -> None:
+    if subprocess.run(["uv", *arguments], cwd=ROOT, env=shell.child()).returncode:
+        raise ProjectError(
+            f"uv refused the lock, or found no such Python, and says why above. {_as_it_was()}",
+            f"a wrong or missing hash: git diff {DEVELOPMENT_LOCK.name}; if the lock is at fault: just lock\n"
+            "no network: just setup, once it is back",
+        )
+
+
+def _as_it_was() -> str:
+    return ".venv is as it was." if VENV.exists() else "There is no .venv."
 
 
 def main() -> None:
-    """Switch the git hooks on where git is, and say what comes next. Commits nothing."""
-    environment.ensure(fresh=True)
+    """Build .venv, switch the git hooks on where git is, and say what comes next. Commits nothing."""
+    parser = argparse.ArgumentParser(prog="just setup", description=build.__doc__)
+    parser.add_argument("--python", required=True, help="version of its Python")
+    build(parser.parse_args().python)
     try:
         found = repository()
     except ProjectError as error:

@@ -130,7 +130,7 @@ class _Writer:
 
     def _object(self, value: Any) -> Any:
         made, arguments, state, items, pairs = (*value.__reduce_ex__(4), None, None, None)[:5]
-        if made is not copyreg.__newobj__ or arguments != (type(value),) or items or pairs:
+        if made is not vars(copyreg)["__newobj__"] or arguments != (type(value),) or items or pairs:
             raise NotImplementedError(f"a {_full_name(type(value))} is more than its attributes")
         return [self._name(type(value)), self.write(state)]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from . import joining, launch, records, reproduce, tracking
+from . import joining, launch, records, reproduce, shell, tracking
 from .compare import EXIT_CODES
 from .project import PACKAGE, ROOT, ProjectError
 
@@ -43,11 +42,11 @@ def verify(config: Path, overrides: tuple[str, ...]) -> int:
     invitation = joining.invited()  # inside `mlflow run` the first training is that run
     vouched = {joining.VOUCHED: invitation.info.run_id} if invitation else {}
     settings = [part for override in overrides for part in ("--set", override)]
-    shell = {name: value for name, value in os.environ.items() if name not in launch.THREAD_VARIABLES}
+    kept = {name: value for name, value in shell.child().items() if name not in launch.THREAD_VARIABLES}
     with reproduce.scratch_folder() as scratch:
         told = scratch / "run"
         command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings, "--id-file", str(told)]
-        if _run(command, shell | SHELLS[0] | vouched):
+        if _run(command, kept | SHELLS[0] | vouched):
             raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
         joining.decline()
         record = records.download(records.get_run(told.read_text("utf-8")), scratch / "original")

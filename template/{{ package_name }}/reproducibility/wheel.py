@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+from . import shell
 from .locks import BUILD_LOCK
 from .project import ROOT, ProjectError, command_line
 from .scratch import temporary_folder
@@ -45,7 +46,7 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
             os.utime(file, (modified, modified))
         command = ["uv", "build", "--quiet", "--wheel", "--clear", "--force-pep517", "--no-sources", "--require-hashes"]
         command += ["--build-constraint", str(BUILD_LOCK), "--python", python, "--out-dir", "dist"]
-        if subprocess.run(command, cwd=folder, env=os.environ | variables).returncode:
+        if subprocess.run(command, cwd=folder, env=shell.child() | variables).returncode:
             raise ProjectError("the wheel cannot be built; uv says why above.", "just package-constraints")
     except FileNotFoundError as error:
         raise ProjectError("uv is not on the PATH.", "pip install uv") from error

@@ -1,0 +1,63 @@
+"""Who works in an environment: all commands of it share a lock there; who deletes or rebuilds it must have it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .project import ProjectError
+
+#: In an environment: the file whose lock is meant. The system takes it back from a process that dies.
+NAME = "in-use.lock"
+POLL = 0.2
+#: The environments that this process works in, until it ends.
+_held: dict[Path, sqlite3.Connection] = {}
+
+
+def hold(prefix: Path) -> None:
+    """Share the lock of an environment until this process ends; wait while it is deleted or rebuilt."""
+    path = prefix.resolve() / NAME
+    if path in _held:
+        return
+    # Where nothing can be written, nothing can be deleted either.
+    with contextlib.suppress(ProjectError):
+        _held[path] = _lock(path, "BEGIN", f"The environment {prefix} is being made anew. Waiting for it.")
+
+
+@contextlib.contextmanager
+def alone(prefix: Path) -> Iterator[None]:
+    """Have an environment alone, for its deletion or rebuilding; wait for the commands that work in it.
+
+    What this process itself holds of it is given back.
+    """
+    path = prefix.resolve() / NAME
+    if path in _held:
+        _held.pop(path).close()
+    said = f"A command of this project still works in {prefix}: a training, the UI or the like. Waiting for its end."
+    with contextlib.closing(_lock(path, "BEGIN EXCLUSIVE", said)) as connection:
+        if os.name == "nt":  # which deletes no open file
+            connection.close()
+        yield
+
+
+def _lock(path: Path, begin: str, said: str) -> sqlite3.Connection:
+    while True:
+        # Opened anew each time: the environment may be another by now.
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(begin)
+            connection.execute("SELECT count(*) FROM sqlite_master")  # BEGIN alone locks nothing yet
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise ProjectError(f"{path} cannot be locked: {error}.", "Mend its permissions.") from error
+        else:
+            return connection
+        if said:
+            print(said, flush=True)
+            said = ""
+        time.sleep(POLL)
