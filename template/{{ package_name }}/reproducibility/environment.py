@@ -11,6 +11,7 @@ import importlib.machinery
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def ensure(files: bool = True) -> None:
     if in_venv:
         fix = "just setup"
     elif is_mlflow_environment(prefix):
-        fix = f"Delete {prefix}, then `just run` builds it anew."
+        fix = f"rm -r {shlex.quote(str(prefix))}      then `just run` builds it anew"
     else:  # an environment, or a whole Python, that is not this project's: nothing of it is to be deleted
         fix = f"Use the project's own: `just setup` makes it, `just …` or {VENV_PYTHON} uses it."
     raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix + hint(problems))

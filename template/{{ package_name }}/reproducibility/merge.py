@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -221,7 +222,7 @@ def _merge(path: str, old: File | None, yours: File, new: File | None, versions:
         if conflicts:
             note = "" if old else "you had added it too"
         if conflicts and content == mine:
-            note = f"no text: yours stands; `git checkout --theirs {path}` takes the template's"
+            note = f"no text: yours stands; `git checkout --theirs {shlex.quote(path)}` takes the template's"
     executable = new.executable if old and yours.executable == old.executable else yours.executable
     result = File(content if mine == yours.content else content.replace(b"\n", b"\r\n"), executable)
     return Change(path, kind, note, result) if kind is Kind.CONFLICTING or result != yours else None
