@@ -269,12 +269,14 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
         root / f"constraints.txt.{os.getpid()}.part",  # of a living process
         root / f"data/young.csv.{process.pid}.part",
         root / "data/film.part",  # not ours
+        root / "data/.fetch-c3d4.part/cars.csv",  # of a download that goes on
         root / f"notes/mine.{process.pid}.part",
     ]
     for path in (*gone, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
-    for path in (*gone, kept[0], kept[2], kept[3], *{file.parent for file in gone if "part" in file.parent.name}, old):
+    stale = [kept[0], kept[2], kept[3].parent, kept[4], *(path.parent for path in gone if "part" in path.parent.name)]
+    for path in (*gone, *stale, old):
         os.utime(path, (0, 0))
     with scratch.temporary_folder("capture") as living:
         removed = leftovers.remove()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from harness import FOLDER
 
 COMMAND = re.compile(r"(^|\n|[:;`] ?|      )(just|git|mv|rm|mkdir|ls|df|cp|cd|uv|python) [^\n]*$")

@@ -227,13 +227,33 @@ def test_a_half_made_store_of_an_earlier_release_is_told_as_such(root: Path) -> 
         tracking.connect()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_store_that_may_not_be_written_is_told(root: Path) -> None:
-    tracking.connect()
-    (root / "mlflow.db").chmod(0o444)
-    with pytest.raises(mlflow.MlflowException) as wrapped, mlflow.start_run():
-        pass
-    assert "ls -ld" in tracking.explain(wrapped.value).fix
+def test_a_folder_that_may_not_be_written_is_told(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(tmp_path / "bikes", monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(project.ProjectError, match=r"mlflow\.db") as refused:
+        tracking.connect()
+    assert refused.value.fix.startswith("ls -l")
+
+
+@pytest.mark.parametrize(
+    ("statement", "options", "fix"),
+    [
+        ("CREATE TABLE t (c)", "?mode=ro", "ls -ld"),
+        ("PRAGMA max_page_count = 1; CREATE TABLE t (c); INSERT INTO t VALUES (zeroblob(9999))", "", "df -h"),
+        ("SELECT * FROM sqlite_master", "", "backup"),
+    ],
+)
+def test_what_sqlite_says_becomes_what_to_do(tmp_path: Path, statement: str, options: str, fix: str) -> None:
+    path = tmp_path / "my store.db"
+    path.write_bytes(b"no database" * 99 if fix == "backup" else b"")
+    store = sqlite3.connect(path.as_uri() + options, uri=True)
+    with closing(store), pytest.raises(project.ProjectError) as refused:
+        sqlite._ask(path, lambda: store.executescript(statement))
+    assert fix in refused.value.fix
+    assert "delete" not in refused.value.fix and "rename" not in refused.value.fix
 
 
 @pytest.mark.slow
