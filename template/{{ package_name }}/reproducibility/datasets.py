@@ -280,7 +280,8 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
         part.unlink(missing_ok=True)
     raise ProjectError(
         f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
-        f"Put the file back from where it came, or accept another: just data-add FILE --name {shlex.quote(dataset.name)}",
+        "Put the file back from where it came, or accept another:\n"
+        f"just data-add FILE --name {shlex.quote(dataset.name)}",
     )
 
 

@@ -53,7 +53,7 @@ def _parts() -> Iterator[Path]:
 
 
 def _is_old(path: Path) -> bool:
-    """Tell whether nothing of a file or folder changed lately; a download may take long, and its folder stays as it was."""
+    """Tell whether nothing in a file or folder changed lately: while a download goes on, its folder stays as it was."""
     with contextlib.suppress(OSError):
         return time.time() - max(place.stat().st_mtime for place in (path, *path.rglob("*"))) > LONG_AGO
     return False
