@@ -338,24 +338,17 @@ def test_a_project_works_whatever_its_folder_is_called(set_up: Callable[..., Pro
     (tmp_path / "50% off a b").mkdir()
     project = clone(set_up("classification"), tmp_path / ALL_NASTY / "bikes")
     project.git("commit", "--quiet", "--no-verify", "--allow-empty", "--message", "Here")
-    project.just("train", "--set", "model.n_estimators=2")
     project.just("run", "--set", "model.n_estimators=2")
-    store = load("sqlite").uri(project.path / "mlflow.db")
-    client = mlflow.MlflowClient(store)
-    [experiment] = [found for found in client.search_experiments() if found.name != "Default"]
-    runs = client.search_runs([experiment.experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
-    assert runs[0].data.tags["repro.result"] == runs[1].data.tags["repro.result"]
-    assert "identical" in project.just("reproduce", runs[0].info.run_id).stdout
-    assert "all well" in project.just("doctor").stdout
+    [run] = mlflow.MlflowClient(sqlite.uri(project.path / "mlflow.db")).search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    assert "identical" in project.just("reproduce", run.info.run_id).stdout
     assert {path.name for path in tmp_path.iterdir() if any(path.iterdir())} == {ALL_NASTY}
-    moved = project.path.parents[1] / "now 100% elsewhere" / "bikes"
+    moved = tmp_path / "now 100% elsewhere" / "bikes"
     moved.parent.mkdir()
     project.path.rename(moved)
     project.path = moved
-    assert "copied or moved" in refused(project.just("runs", check=False))
     project.just("relocate")
-    assert runs[0].info.run_id in project.just("reproduce", runs[0].info.run_id, "--dry-run").stdout
+    assert "all well" in project.just("doctor").stdout
 
 
 @pytest.mark.e2e
