@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ class ModelAdapter:
         """
         import mlflow.pyfunc
 
-        with temporary_folder("model") as scratch:
+        with temporary_folder("model") as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there is no example, which this flavour cannot try
             folder = scratch / "model"
             folder.mkdir()
             self.save(model, folder)
@@ -201,7 +203,8 @@ def _load_pyfunc(path: str) -> Any:
     """Load a stored model for MLflow's own tools; they call a function of this name, with the folder of the model."""
     from mlflow.models import Model
 
-    adapter = find(Model.load(str(Path(path).parent)).metadata["adapter"])
+    root = next(folder for folder in Path(path).parents if (folder / "MLmodel").is_file())
+    adapter = find(Model.load(str(root)).metadata["adapter"])
     return _Predictor(adapter, adapter.load(Path(path)))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import alive, checkpoint, conf, launch, seeds, tracking
+from . import alive, autolog, checkpoint, conf, launch, seeds, tracking
 from .active import begun
 from .collector import Collector
 from .framework import FRAMEWORK
@@ -80,7 +80,7 @@ def execute(
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
-            with collector.at_work():
+            with collector.at_work(), autolog.beside():
                 result = train(validated, run)
             _require_result(result)
             active.regain()
@@ -111,6 +111,8 @@ def _explained() -> Iterator[None]:
                 f"an operation of this training has no deterministic form: {refused}",
                 "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
             ) from error
+        if advice := FRAMEWORK.advice(error):
+            raise ProjectError(*advice) from error
         raise
 
 
