@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .project import PACKAGE, ProjectError
+from .scratch import temporary_folder
 
 #: The first held-out rows: a model is asked about them when two runs are compared, and its signature is made of them.
 PROBED = 100
@@ -111,9 +111,9 @@ class ModelAdapter:
         """
         import mlflow.pyfunc
 
-        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        with temporary_folder("model") as scratch, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that there is no example, which this flavour cannot try
-            folder = Path(scratch, "model")
+            folder = scratch / "model"
             folder.mkdir()
             self.save(model, folder)
             own = {"adapter": f"{type(self).__module__}.{type(self).__qualname__}"}

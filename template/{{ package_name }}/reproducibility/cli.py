@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, own_places, write_whole
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     from .run import Experiment
@@ -259,20 +260,14 @@ def ui(port: int) -> None:
     print(f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
     # Its background jobs serve features of the GenAI pages, and cost four processes.
     quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    if subprocess.run(command, cwd=ROOT, env=quiet).returncode:
-        raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
+    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    with temporary_folder("ui") as folder:
+        python = Path(sys.executable)
+        if "%" in sys.prefix:  # in MLflow's own path: the processes that it starts would take it for a code
+            (folder / "venv").symlink_to(sys.prefix)
+            python = folder / "venv" / python.relative_to(sys.prefix)
+        if subprocess.run([str(python), "-m", "mlflow", "ui", *options], cwd=ROOT, env=quiet).returncode:
+            raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
 
 
 @cli.command()

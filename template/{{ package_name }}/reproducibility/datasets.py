@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import shlex
 import shutil
 import urllib.error
 import urllib.request
@@ -118,7 +119,7 @@ def find(name: str) -> Dataset:
     if name not in datasets:
         raise ProjectError(
             f"there is no dataset {name!r} in data/datasets.yaml; it has {', '.join(datasets) or 'none'}.",
-            f"just data-add FILE --name {name}",
+            f"just data-add FILE --name {shlex.quote(name)}",
         )
     return datasets[name]
 
@@ -151,7 +152,7 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
             f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
             f"  found    {found} ({dataset.file.stat().st_size:,} bytes)",
-            f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
+            f"to accept it as it is now: just data-add {shlex.quote(dataset.path)} --name {shlex.quote(dataset.name)}\n"
             "to get the old one back:   just data-check --restore",
         )
 
@@ -296,7 +297,8 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
         part.unlink(missing_ok=True)
     raise ProjectError(
         f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
-        f"Put the file back from where it came, or accept another: just data-add FILE --name {dataset.name}\n"
+        "Put the file back from where it came, or accept another:\n"
+        f"just data-add FILE --name {shlex.quote(dataset.name)}\n"
         "An address that wants a password or a signature is given with it: none is kept.",
     )
 

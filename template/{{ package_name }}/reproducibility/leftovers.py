@@ -53,8 +53,9 @@ def _parts() -> Iterator[Path]:
 
 
 def _is_old(path: Path) -> bool:
+    """Tell whether nothing in a file or folder changed lately: while a download goes on, its folder stays as it was."""
     with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > LONG_AGO
+        return time.time() - max(place.stat().st_mtime for place in (path, *path.rglob("*"))) > LONG_AGO
     return False
 
 

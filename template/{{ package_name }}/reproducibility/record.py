@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import yaml
 from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
 from .keep import STORED, Kept
 from .project import PACKAGE
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     from .run import Result, Run
@@ -95,8 +95,8 @@ class Recorder:
             "metrics": {name: value.hex() for name, value in values.items()},
             "result": outcome,
         }
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = _folder(run_id, Path(scratch))
+        with temporary_folder("record") as scratch:
+            folder = _folder(run_id, scratch)
             lock = folder / environment.RUNTIME_LOCK.name
             lock.write_bytes(self.lock_bytes)
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
@@ -164,7 +164,7 @@ def files_of_model(uri: str) -> dict[str, str]:
     place = mlflow.get_logged_model(uri.rpartition("/")[2]).artifact_location
     if (path := tracking.local_path(place)) and path.is_dir():
         return files(path)
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder("record") as scratch:
         return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
 
 

@@ -15,6 +15,7 @@ from .addresses import public
 from .datasets import Dataset
 from .git import git
 from .project import ROOT, ProjectError, absolute, write_whole
+from .scratch import temporary_folder
 
 #: Larger files stay out of git; a copy goes to the tracking store.
 GIT_LIMIT = 10_000_000
@@ -122,8 +123,8 @@ def _store_copy(entry: Dataset, file: Path) -> None:
     if datasets.stored_copy(entry.digest):
         return
     tracking.connect()
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_name=f"data: {entry.name}"):
-        link = Path(folder) / entry.digest.removeprefix("sha256:")
+    with temporary_folder("register") as folder, mlflow.start_run(run_name=f"data: {entry.name}"):
+        link = folder / entry.digest.removeprefix("sha256:")
         try:
             link.hardlink_to(file)
         except OSError:  # another disk

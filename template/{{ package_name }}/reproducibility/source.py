@@ -15,7 +15,7 @@ from typing import Protocol
 from . import digest
 from .git import EXACT, address, described, git, is_published, public, repository, run_git
 from .project import ROOT, ProjectError
-from .scratch import scratch
+from .scratch import temporary_folder
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
 CAP = 20_000_000
@@ -365,12 +365,12 @@ def _index(folder: Path) -> Iterator[Git]:
     """Give a git that works on an index and an object folder of its own, and sees the repository's objects."""
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=folder) or ""
     options = (*EXACT, *described(folder))
-    with scratch("index") as place:
-        (place / "objects").mkdir()
+    with temporary_folder("capture") as scratch:
+        (scratch / "objects").mkdir()
         quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
         variables = {
-            "GIT_INDEX_FILE": str(place / "index"),
-            "GIT_OBJECT_DIRECTORY": str(place / "objects"),
+            "GIT_INDEX_FILE": str(scratch / "index"),
+            "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"',  # a colon would stand between two
         }
 
