@@ -43,24 +43,28 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(copy_project(tmp_path_factory.mktemp("sources") / "bikes"))
+
+
 @pytest.fixture
-def write(tmp_path: Path, web: str) -> Callable[..., Project]:
-    """A project whose pyproject.toml asks for packages of that index alone."""
-    project = Project(copy_project(tmp_path / "bikes"))
+def write(rendered: Project) -> Iterator[Callable[..., Project]]:
+    """A project whose pyproject.toml asks for packages of that index alone, and whose locks are empty."""
+    file = rendered.path / "pyproject.toml"
+    whole = file.read_text("utf-8")
     for name in LOCKS:
-        (project.path / name).write_text("")
-    rendered = (project.path / "pyproject.toml").read_text("utf-8")
+        (rendered.path / name).write_text("")
 
     def make(dependencies: list[str], more: str = "", dev: str = '["tool"]') -> Project:
-        text = re.sub(
-            r"(?s)\ndependencies = \[\n.*?\n\]", lambda _: f"\ndependencies = {dependencies}", rendered, count=1
-        )
+        text = re.sub(r"(?s)\ndependencies = \[\n.*?\n\]", lambda _: f"\ndependencies = {dependencies}", whole, count=1)
         text = re.sub(r"(?s)\ndev = \[\n.*?\n\]", lambda _: f"\ndev = {dev}", text, count=1)
         text = re.sub(r"(?m)^requires = .*$", 'requires = ["backend"]', text)
-        (project.path / "pyproject.toml").write_text(text + more, "utf-8")
-        return project
+        file.write_text(text + more, "utf-8")
+        return rendered
 
-    return make
+    yield make
+    file.write_text(whole, "utf-8")
 
 
 def lock(project: Project, web: str, **variables: str) -> str:
@@ -223,7 +227,8 @@ def test_a_pyproject_without_what_the_locks_are_made_from_is_an_error(
 ) -> None:
     project = write([])
     (project.path / "pyproject.toml").write_text(
-        f'[project]\nname = "bikes"\n{text}\n[build-system]\nrequires = []\n[tool.uv.build-backend]\nmodule-name = "bikes"\n'
+        f'[project]\nname = "bikes"\n{text}\n[build-system]\nrequires = []\n'
+        '[tool.uv.build-backend]\nmodule-name = "bikes"\n'
     )
     assert said in refused(project.just("lock", check=False))
 
@@ -248,12 +253,14 @@ MACHINES = {
 WHEELS = [
     f"x-1-{python}-{abi}-{platform}.whl"
     for python, abi in [
-        ("py3", "none"), ("py2.py3", "none"), ("py2", "none"), ("py312", "none"), ("cp311", "cp311"), ("cp312", "cp312"),
-        ("cp39", "abi3"), ("cp313", "abi3"), ("cp311", "none"), ("cp310", "none"), ("cp313", "cp313t"), ("pp311", "pypy311_pp73"),
+        ("py3", "none"), ("py2.py3", "none"), ("py2", "none"), ("py312", "none"), ("cp311", "cp311"),
+        ("cp312", "cp312"), ("cp39", "abi3"), ("cp313", "abi3"), ("cp311", "none"), ("cp310", "none"),
+        ("cp313", "cp313t"),
+        ("pp311", "pypy311_pp73"),
     ]
     for platform in (
-        "any", "manylinux_2_17_x86_64.manylinux2014_x86_64", "manylinux_2_28_aarch64", "musllinux_1_2_x86_64", "win_amd64",
-        "win32", "macosx_11_0_arm64", "macosx_10_9_universal2", "macosx_10_9_x86_64", "win_arm64",
+        "any", "manylinux_2_17_x86_64.manylinux2014_x86_64", "manylinux_2_28_aarch64", "musllinux_1_2_x86_64",
+        "win_amd64", "win32", "macosx_11_0_arm64", "macosx_10_9_universal2", "macosx_10_9_x86_64", "win_arm64",
     )
     if abi == "none" or platform != "any"
 ]  # fmt: skip

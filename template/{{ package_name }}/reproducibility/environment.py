@@ -202,7 +202,13 @@ def installed(site_packages: Path) -> dict[str, str]:
 
 
 def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
-    """Bring an environment back to its lock, every file from the package index or a fresh cache entry."""
+    """Bring an environment back to its lock, every file from the package index or a fresh cache entry.
+
+    Raises
+    ------
+    ProjectError
+        If it is not what the lock says even then.
+    """
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
     (prefix / MARKER).unlink(missing_ok=True)
@@ -212,12 +218,17 @@ def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
     command = ["uv", "pip", "sync", "--python", str(prefix), "--reinstall", "--require-hashes", str(lock)]
     if subprocess.run(command, cwd=ROOT, env=shell.child()).returncode:
         raise ProjectError(
-            f"{prefix} could not be repaired: what lies in uv's cache was changed, and the package index gave nothing "
-            "better; uv says why above.",
-            "Try again when the index can be reached (no UV_OFFLINE), or mend what uv names.",
+            f"{prefix} could not be repaired; uv says why above.",
+            f"Mend what uv names, or delete {prefix}, then start again.",
         )
     for path in _surplus(site_packages, _recorded(site_packages)):
         (site_packages / path).unlink()
+    if problems := find_problems(site_packages, prefix, lock, fresh=True):
+        raise ProjectError(
+            f"{prefix} could not be repaired, as uv's cache was changed too and nothing better came from the package "
+            f"index: {said(problems)}.",
+            "Try again when the index can be reached (without UV_OFFLINE); or `uv cache clean` first." + hint(problems),
+        )
 
 
 def _distributions(site_packages: Path) -> list[tuple[str, str]]:
