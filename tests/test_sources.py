@@ -116,7 +116,6 @@ def test_a_source_by_an_index_is_honoured_and_its_lock_installs_alone(
     locked = locks(project)
     assert lock(project, web).count("unchanged") == 3
     assert locks(project) == locked
-    project.run("uv", "venv", "--quiet", ".venv")
     done = project.just("setup", UV_DEFAULT_INDEX=f"{web}/all")
     assert "fast==2.0+cpu" in done.stdout
 

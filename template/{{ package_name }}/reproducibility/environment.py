@@ -30,6 +30,8 @@ MARKER = "as-locked.json"
 #: Installed by environment managers themselves, not by the lock.
 INSTALLERS = {"pip", "setuptools", "wheel"}
 INSTALLER_FILES = {"_virtualenv.py", "_virtualenv.pth", "distutils-precedence.pth"}
+#: Where packages put scripts and data, beside their folder.
+OUTSIDE = ("bin", "Scripts", "share", "etc")
 #: What Python imports or obeys.
 CODE = (*importlib.machinery.all_suffixes(), ".pth")
 VENV_PYTHON = ROOT / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
@@ -138,7 +140,7 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
     problems = _wrong_packages(site_packages, lock)
     if problems or not files:
         return problems
-    snapshot, compiled = _snapshot(site_packages)
+    snapshot, compiled = _snapshot(site_packages, prefix)
     seen = {"lock": hashlib.sha256(lock.read_bytes()).hexdigest(), "files": snapshot, "bytecode": compiled}
     last = _last_look(prefix)
     if (last.get("lock"), last.get("files")) != (seen["lock"], snapshot):
@@ -157,7 +159,7 @@ def remember() -> None:
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
     last, start = _last_look(prefix), f"{site_packages}{os.sep}"
     own = {path: stamp for path, stamp in bytecode.written.items() if path.startswith(start)}
-    if own and last.get("files") == _snapshot(site_packages)[0]:  # so it came from sources that were looked at
+    if own and last.get("files") == _snapshot(site_packages, prefix)[0]:  # so it came from sources that were looked at
         last["bytecode"] |= {path[len(start) :].replace(os.sep, "/"): stamp for path, stamp in own.items()}
         _keep(prefix, last)
 
@@ -285,24 +287,26 @@ def _keep(prefix: Path, seen: dict[str, Any]) -> None:
         write_whole(prefix / MARKER, json.dumps(seen))
 
 
-def _snapshot(folder: Path) -> tuple[str, dict[str, str]]:
+def _snapshot(site_packages: Path, prefix: Path) -> tuple[str, dict[str, str]]:
     """Digest name, size and time of every installed file, and list those of the bytecode."""
     lines: list[str] = []
     compiled: dict[str, str] = {}
-    pending = [(str(folder), "")]
+    pending = [(str(site_packages), "")]
+    if (prefix / "pyvenv.cfg").exists():  # else it may be all of /usr
+        pending += [(str(prefix / name), f"../{name}/") for name in OUTSIDE if (prefix / name).is_dir()]
     while pending:
-        path, prefix = pending.pop()
-        is_cache = prefix.endswith("__pycache__/")
+        path, place = pending.pop()
+        is_cache = place.endswith("__pycache__/")
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append((entry.path, f"{prefix}{entry.name}/"))
+                    pending.append((entry.path, f"{place}{entry.name}/"))
                     continue
                 status = entry.stat(follow_symlinks=False)
                 if not is_cache:
-                    lines.append(f"{prefix}{entry.name} {status.st_size} {status.st_mtime_ns}")
+                    lines.append(f"{place}{entry.name} {status.st_size} {status.st_mtime_ns}")
                 elif entry.name.endswith(".pyc"):
-                    compiled[prefix + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
+                    compiled[place + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest(), compiled
 
 
