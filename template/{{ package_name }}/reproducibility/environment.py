@@ -157,9 +157,9 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
 def remember() -> None:
     """Add to the last look what this process has compiled since: it need not be looked at then."""
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
-    last, start = _last_look(prefix), f"{site_packages}{os.sep}"
+    start = f"{site_packages}{os.sep}"
     own = {path: stamp for path, stamp in bytecode.written.items() if path.startswith(start)}
-    if own and last.get("files") == _snapshot(site_packages, prefix)[0]:  # so it came from sources that were looked at
+    if own and (last := _last_look(prefix)).get("files") == _snapshot(site_packages, prefix)[0]:  # so it came from sources that were looked at
         last["bytecode"] |= {path[len(start) :].replace(os.sep, "/"): stamp for path, stamp in own.items()}
         _keep(prefix, last)
 

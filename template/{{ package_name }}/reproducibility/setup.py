@@ -77,12 +77,17 @@ def _make_movable() -> None:
 def _swap() -> None:
     if VENV.is_symlink():  # to an environment of elsewhere, which stays
         VENV.unlink()
-    elif VENV.exists():
-        with in_use.alone(VENV):
+    if not VENV.exists():
+        NEW.rename(VENV)
+        return
+    with in_use.alone(VENV):
+        if VENV.is_mount():  # a container's volume, which cannot be renamed
+            for entry in VENV.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            shutil.copytree(NEW, VENV, symlinks=True, dirs_exist_ok=True)
+        else:
             VENV.rename(OLD)
             NEW.rename(VENV)
-        return
-    NEW.rename(VENV)
 
 
 def _uv(*arguments: str) -> None:
