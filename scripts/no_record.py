@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import conf, digest, environment, framework
+from . import conf, digest, environment, keep
 
 SCHEMA_VERSION = 2
 
@@ -28,7 +28,7 @@ class Recorder:
         mlflow.log_metrics({name: float(value) for name, value in result.metrics.items()})
         for name, figure in result.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        framework.log_model(result.model, result.inputs, result.predictions, str(environment.RUNTIME_LOCK))
+        keep.Kept(result).log(str(environment.RUNTIME_LOCK), "none", {})
         return "none"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,10 +31,31 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 LONGEST = ("frameworks", "docs", "compare", "reproduce", "environment", "errors", "run", "data", "render", "ci", "demo")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the longest files first."""
+def sample_of(parts: int, what: str = "") -> int:
+    """Choose one of so many parts by the commit: it stays for one commit, and every part has its turn."""
+    return int(hashlib.sha256(f"{_commit()} {what}".encode()).hexdigest(), 16) % parts
+
+
+@functools.cache
+def _commit() -> str:
+    return subprocess.run(["git", "-C", str(TEMPLATE), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sample", type=int, metavar="N", help="only one test of N, chosen by the commit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first; of a sample, leave the others out."""
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    if parts := config.getoption("--sample"):
+        wanted = sample_of(parts)
+        chosen = {
+            id(item) for item in items if int(hashlib.sha256(item.nodeid.encode()).hexdigest(), 16) % parts == wanted
+        }
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
+        items[:] = [item for item in items if id(item) in chosen]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,16 +8,23 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, time
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
+import scipy.sparse
 from conftest import copy_project
+from pydantic import BaseModel
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,37 @@ def padded(garbage: int) -> Any:
     array.view(np.uint8)[:] = garbage
     array["a"], array["b"] = [1, 2, 3], [0.5, 1.5, 2.5]
     return array
+
+
+@dataclass
+class Point:
+    x: Any
+    y: Any
+
+
+@dataclass
+class Place:
+    x: Any
+    y: Any
+
+
+class Section(BaseModel):
+    a: int
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class ArrowOnly:
+    """A table of some library that only Arrow's protocol can read, as polars' can be."""
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        self.table = pyarrow.table(columns)
+
+    def __arrow_c_stream__(self, requested: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(requested)
 
 
 CANARY = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
@@ -61,6 +99,16 @@ EQUAL: dict[str, tuple[Any, Any]] = {
         np.ma.MaskedArray([1.0, 2.0], mask=[True, False]),
         np.ma.MaskedArray([9.0, 2.0], mask=[True, False]),
     ),
+    "a sparse matrix in two formats": (scipy.sparse.csr_matrix(np.eye(3)), scipy.sparse.csc_matrix(np.eye(3))),
+    "entries of a sparse matrix that stand twice": (
+        scipy.sparse.coo_matrix(([1.0, 2.0], ([0, 0], [1, 1])), (2, 2)),
+        scipy.sparse.coo_matrix(([3.0], ([0], [1])), (2, 2)),
+    ),
+    "a Python and a NumPy complex number": (1 + 2j, np.complex128(1 + 2j)),
+    "the fields of a dataclass and of its copy": (Point(1, [2]), Point(1, [2])),
+    "a view of keys and a list": ({"a": 1}.keys(), ["a"]),
+    "bytes that can be changed": (bytearray(b"ab"), b"ab"),
+    "a table of Arrow and of pandas": (ArrowOnly({"a": [1, 2]}), ArrowOnly({"a": [1, 2]})),
     "NaN and NaN": (np.array([np.nan, 1]), np.array([np.nan, 1])),
     "text columns of both kinds": (
         pd.DataFrame({"s": pd.Series(["a", None], dtype="str")}),
@@ -75,6 +123,17 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "float32 and float64": (CANARY, CANARY.astype(np.float32)),
     "signed and unsigned": (np.array([1], np.int64), np.array([1], np.uint64)),
     "the unit of a time": (np.array([1], "M8[s]"), np.array([1], "M8[ms]")),
+    "a part of a complex number": (1 + 2j, 1 + 3j),
+    "the unit of one time": (np.datetime64("2024-01-01", "D"), np.datetime64("2024-01-01", "s")),
+    "a value of a sparse matrix": (scipy.sparse.eye(3), scipy.sparse.eye(3) * 2),
+    "the shape of a sparse matrix": (scipy.sparse.csr_matrix((2, 3)), scipy.sparse.csr_matrix((3, 2))),
+    "a field": (Point(1, [2]), Point(1, [3])),
+    "the class of a dataclass": (Point(1, 2), Place(1, 2)),
+    "a setting": (Section(a=1), Section(a=2)),
+    "one name of an enumeration": (Colour.RED, Colour.BLUE),
+    "the end of a range": (range(3), range(4)),
+    "a fraction": (Fraction(1, 3), Fraction(1, 2)),
+    "a column of Arrow": (ArrowOnly({"a": [1, 2]}), ArrowOnly({"a": [1, 3]})),
     "the shape": (CANARY, CANARY.reshape(3, 2, 4)),
     "a scalar and an array of one": (np.zeros(()), np.zeros((1,))),
     "empty arrays of other shapes": (np.zeros((0, 3)), np.zeros((3, 0))),
@@ -126,6 +185,11 @@ TAKEN: dict[str, Callable[[], Any]] = {
     "nullable truths": lambda: pd.DataFrame({"n": pd.array([True, None], dtype="boolean")}),
     "no rows": lambda: pd.DataFrame({"a": np.zeros(0)}),
     "no columns": lambda: pd.DataFrame(index=[1, 2]),
+    "categories alone": lambda: pd.Categorical(["a", None]),
+    "an array of pandas": lambda: pd.array([1, None], dtype="Int64"),
+    "a time of day and an identifier": lambda: [time(1, 2), UUID(int=5), pd.Period("2024-01"), pd.Interval(0, 1)],
+    "a timestamp of NumPy": lambda: {"t": np.datetime64("NaT"), "d": np.timedelta64(1, "h")},
+    "sparse arrays of other kinds": lambda: [scipy.sparse.coo_array([1, 2]), scipy.sparse.dok_matrix((2, 2))],
     "complex numbers": lambda: np.array([1 + 2j]),
     "a zero-dimensional array": lambda: np.array(3.5),
     "long integers": lambda: 10**40,

@@ -96,3 +96,24 @@ def test_readme_of_the_template_runs_block_by_block(tmp_path: Path) -> None:
         # The fast tests, run by the fast tests' sibling, prove nothing that they do not prove themselves.
         run(block.replace("just test-fast", "just test-fast --collect-only -q"), clone, **machine)
     assert (tmp_path / "bikes" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("readme", ["README.md", "template/README.md.jinja"])
+def test_readme_begins_with_what_debians_python_accepts_too(readme: str, tmp_path: Path) -> None:
+    """PEP 668: such a Python refuses a plain `pip install`."""
+    [command] = set(re.findall(r"(\w+=1 pip install uv)\b", (TEMPLATE / readme).read_text("utf-8")))
+    assert "pip install uv" not in (TEMPLATE / readme).read_text("utf-8").replace(command, "")
+    system = Path("/usr/bin/python3")
+    managed = list(Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED"))
+    if not managed or subprocess.run([system, "-m", "pip", "--version"], capture_output=True).returncode:
+        pytest.skip("needs a Python of Debian's, with pip: apt install python3-pip")
+    (tmp_path / "pip").write_text(f'#!/bin/sh\nexec {system} -m pip "$@"\n')
+    (tmp_path / "pip").chmod(0o755)
+    # As somebody who is not root, whose home is here.
+    home = {"HOME": str(tmp_path), "PYTHONUSERBASE": str(tmp_path / ".local"), "PIP_USER": "1"}
+    machine = os.environ | home | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    plain = command.partition(" ")[2]
+    done = subprocess.run(["sh", "-c", plain], env=machine, capture_output=True, text=True)
+    assert done.returncode and "externally-managed" in done.stderr, "nothing refused, nothing tested"
+    subprocess.run(["sh", "-c", command], env=machine, check=True)
+    subprocess.run([tmp_path / ".local/bin/uvx", "--version"], env=machine, check=True)

@@ -234,10 +234,10 @@ def test_the_rendered_project_is_clean_and_so_is_that_of_the_other_task(
 INDEX_PUT = """\
 import sys
 import torch
-from bikes.reproducibility import framework
+from bikes.reproducibility.framework import FRAMEWORK
 if sys.argv[1] == "strict":
-    framework.set_deterministic(warn_only=False)
-framework.set_seed(1)
+    FRAMEWORK.set_deterministic(warn_only=False)
+FRAMEWORK.set_seed(1)
 torch.set_num_threads(8)
 values, places = torch.rand(1_000_000), torch.randint(10, (1_000_000,))
 sums = [torch.zeros(10).index_put_((places,), values, accumulate=True) for _ in range(10)]
@@ -249,11 +249,11 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-from bikes.reproducibility import framework
+from bikes.reproducibility.framework import FRAMEWORK
 if sys.argv[1] != "no determinism":
-    framework.set_deterministic(warn_only=False)
+    FRAMEWORK.set_deterministic(warn_only=False)
 if sys.argv[1] != "no seed of Keras":
-    framework.set_seed(1)
+    FRAMEWORK.set_seed(1)
 else:
     tf.random.set_seed(1)
 rows = tf.data.Dataset.range(2000).map(lambda i: tf.random.uniform([]), num_parallel_calls=8)

@@ -116,9 +116,10 @@ def test_uncommitted_work_of_every_kind_is_restored_to_the_same_tree(
     script = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from bikes.reproducibility import source\n"
+        "from bikes.reproducibility import checkout, digest\n"
         "code = json.load(open(sys.argv[1] + '/record.json'))['code']\n"
-        "print(source.restore(code, Path(sys.argv[1], 'uncommitted.patch').read_bytes(), Path(sys.argv[2])))\n"
+        "patch = Path(sys.argv[1], 'uncommitted.patch').read_bytes()\n"
+        "print(checkout.restore(code, {digest.of_bytes(patch): patch}, Path(sys.argv[2])))\n"
     )
     folder = artifact(project, run_id, "record")
     project.run(str(project.path / ".venv/bin/python"), "-c", script, str(folder), str(tmp_path / "restored"))
@@ -388,7 +389,7 @@ def test_an_interrupted_reproduction_leaves_nothing(project: Project, tmp_path: 
     if how == signal.SIGKILL:
         assert scratch(tmp_path)
         said = project.just("doctor", check=False, TMPDIR=str(tmp_path)).stdout
-        assert "left by a reproduction that was killed" in said
+        assert "left by a process that was killed" in said
     assert scratch(tmp_path) == []
 
 

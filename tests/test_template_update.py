@@ -436,6 +436,30 @@ def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Si
     assert git(relocking, "status", "--porcelain") == ""
 
 
+def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Path, tmp_path: Path) -> None:
+    """The process that compiles outlives it, and must not write into what the next command makes of the project."""
+    before = tree(relocking)
+    for name in ("reached", "go on"):
+        os.mkfifo(tmp_path / name)
+    once = f"mkdir '{tmp_path}/once' 2> /dev/null && {{ echo x > '{tmp_path}/reached'; read x < '{tmp_path}/go on'; }}"
+    script = f'{once}\nexec {shutil.which("uv")} "$@"'
+    process = fleet_update(relocking, slow_uv(tmp_path / "bin", script))
+    (tmp_path / "reached").read_text()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    outliving = threading.Thread(target=(tmp_path / "go on").write_text, args=("x\n" * 9,), daemon=True)
+    half = git(relocking, "diff", "--name-only", "HEAD").split()
+    assert "pyproject.toml" in half and "constraints.txt" not in half
+    with pytest.raises(errors.ProjectError, match="was cut off"):
+        template_update.main(relocking, ["--check"])
+    assert harness.load("journal").take_back(relocking) == []
+    assert tree(relocking) == before
+    outliving.start()
+    assert process.communicate(timeout=120)[0].count("error: ") == 1  # once it sees that nobody waits for it
+    assert tree(relocking) == before
+    assert git(relocking, "status", "--porcelain") == ""
+
+
 # --- Pull requests ------------------------------------------------------------
 class Service:
     """The API of GitHub or GitLab, which answers every request and remembers it."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from . import environment, launch, shell
+from . import environment, imports, launch, shell
+from .adapter import ModelAdapter
 from .project import ProjectError, command_line
 from .run import Experiment, Result, Run, Train
 
-__all__ = ["Experiment", "ProjectError", "Result", "Run", "Train", "main"]
+imports.watch()  # before anything of the project's own is imported
+
+__all__ = ["Experiment", "ModelAdapter", "ProjectError", "Result", "Run", "Train", "main"]
 
 
 def main(experiment: Experiment) -> None:

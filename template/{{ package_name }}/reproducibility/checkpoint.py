@@ -33,11 +33,14 @@ class Checkpoint:
         What its training saved.
     stages : dict of str to str
         The digests that it had noted by then.
+    tag : dict of str to str
+        Says of the run that goes on which one it goes on from.
     """
 
     settings: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
+    tag: dict[str, str] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -76,7 +79,7 @@ def load(run_id: str) -> Checkpoint:
     Parameters
     ----------
     run_id : str
-        The run that was interrupted.
+        The run that was interrupted; "last" is the last one that did not finish.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def load(run_id: str) -> Checkpoint:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    records.get_run(run_id)
+    run_id = records.get_run(run_id, last=("KILLED", "FAILED")).info.run_id
     with tempfile.TemporaryDirectory() as scratch:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=FOLDER, dst_path=scratch))
@@ -104,7 +107,8 @@ def load(run_id: str) -> Checkpoint:
             "Train anew: just train",
         )
     last = max(found, key=lambda files: json.loads(files[STATE])["count"])
-    return Checkpoint(yaml.safe_load(last.pop(CONF)), last, json.loads(last.pop(STATE))["stages"])
+    settings, stages = yaml.safe_load(last.pop(CONF)), json.loads(last.pop(STATE))["stages"]
+    return Checkpoint(settings, last, stages, {"repro.resumes": run_id})
 
 
 def _read(content: bytes) -> dict[str, bytes]:

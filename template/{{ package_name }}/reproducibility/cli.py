@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .project import PACKAGE, ROOT, ProjectError, absolute, write_whole
+from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, own_places, write_whole
 
 if TYPE_CHECKING:
     from .run import Experiment
@@ -31,6 +31,8 @@ seed_option = click.option(
 text_option = click.option(
     "--overrides", "text", default="", help="Several settings in one text, as `mlflow run -P set=` gives them."
 )
+#: How a run is named on the command line.
+RUN_ID = "RUN_ID|last"
 store_option = click.option(
     "--tracking-uri", metavar="URI", help="The store that has the run; by default the project's own."
 )
@@ -50,14 +52,30 @@ def run_command(experiment: Experiment) -> int:
         The exit code: 0, or 130 for an interrupted question. Errors are raised, wrong usage too.
     """
     try:
-        cli.main(prog_name="just", obj=experiment, standalone_mode=False)
-    except click.UsageError as error:
+        # Not `cli.main`, which takes an EOFError of the training for an interrupt, and ends a broken pipe with 1.
+        with cli.make_context("just", sys.argv[1:], obj=experiment) as context:
+            return cli.invoke(context) or 0
+    except Exception as error:
+        if own_places(error):
+            raise
+        return _refused(error)
+
+
+def _refused(error: Exception) -> int:
+    """Turn what click and MLflow raise, and no code of the project's own, into an exit code or a `ProjectError`."""
+    if isinstance(error, click.exceptions.Exit):  # --help
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, click.UsageError):
         command = error.ctx.command_path.replace("data ", "data-") if error.ctx else "just"
         fix = f"{command} --help" if command != "just" else "just --list"
         raise ProjectError(error.format_message(), fix, exit_code=64) from error
-    except click.Abort:
-        return 130
-    return 0
+    if type(error).__module__ == "mlflow.exceptions":
+        from . import tracking
+
+        raise tracking.explain(error) from error
+    raise error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -71,7 +89,12 @@ def cli() -> None:
 @set_option
 @text_option
 @click.option("--name", help="The run's name in MLflow; invented by default.")
-@click.option("--resume", metavar="RUN_ID", help="Go on from the last checkpoint of a run, with that run's conf.")
+@click.option(
+    "--resume",
+    metavar=RUN_ID,
+    help="Go on from the last checkpoint of a run, with that run's conf; `last` is the last one that did not finish.",
+)
+@click.option("--id-file", metavar="FILE", help="Also write the run's ID into a file, for scripts.")
 @click.pass_obj
 def train(
     experiment: Experiment,
@@ -81,6 +104,7 @@ def train(
     text: str,
     name: str | None,
     resume: str | None,
+    id_file: str | None,
 ) -> None:
     """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
     from . import execute, projects
@@ -88,7 +112,9 @@ def train(
     overrides = (*overrides, *projects.overrides(seed, text))
     if resume and overrides:
         raise click.UsageError("--resume goes on with the settings that the run had; leave --set and --seed out.")
-    execute.execute(experiment, absolute(config), overrides, name, resume)
+    run_id = execute.execute(experiment, config, overrides, name, resume)
+    if id_file:
+        write_whole(_to_write(id_file), run_id)
 
 
 @cli.command("run")
@@ -131,11 +157,13 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> Non
 
 
 @cli.command()
-@click.argument("run_id")
+@click.argument("run_id", metavar=RUN_ID)
 @store_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool) -> None:
     """Execute a run again from its ID alone, and compare every stage to the last bit.
+
+    The first digits of the ID are enough, four or more; `last` is the newest run that finished and is no replay.
 
     Its commit with its uncommitted work is checked out into a temporary folder, its data verified, its lock's
     environment built or verified, its training executed. Your files, index, branches and remotes stay as they are.
@@ -150,15 +178,15 @@ def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool) -> None:
 
 
 @cli.command()
-@click.argument("a", metavar="RUN_ID")
-@click.argument("b", metavar="RUN_ID")
+@click.argument("a", metavar=RUN_ID)
+@click.argument("b", metavar=RUN_ID)
 @store_option
 @click.option("--explain", is_flag=True, help="Prove the causes: replay B with one difference taken back at a time.")
 @click.option("--html", "page", metavar="FILE", help="Also write an HTML page.")
 def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str | None) -> None:
     """Put two runs side by side: stages, metrics, and every recorded difference, the most likely cause first.
 
-    Exits with 0 if their results are the same, 1 if not.
+    Exits with 0 (identical, or equivalent on other hardware) or 1 (different).
     """
     from . import compare, records, replay, report, tracking
     from .explain import explain as prove
@@ -167,7 +195,11 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
     _use_store(tracking_uri)
     tracking.connect()
     with scratch_folder() as scratch:
-        found = [records.download(records.get_run(run_id), scratch / name) for name, run_id in (("a", a), ("b", b))]
+        found = []
+        for name, run_id in (("a", a), ("b", b)):
+            run = records.get_run(run_id)
+            found.append(records.download(run, scratch / name))
+            records.require_own(found[-1], run)
         comparison = compare.Comparison(*found)
         report.show(comparison)
         if page:
@@ -178,16 +210,20 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
             for record in found:
                 replay.require_git(record)
             report.show_proof(prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True)))
-    raise SystemExit(0 if comparison.parted is None else 1)
+    raise SystemExit(compare.EXIT_CODES[comparison.verdict])
 
 
 @cli.command()
-@click.option("--limit", default=15, show_default=True, help="How many, the newest first.")
+@click.option(
+    "--limit", default=15, show_default=True, type=click.IntRange(1, 50_000), help="How many, the newest first."
+)
 @click.option("--verdict", help="Only those of this verdict, such as identical.")
 def runs(limit: int, verdict: str | None) -> None:
     """List recent runs with their metrics and what came of reproducing them."""
-    from . import report, tracking
+    from . import compare, report, tracking
 
+    if verdict and verdict not in compare.EXIT_CODES:
+        raise click.BadParameter(f"{verdict!r} is none of {', '.join(compare.EXIT_CODES)}", param_hint="--verdict")
     experiment_id = tracking.connect()
     import mlflow
 
@@ -196,7 +232,7 @@ def runs(limit: int, verdict: str | None) -> None:
 
 
 @cli.command()
-@click.argument("run_id")
+@click.argument("run_id", metavar=RUN_ID)
 @click.option("--force", is_flag=True, help="Also if it was not reproduced; the version is tagged repro.forced.")
 def promote(run_id: str, force: bool) -> None:
     """Register the model of a run as champion, if the run was reproduced."""
@@ -213,7 +249,7 @@ def ui(port: int) -> None:
     from . import tracking
 
     uri = tracking.store_uri()
-    if not uri.startswith(tracking.SQLITE):
+    if tracking.database() is None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
     tracking.connect()
@@ -240,7 +276,7 @@ def ui(port: int) -> None:
 
 
 @cli.command()
-@click.argument("model", metavar="RUN_ID|champion")
+@click.argument("model", metavar=f"{RUN_ID}|champion")
 @click.argument("file")
 @click.option("-o", "--output", help="The CSV file to write; by default FILE's name with `.predictions.csv`, here.")
 @click.option("--allow-unsafe", is_flag=True, help="Load a model that can run code of its author: a pickle.")
@@ -249,8 +285,7 @@ def predict(model: str, file: str, output: str | None, allow_unsafe: bool) -> No
     from . import predict
 
     source = absolute(file)
-    here = Path(os.environ.get("INVOCATION_DIRECTORY", "."))
-    target = (here / (output or f"{source.stem}.predictions.csv")).resolve()
+    target = _to_write(output or f"{source.stem}.predictions.csv")
     rows = predict.predict(model, source, target, allow_unsafe)
     print(f"{len(rows):,} predictions in {target}")
 
@@ -308,9 +343,9 @@ def data_check(restore: bool) -> None:
 @cli.command()
 def relocate() -> None:
     """After the folder was copied or moved: point the project's own store at its new place."""
-    from . import tracking
+    from . import relocate
 
-    backup, changed = tracking.relocate()
+    backup, changed = relocate.relocate()
     print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
 
 
@@ -328,6 +363,11 @@ def clean_envs(yes: bool) -> None:
     elif yes or click.confirm("Delete them?"):
         for path in unneeded:
             env_cache.delete(path)
+
+
+def _to_write(path: str) -> Path:
+    """Name a file to write: relative to where the person stands."""
+    return (Path(os.environ.get("INVOCATION_DIRECTORY", ".")) / path).resolve()
 
 
 def _use_store(tracking_uri: str | None) -> None:

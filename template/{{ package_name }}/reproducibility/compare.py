@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import conf
+from .content import differing
 from .fingerprint import KERNEL_VARIABLES
 from .records import CANNOT_BE_TRIED, Record
 
@@ -16,6 +17,8 @@ IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
 NOT_REPRODUCIBLE = "not reproducible"
 #: What `reproduce` exits with.
 EXIT_CODES = {IDENTICAL: 0, EQUIVALENT: 0, DIFFERENT: 1, NOT_REPRODUCIBLE: CANNOT_BE_TRIED}
+#: Since this schema a model's content is a tree of digests.
+PARTS_SCHEMA = 3
 #: Differences of the machine, which no checkout and no lock can take back.
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.
@@ -26,6 +29,10 @@ HINTS = {
     "weights": (
         "the model was given the same rows and learned something else. Is there an estimator without "
         "`random_state=int(run.rng(…).integers(2**32))`, or with more threads (n_jobs) than add up in a fixed order?"
+    ),
+    "only weights": (
+        "the models answer alike and hold something else: an address, a clock or a counter perhaps, which is no part "
+        "of the result. Result(…, adapter=…) says what is: the README's part on models of your own."
     ),
     "probe": "one model predicts in two ways: threads, or random numbers, while it predicts.",
     "predictions": "one model predicts in two ways: predict with n_jobs=1, and without random numbers.",
@@ -70,6 +77,8 @@ class Comparison:
     def stages(self) -> dict[str, bool]:
         """Whether each stage is equal, in the order in which the runs made them."""
         names = dict.fromkeys([*self.a.stages, *self.b.stages])
+        if len({side.content["schema"] >= PARTS_SCHEMA for side in (self.a, self.b)}) > 1:
+            names.pop("weights", None)  # the content of models was another then; answers and metrics still tell
         return {name: self.a.stages.get(name) == self.b.stages.get(name) for name in names}
 
     @property
@@ -78,9 +87,23 @@ class Comparison:
         return next((name for name, equal in self.stages.items() if not equal), None)
 
     @property
+    def only_weights(self) -> bool:
+        """Whether the models differ in what they hold alone, and in nothing that they answer."""
+        parted = [name for name, equal in self.stages.items() if not equal]
+        return parted == ["weights"] and self.stages.get("probe", False)
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts in which the models differ, such as "model.steps[0][1].idf_", where both records have them."""
+        one, other = self.a.parts(), self.b.parts()
+        return differing(one, other) if one and other else []
+
+    @property
     def hint(self) -> str:
         """What to look at in user code, where two runs of the same thing part."""
         stage = self.parted or ""
+        if self.only_weights:
+            return HINTS["only weights"]
         if stage.startswith(("round ", "step ")):  # of the training of a model
             stage = "weights"
         return HINTS["data"] if stage.startswith("data ") else HINTS.get(stage, HINTS[""])

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from . import digest
+from .checkout import committed
 from .project import ROOT, ProjectError, write_whole
-from .source import committed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,8 @@ HEADER = """\
 """
 #: Tag of the tracking run that keeps a copy of a dataset's bytes, found again by their digest.
 STORED_TAG = "repro.stored_data"
+#: How a file begins that Git LFS left in the place of the content.
+POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
         )
     found = digest.of_file(dataset.file, progress)
     if found != dataset.digest:
+        refuse_pointer(dataset.file, dataset.path)
         raise ProjectError(
             f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
             f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
@@ -141,6 +144,21 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
             "to get the old one back:   just data-check --restore",
         )
+
+
+def refuse_pointer(file: Path, label: str) -> None:
+    """Refuse a file that only says where Git LFS keeps the content."""
+    if is_pointer(file):
+        raise ProjectError(
+            f"{label} is a pointer of Git LFS; its content was not fetched.",
+            "git lfs install && git lfs pull      in the repository that it comes from.",
+        )
+
+
+def is_pointer(file: Path) -> bool:
+    """Tell whether a file only says where Git LFS keeps the content."""
+    with file.open("rb") as stream:
+        return stream.read(len(POINTER)) == POINTER
 
 
 def require(name: str) -> Dataset:
@@ -170,6 +188,7 @@ def read(file: Path, label: str | None = None) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        refuse_pointer(file, label or str(file))
         match file.suffix.lower():
             case ".csv":
                 return pd.read_csv(file)
@@ -244,7 +263,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
         for origin in _origins(dataset, folders):
             try:
                 if origin == "git":
-                    part.write_bytes(committed(dataset.path) or b"")
+                    part.write_bytes(committed(dataset.file, dataset.digest))
                 else:
                     fetch(origin, part)
             except ProjectError as error:
@@ -255,7 +274,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
                     target.replace(target.with_name(f"{target.name}.changed"))
                 part.replace(target)
                 return
-            tried.append(f"{origin} has other bytes or none")
+            tried.append(f"{origin} has {'a pointer of Git LFS' if is_pointer(part) else 'other bytes or none'}")
     finally:
         part.unlink(missing_ok=True)
     raise ProjectError(

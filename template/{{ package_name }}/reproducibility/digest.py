@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+import sys
+from collections import deque
+from collections.abc import Callable, ItemsView, KeysView, Mapping, ValuesView
+from datetime import date, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 #: Read at once while a file is hashed: constant memory, whatever the file's size.
 CHUNK = 1 << 20
@@ -58,8 +64,9 @@ def of_value(value: Any) -> str:
     Parameters
     ----------
     value : Any
-        numpy.ndarray of any dtype and shape, pandas.DataFrame, Series or Index, bool, int, float, str, bytes,
-        None, pandas.NA, dates and times, Decimal, Path, Mapping, list or tuple, nested as you like.
+        Arrays of NumPy of any dtype and shape, tensors of PyTorch and TensorFlow, sparse matrices of SciPy, tables and
+        columns of pandas, tables of Arrow, dataclasses, pydantic models, None, pandas.NA, numbers, text, bytes, dates,
+        times, Path, Enum, mappings and sequences, nested as you like.
 
     Returns
     -------
@@ -87,24 +94,38 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
     match value:
         case None | bool() | np.bool_():
             head(str(value))
+        case np.datetime64() | np.timedelta64():  # before the integers, which NumPy counts the latter among
+            head("time")
+            _feed_array(update, np.asarray(value))
         case int() | np.integer():
             head(f"int {int(value)}")
         case float() | np.floating():
             head("float")
             update(struct.pack("<d", float(value)))
+        case complex() | np.complexfloating():
+            head("complex")
+            update(struct.pack("<dd", complex(value).real, complex(value).imag))
         case str() | bytes() | Path():
             raw = value if isinstance(value, bytes) else str(value).encode()
             head(type(value).__name__ if isinstance(value, str | bytes) else "path", len(raw))
             update(raw)
+        case bytearray() | memoryview():
+            _feed(update, bytes(value))
         case date() | timedelta() | Decimal() | pd.api.typing.NAType():
             head(type(value).__name__)
             _feed(update, str(value))
+        case time() | Fraction() | UUID() | range() | pd.Period() | pd.Interval() | Enum():
+            head(type(value).__name__)
+            _feed(update, repr(value))
+        case _ if type(value).__module__.startswith("scipy.sparse"):  # one of its formats is a mapping
+            head("sparse")
+            _feed(update, _of_sparse(value.tocoo(copy=True)))
         case Mapping():
             head("mapping", len(value))
             for key in sorted(value, key=str):
                 _feed(update, str(key))
                 _feed(update, value[key])
-        case list() | tuple():
+        case list() | tuple() | deque() | KeysView() | ValuesView() | ItemsView():
             head("sequence", len(value))
             for item in value:
                 _feed(update, item)
@@ -113,7 +134,7 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
             for position, name in enumerate(value.columns):
                 _feed(update, str(name))
                 _feed(update, value.iloc[:, position].to_numpy())
-        case pd.Series() | pd.Index():
+        case pd.Series() | pd.Index() | pd.api.extensions.ExtensionArray():
             _feed(update, value.to_numpy())
         case np.ma.MaskedArray():  # what lies under the mask is arbitrary
             head("masked", *value.shape)
@@ -121,8 +142,56 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
             _feed(update, value.compressed())
         case np.ndarray():
             _feed_array(update, value)
+        case _ if (plain := _plain(value)) is not value:
+            head(type(value).__qualname__)
+            _feed(update, plain)
         case _:
             raise TypeError(f"no canonical content: {type(value).__qualname__}; give arrays, numbers, text or mappings")
+
+
+def _plain(value: Any) -> Any:
+    """Turn what libraries bring into arrays, tables and mappings; what is none of these stays as it is."""
+    kind, package = type(value), type(value).__module__.partition(".")[0]
+    if dataclasses.is_dataclass(kind):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if hasattr(kind, "model_fields"):  # pydantic
+        return {**vars(value), **(value.model_extra or {})}
+    if package == "torch" and hasattr(value, "detach"):
+        return _of_torch(value.detach().cpu())
+    if package in {"tensorflow", "keras"}:
+        if hasattr(value, "dense_shape"):
+            return {"shape": value.dense_shape, "at": value.indices, "values": value.values}
+        if hasattr(value, "nested_row_splits"):
+            return {"rows": list(value.nested_row_splits), "values": value.flat_values}
+        return value.numpy() if hasattr(value, "numpy") else value
+    if hasattr(value, "__arrow_c_stream__"):
+        import pandas as pd
+
+        table: Any = pd.DataFrame  # whose stubs do not know it yet
+        return table.from_arrow(value)
+    return value
+
+
+def _of_sparse(entries: Any) -> Any:
+    import numpy as np
+
+    entries.has_canonical_format = False  # it says nothing of the order, which differs from format to format
+    entries.sum_duplicates()
+    order = np.lexsort(entries.coords)
+    at = [numbers[order].astype(np.int64) for numbers in entries.coords]
+    return {"shape": entries.shape, "at": at, "values": entries.data[order]}
+
+
+def _of_torch(tensor: Any) -> Any:
+    torch = sys.modules["torch"]  # which made it
+    if tensor.layout is not torch.strided:
+        entries = tensor.to_sparse_coo().coalesce()
+        return {"shape": tuple(tensor.shape), "at": entries.indices(), "values": entries.values()}
+    tensor = tensor.resolve_conj().resolve_neg()
+    try:
+        return tensor.numpy()
+    except TypeError:  # a type that NumPy has not got, such as bfloat16
+        return {"type": str(tensor.dtype), "values": tensor.contiguous().view(torch.uint8).numpy()}
 
 
 def _feed_array(update: Callable[[Any], object], array: Any) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from . import shell
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
+from .git import git, repository
 from .project import PACKAGE, ROOT, ProjectError, command_line
-from .source import git
 
 #: A finding: is it well, what was looked at, and how to mend it.
 Finding = tuple[bool, str, str]
@@ -35,12 +35,20 @@ def machine() -> Iterator[Finding]:
         yield False, "PYTHONPATH is set: other code than this project's may be imported", "unset PYTHONPATH"
 
 
-def repository() -> Iterator[Finding]:
+def version_control() -> Iterator[Finding]:
     """Look at git: without a commit a run cannot name its code."""
+    try:
+        repository()
+    except ProjectError as error:
+        yield False, error.cause, error.fix
+        return
     commit = git("rev-parse", "--short", "HEAD")
     yield bool(commit), f"commit: {commit or 'none'}", 'git init && git add -A && git commit -m "Start"'
     if commit:
-        yield bool(git("config", "core.hooksPath")), "git hooks", "just setup"
+        if git("rev-parse", "--show-prefix"):
+            yield True, "git hooks: those of the repository that this project is a folder of", ""
+        else:
+            yield bool(git("config", "core.hooksPath")), "git hooks", "just setup"
         tracked = git("ls-files", ".env", "mlflow.db", "mlruns")
         yield not tracked, f"secrets and runs out of git{f': {tracked}' if tracked else ''}", "git rm --cached FILE"
 
@@ -73,7 +81,7 @@ def project() -> Iterator[Finding]:
     """Look at locks, data, conf and store; needs .venv, in which this runs."""
     import importlib
 
-    from . import alive, conf, datasets, locks, reproduce, tracking
+    from . import alive, conf, datasets, leftovers, locks, tracking
 
     def settings() -> None:
         schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
@@ -87,7 +95,8 @@ def project() -> Iterator[Finding]:
     closed: list[str] = []
 
     def store() -> None:
-        closed.extend(alive.close_dead(tracking.connect()))
+        tracking.connect()
+        closed.extend(alive.close_dead())
 
     checks = {
         "locks": locks.check,
@@ -98,21 +107,24 @@ def project() -> Iterator[Finding]:
     for name, look in checks.items():
         try:
             look()
-        except ProjectError as error:
-            yield False, f"{name}: {error.cause}", error.fix
+        except Exception as error:
+            told = error if isinstance(error, ProjectError) else tracking.explain(error)
+            yield False, f"{name}: {told.cause}", told.fix
         else:
             yield True, name, ""
     if closed:
-        yield True, f"runs: {', '.join(closed)} died without a word; now marked KILLED", ""
-    for folder in reproduce.remove_dead_scratch():
-        yield True, f"removed {folder}, left by a reproduction that was killed", ""
+        yield True, f"runs whose process is gone, now marked: {', '.join(closed)}", ""
+    for path in leftovers.remove():
+        yield True, f"removed {path}, left by a process that was killed", ""
     yield _template()
 
 
 def _template() -> Finding:
     """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
-    from . import template
+    from . import journal, template
 
+    if journal.is_unfinished(ROOT):
+        return False, "template: the last update was cut off", journal.FIX
     try:
         made = template.origin(ROOT)
     except ProjectError as error:
@@ -137,7 +149,7 @@ def main() -> int:
         print(f"ok   shell: not used here: {', '.join(unused)}", flush=True)
     if inside:
         shell.enter()
-    for part in (machine, repository, environment, *([project] if inside else [])):
+    for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():
             print(f"{'ok  ' if well else 'FAIL'} {' '.join(what.split())}")

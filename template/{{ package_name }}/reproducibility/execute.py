@@ -1,36 +1,43 @@
-"""One tracked run, from the conf file to the record."""
+"""One tracked run, from the conf to the record."""
 
 from __future__ import annotations
 
-import gc
+import contextlib
+import copy
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from . import alive, checkpoint, conf, framework, launch, seeds, tracking
+from . import alive, checkpoint, conf, launch, seeds, tracking
+from .active import begun
+from .collector import Collector
+from .framework import FRAMEWORK
 from .interrupts import Interrupts
-from .project import ProjectError
+from .project import ProjectError, absolute
 from .run import Experiment, Run
 
 
 def execute(
     experiment: Experiment,
-    config: Path,
-    overrides: tuple[str, ...],
+    config: str | Path | Mapping[str, Any],
+    overrides: tuple[str, ...] = (),
     run_name: str | None = None,
     resume: str | None = None,
 ) -> str:
     """Do one tracked run.
 
+    From a notebook, a script or a thread of it too: its garbage collector and its signals are given back as they were.
+
     Parameters
     ----------
     experiment : callable
         Gives the settings class and `train`.
-    config : Path
-        The conf file.
+    config : str, Path or Mapping of str to Any
+        The conf file, or the settings themselves.
     overrides : tuple of str
         `key=value` settings for this run only.
     run_name : str, optional
@@ -48,63 +55,80 @@ def execute(
     ProjectError
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
-    start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(conf.load(config, overrides))
+    start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(_settings(config, overrides))
     settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
-    # Millions of objects are made by the imports and none can be collected: a fifth of the time of a short run.
-    gc.disable()
-    schema, train = experiment()
-    validated = conf.validate(settings, schema)
-    tracking.connect()
-    import mlflow
+    last = launch.is_command()
+    with Collector(last) as collector:
+        schema, train = experiment()
+        validated = conf.validate(settings, schema)
+        tracking.connect()
+        from .record import Recorder
 
-    from .record import Recorder
+        # MLflow warns that it finds no pip; environments made by uv have none and need none.
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
-    # MLflow warns that it finds no pip; environments made by uv have none and need none.
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-
-    interrupts = Interrupts()
-    with alive.held() as tag:
-        if resume:
-            tag["repro.resumes"] = resume
-        active = mlflow.start_run(run_id=os.environ.get("MLFLOW_RUN_ID"), run_name=run_name, tags=tag)
-        try:
+        with (
+            Interrupts(last) as interrupts,
+            alive.held() as tag,
+            begun(interrupts, run_name, tag | start.tag) as active,
+            _explained(),
+        ):
             interrupts.allow()
             resolved = validated.model_dump(mode="json")
-            framework.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
+            FRAMEWORK.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
-            gc.freeze()
-            gc.enable()
-            result = train(validated, run)
-            gc.disable()
+            with collector.at_work():
+                result = train(validated, run)
+            _require_result(result)
+            active.regain()
             outcome = recorder.finish(run, result)
-            interrupts.hold()
-        except BaseException as error:
-            interrupts.hold()
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            mlflow.end_run(status)
-            print(f"run {active.info.run_id} is marked {status}", file=sys.stderr)
-            if refused := framework.nondeterministic_operation(error):
-                raise ProjectError(
-                    f"an operation of this training has no deterministic form: {refused}",
-                    "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
-                ) from error
-            raise
-        finally:
-            if not launch.is_command():  # a notebook goes on
-                interrupts.restore()
-                gc.enable()
-        mlflow.end_run()
-    gc.freeze()  # nor does the end of the process need to look at them all
-    _report(active.info.run_id, result.metrics, outcome)
-    return str(active.info.run_id)
+    _report(active.id, result.metrics, outcome)
+    return active.id
+
+
+def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(config, Mapping):
+        return conf.override(copy.deepcopy(dict(config)), overrides)
+    return conf.load(absolute(str(config)), overrides)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say what to do about what ends a training, where its own error does not."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ProjectError(
+            f"the training called sys.exit({error.code!r}), so it gave back no result.",
+            "Let `train` return its Result, and raise an error where it cannot.",
+        ) from error
+    except BaseException as error:
+        if refused := FRAMEWORK.nondeterministic_operation(error):
+            raise ProjectError(
+                f"an operation of this training has no deterministic form: {refused}",
+                "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
+            ) from error
+        raise
+
+
+def _require_result(result: object) -> None:
+    if not hasattr(result, "metrics"):
+        raise ProjectError(
+            f"`train` gave back {type(result).__name__}, not a Result.",
+            "End it with: return Result(model, inputs, predictions, metrics)",
+        )
 
 
 def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
-    for name, value in metrics.items():
-        print(f"{name:<20} {value:.6g}")
-    print(f"{'device':<20} {framework.device()}")
-    print(f"{'result':<20} {outcome[:19]}")
-    print(f"{'run':<20} {run_id}")
+    """Print what came of a run, if anybody listens: a training may have closed the output, or `head` has."""
+    lines = [f"{name:<20} {value:.6g}" for name, value in metrics.items()]
+    lines += [f"{'device':<20} {FRAMEWORK.device()}", f"{'result':<20} {outcome[:19]}", f"{'run':<20} {run_id}"]
+    try:
+        print("\n".join(lines), flush=True)
+    except ValueError:  # closed
+        pass
+    except OSError:  # a pipe that nobody reads: Python would stumble over it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,7 @@ import functools
 import importlib
 import os
 import platform
-import shutil
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -31,6 +31,9 @@ VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "CUBLAS_WORKSPACE_CONFIG",
 )
+
+#: Seconds that `nvidia-smi` has to answer in.
+PATIENCE = 20.0
 
 
 def take() -> dict[str, Any]:
@@ -125,8 +128,11 @@ def _blas() -> list[dict[str, Any]]:
 
 @functools.cache
 def gpus() -> list[str]:
-    """List name and driver of each GPU."""
-    if shutil.which("nvidia-smi") is None:
-        return []
+    """List name and driver of each GPU; none where `nvidia-smi` fails, hangs, or says anything else."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = answer.stdout.splitlines() if answer.returncode == 0 else []
+    return [line for line in lines if re.fullmatch(r"[^,]+, \d[\w.]*", line)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 
-from . import environment, framework, shell
+from . import environment, shell
+from .framework import FRAMEWORK
 from .project import PACKAGE, ProjectError
 
 #: Every library that reads its number of threads once, when it is loaded.
@@ -44,8 +46,8 @@ def variables(seed: int, threads: int) -> dict[str, str]:
     _require("threads", threads, 1, 1024)
     return {
         "PYTHONHASHSEED": str(seed),
-        **dict.fromkeys((*THREAD_VARIABLES, *framework.THREAD_VARIABLES), str(threads)),
-        **framework.LAUNCH_VARIABLES,
+        **dict.fromkeys((*THREAD_VARIABLES, *FRAMEWORK.thread_variables), str(threads)),
+        **FRAMEWORK.launch_variables,
     }
 
 
@@ -93,6 +95,6 @@ def recorded(seed: int, threads: int) -> dict[str, str]:
 def _require(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ProjectError(
-            f"`{name}` is {value!r}; it must be a whole number from {low} to {high}.",
+            f"`{name}` is {reprlib.repr(value)}; it must be a whole number from {low} to {high}.",
             f"Set `{name}:` in the conf, or `--set {name}=…` for one run.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
         If a package to upgrade is in no lock, a requirement can have no hash, there is no uv, or uv finds no versions
         that fit together.
     """
+    asked_by = os.getppid()
     moving = {normal(name) for name in upgrade or []}
     _require_known(moving, [LOCKS[name] for name in names])
     pyproject = requirements.read()
@@ -70,6 +72,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
             draft.write_text("".join(f"--find-links {page}\n" for page in pages) + draft.read_text("utf-8"), "utf-8")
         for name in drafts.keys() - ({"runtime"} if "development" in drafts else set()):
             _tell_unbuilt(drafts[name], Path(folder) / "pylock.toml", universal)
+        if os.getppid() != asked_by:  # an update that was killed, and may be taken back by now
+            raise ProjectError("whoever asked for the locks is gone, so they are as they were.", "just lock")
         for name, draft in drafts.items():
             _tell(LOCKS[name], draft)
             write_whole(LOCKS[name], draft.read_text("utf-8"))

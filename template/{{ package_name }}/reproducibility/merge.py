@@ -6,16 +6,18 @@ import difflib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .source import FOREIGN, run_git
+from .git import FOREIGN, run_git
+from .scratch import scratch
 
 #: A file of which at least this share of lines stands in another was moved there.
 SIMILAR = 0.5
+#: Where `write` puts what it writes before it replaces anything; git ignores such names in a project.
+SCRATCH = ".template-update.part"
 
 
 class Kind(StrEnum):
@@ -135,13 +137,15 @@ def write(project: Path, files: Mapping[str, File | None]) -> None:
     files : Mapping
         By their paths in it.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=".update-", dir=project))
+    remove_scratch(project)
+    drafts = project / SCRATCH
+    drafts.mkdir()
     try:
         for number, file in enumerate(files.values()):
             if file:
-                (scratch / str(number)).write_bytes(file.content)
-                mode = (scratch / str(number)).stat().st_mode
-                (scratch / str(number)).chmod(mode | (mode & 0o444) >> 2 if file.executable else mode)
+                (drafts / str(number)).write_bytes(file.content)
+                mode = (drafts / str(number)).stat().st_mode
+                (drafts / str(number)).chmod(mode | (mode & 0o444) >> 2 if file.executable else mode)
         for path, file in files.items():
             if file is None:
                 (project / path).unlink(missing_ok=True)
@@ -149,9 +153,14 @@ def write(project: Path, files: Mapping[str, File | None]) -> None:
         for number, (path, file) in enumerate(files.items()):
             if file:
                 (project / path).parent.mkdir(parents=True, exist_ok=True)
-                (scratch / str(number)).replace(project / path)
+                (drafts / str(number)).replace(project / path)
     finally:
-        shutil.rmtree(scratch)
+        remove_scratch(project)
+
+
+def remove_scratch(project: Path) -> None:
+    """Remove the folder that a `write` which was killed left."""
+    shutil.rmtree(project / SCRATCH, ignore_errors=True)
 
 
 def mark(project: Path, changes: list[Change]) -> None:
@@ -223,7 +232,7 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
     if yours == new:
         return yours, False
     labels = [f"-L{label}" for label in ("yours", f"template {versions[0]}", f"template {versions[1]}")]
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch("merge") as folder:
         for name, content in (("yours", yours), ("old", old), ("new", new)):
             Path(folder, name).write_bytes(content)
         options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)

@@ -7,16 +7,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import framework, promote, records, tracking
+from . import adapter, own_code, promote, records, tracking
 from .datasets import read
+from .framework import FRAMEWORK
+from .keep import NOT_STORED, STORED
 from .project import PACKAGE, ProjectError, write_whole
+from .record import as_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) -> pd.DataFrame:
-    """Predict for every row of a file, and write the rows with a column `prediction`.
+    """Predict for every row of a file, and write the rows with a column `prediction`, or several.
 
     Parameters
     ----------
@@ -32,7 +35,7 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     Returns
     -------
     pandas.DataFrame
-        The rows with their predictions.
+        The rows with their predictions: `prediction`, and of a model with more outputs `prediction 1` and so on.
 
     Raises
     ------
@@ -41,38 +44,47 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     """
     if not file.is_file():
         raise ProjectError(f"{file} does not exist.", "Give a .csv or .parquet file.", exit_code=64)
-    import numpy as np
-
-    loaded = _load(model, allow_unsafe)
+    path = _download(model)
+    loaded = _load(model, path, allow_unsafe)
     rows = read(file)
-    schema = loaded.metadata.get_input_schema()
-    # A format of tensors knows no names, so the model brings them along.
-    wanted = loaded.metadata.metadata["columns"] if schema.is_tensor_spec() else schema.input_names()
-    missing = [name for name in wanted if name not in rows.columns]
-    if missing:
-        raise ProjectError(
-            f"{file.name} lacks columns that the model was trained on: {', '.join(missing)}.",
-            f"It needs: {', '.join(wanted)}.",
-        )
-    try:
-        if schema.is_tensor_spec():
-            inputs = rows[wanted].to_numpy(schema.input_types()[0])
-        else:
-            inputs = rows[wanted].astype(dict(zip(wanted, schema.pandas_types(), strict=True)))
-    except ValueError as error:
-        raise ProjectError(f"{file.name} has a value of another type: {error}.", "Correct that value.") from error
-    rows["prediction"] = np.asarray(loaded.predict(inputs)).reshape(len(rows))
+    predictions = as_table(loaded.predict(_inputs(rows, loaded.metadata, file.name)))
+    for name in predictions:
+        rows[name] = predictions[name].to_numpy()
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
     write_whole(output, text.getvalue())
     return rows
 
 
-def _load(model: str, allow_unsafe: bool) -> Any:
+def _inputs(rows: pd.DataFrame, metadata: Any, label: str) -> Any:
+    """Take from a table what a model was trained on, in the form in which it takes it."""
+    schema = metadata.get_input_schema()
+    known = (metadata.metadata or {}).get("columns")
+    # A format of tensors knows no names, so the model brings them along.
+    named = schema.input_names() if schema and not schema.is_tensor_spec() and schema.has_input_names() else known
+    wanted = named if isinstance(named, list) else list(rows.columns) if named is None else [named]
+    missing = [name for name in wanted if name not in rows.columns]
+    if missing:
+        raise ProjectError(
+            f"{label} lacks columns that the model was trained on: {', '.join(map(str, missing))}.",
+            f"It needs: {', '.join(map(str, wanted))}.",
+        )
+    if isinstance(known, str):
+        return rows[known]
+    try:
+        if schema is None:
+            return rows[wanted]
+        if schema.is_tensor_spec():
+            return rows[wanted].to_numpy(schema.input_types()[0])
+        return rows[wanted].astype(dict(zip(wanted, schema.pandas_types(), strict=True)))
+    except ValueError as error:
+        raise ProjectError(f"{label} has a value of another type: {error}.", "Correct that value.") from error
+
+
+def _download(model: str) -> Path:
     tracking.connect()
     import mlflow
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
     try:
         if model == promote.ALIAS:
@@ -80,31 +92,62 @@ def _load(model: str, allow_unsafe: bool) -> Any:
         else:
             # By its tag: a training may log models of its own beside the one that it gives back.
             run = records.get_run(model)
-            outputs = run.outputs.model_outputs
-            uri = run.data.tags.get("repro.model") or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
+            model = run.info.run_id
+            tags, outputs = run.data.tags, run.outputs.model_outputs
+            if NOT_STORED in tags:
+                raise ProjectError(
+                    f"run {model} could not store its model: {tags[NOT_STORED][:500]}",
+                    "Give the result an adapter with `save` and `load`: Result(…, adapter=…); the README says how.",
+                )
+            uri = tags.get(STORED) or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
             if not uri:
-                raise ProjectError(f"run {model} logged no model.", "Choose a run that finished: just ui")
-        path = mlflow.artifacts.download_artifacts(uri)
+                raise ProjectError(f"run {model} logged no model.", "Choose a run that finished: just runs")
+        return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         first_line = str(error).partition("\n")[0]
         raise ProjectError(
             f"there is no model to load for {model!r}: {first_line}",
             "Take a run ID from `just runs`. A champion: `just promote RUN_ID` makes one.",
         ) from error
-    flavors = Model.load(path).flavors
-    loader = flavors.get("python_function", {}).get("loader_module")
-    if loader != framework.LOADER or any(flavor.get("code") for flavor in flavors.values()):
-        refusal: str | None = "it brings code of its own"
-    else:
-        refusal = framework.refusal(flavors)
-    if refusal and not allow_unsafe:
-        raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
+
+
+def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    stored = Model.load(path)
     if not allow_unsafe:
-        os.environ.update(framework.LOAD_VARIABLES)
+        _require_safe(model, stored)
+        os.environ.update(FRAMEWORK.load_variables)
+    if "python_function" not in stored.flavors:
+        raise ProjectError(f"the model of {model} has no `predict`.", "Choose another run: just runs")
     try:
-        return mlflow.pyfunc.load_model(path)
+        return mlflow.pyfunc.load_model(str(path))
     except MlflowException as error:
         first_line = str(error).partition("\n")[0]
         raise ProjectError(
             f"the model of {model} is not loaded: {first_line}", "If you trust it: --allow-unsafe"
         ) from error
+
+
+def _require_safe(model: str, stored: Any) -> None:
+    """Refuse what would run code that is not of the locked packages, nor of this project as it is."""
+    code = (stored.metadata or {}).get("code") or {"commit": "", "modules": {}}
+    loader = stored.flavors.get("python_function", {}).get("loader_module")
+    changed = own_code.changed(code["modules"])
+    if any(flavor.get("code") for flavor in stored.flavors.values()):
+        refusal: str | None = "it brings code of its own"
+    elif changed:
+        raise ProjectError(
+            f"the model of {model} needs {', '.join(changed)} as in commit {code['commit'][:10]}; here they are not.",
+            f"git checkout {code['commit'][:10]} -- {' '.join(changed)}\nor, if today's serve as well: --allow-unsafe",
+        )
+    elif loader == adapter.LOADER:
+        refusal = None  # `adapter.find` takes classes of the project only, and these are as they were
+    elif loader not in {None, FRAMEWORK.loader}:
+        refusal = f"it is loaded by {loader}"
+    else:
+        refusal = FRAMEWORK.refusal(stored.flavors, own=bool(code["modules"]))
+    if refusal:
+        raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")

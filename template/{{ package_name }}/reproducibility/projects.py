@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from . import alive, conf, env_cache, launch, tracking
+from . import alive, conf, env_cache, joining, launch, tracking
+from .collector import Collector
 from .interrupts import Interrupts
 from .project import ROOT, ProjectError, absolute
 
@@ -43,53 +45,77 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
     _require_known(entry_point, parameters)
     settings = _settings(parameters)
     variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
-    # As in `execute`: millions of objects are made by the imports, and none can be collected.
-    gc.disable()
-    tracking.require_store()
-    is_new = (store := tracking.database()) is not None and not store.exists()
+    last = launch.is_command()
+    with Collector(last):
+        tracking.require_store()
+        is_new = (store := tracking.database()) is not None and not store.exists()
+        import mlflow
+        from mlflow.projects.utils import _create_run
+
+        with Interrupts(last) as interrupts, alive.held() as tag, ThreadPoolExecutor(1) as builder:
+            # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
+            early = builder.submit(env_cache.ready) if is_new else None
+            experiment_id = tracking.open_experiment()
+            active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+            run_id = str(active.info.run_id)
+            with _ended(run_id, interrupts):
+                for name, value in tag.items():
+                    mlflow.MlflowClient().set_tag(run_id, name, value)
+                interrupts.allow()
+                (early or builder.submit(env_cache.ready)).result()
+                # MLflow makes a folder for downloads in every run, and would leave it behind.
+                with (
+                    tempfile.TemporaryDirectory() as storage,
+                    _environment(variables | {joining.VOUCHED: run_id}),
+                ):
+                    mlflow.projects.run(
+                        str(ROOT),
+                        entry_point,
+                        parameters=parameters,
+                        experiment_id=experiment_id,
+                        env_manager="uv",
+                        run_id=run_id,
+                        storage_dir=storage,
+                    )
+    return run_id
+
+
+@contextlib.contextmanager
+def _ended(run_id: str, interrupts: Interrupts) -> Iterator[None]:
+    """End a run that `mlflow run` does not come to: its environment cannot be built, or it is interrupted."""
     import mlflow
     from mlflow.exceptions import ExecutionException
-    from mlflow.projects.utils import _create_run
 
-    interrupts = Interrupts()
-    with alive.held() as tag, ThreadPoolExecutor(1) as builder:
-        # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
-        early = builder.submit(env_cache.ready) if is_new else None
-        experiment_id = tracking.open_experiment()
-        active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
-        run_id = str(active.info.run_id)
-        try:
-            for name, value in tag.items():
-                mlflow.MlflowClient().set_tag(run_id, name, value)
-            interrupts.allow()
-            (early or builder.submit(env_cache.ready)).result()
-            # MLflow makes a folder for downloads in every run, and would leave it behind.
-            with tempfile.TemporaryDirectory() as storage:
-                os.environ.update(variables)
-                mlflow.projects.run(
-                    str(ROOT),
-                    entry_point,
-                    parameters=parameters,
-                    experiment_id=experiment_id,
-                    env_manager="uv",
-                    run_id=run_id,
-                    storage_dir=storage,
-                )
-        except ExecutionException as error:
-            raise ProjectError(
-                f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
-            ) from error
-        except BaseException as error:
-            interrupts.hold()
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            client = mlflow.MlflowClient()
-            # MLflow itself marks as FAILED what was interrupted before it could say so.
-            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
-                client.set_terminated(run_id, status)
-            print(f"run {run_id} is marked {status}", file=sys.stderr)
-            raise
-    gc.freeze()
-    return run_id
+    try:
+        yield
+        interrupts.hold()
+    except ExecutionException as error:
+        raise ProjectError(
+            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
+        ) from error
+    except BaseException as error:
+        interrupts.hold()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        client = mlflow.MlflowClient()
+        # MLflow itself marks as FAILED what was interrupted before it could say so.
+        if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+            client.set_terminated(run_id, status)
+        print(f"run {run_id} is marked {status}", file=sys.stderr)
+        raise
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for what is started meanwhile."""
+    former = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name)
+            if name in former:
+                os.environ[name] = former[name]
 
 
 def overrides(seed: str, text: str) -> tuple[str, ...]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import Any
+
 from . import compare, records, tracking
 from .project import PACKAGE, ProjectError
+from .record import files_of_model
+from .records import Record
 
 ALIAS = "champion"
+#: Verdicts that prove a run.
+PROVEN = {compare.IDENTICAL, compare.EQUIVALENT}
 
 
 def promote(run_id: str, force: bool = False) -> str:
@@ -14,7 +22,7 @@ def promote(run_id: str, force: bool = False) -> str:
     Parameters
     ----------
     run_id : str
-        The run.
+        The run, or what stands for it: see `records.get_run`.
     force : bool, default False
         Also if it was not reproduced; the version then carries a tag that says so.
 
@@ -26,12 +34,13 @@ def promote(run_id: str, force: bool = False) -> str:
     Raises
     ------
     ProjectError
-        If the run logged no model, or was not reproduced.
+        If the run logged no model, or was not reproduced; with exit code 1, if its record or its model was changed.
     """
     tracking.connect()
     import mlflow
 
-    tags = records.get_run(run_id).data.tags
+    run = records.get_run(run_id)
+    run_id, tags = run.info.run_id, run.data.tags
     if "repro.reproduces" in tags:
         raise ProjectError(
             f"{run_id} is a reproduction.", f"Promote the original: just promote {tags['repro.reproduces']}"
@@ -39,12 +48,43 @@ def promote(run_id: str, force: bool = False) -> str:
     if "repro.model" not in tags:
         raise ProjectError(f"run {run_id} logged no model.", "Choose a run that finished: just runs")
     verdict = tags.get("repro.verdict", "never tried")
-    proven = verdict in {compare.IDENTICAL, compare.EQUIVALENT}
-    if not proven and not force:
+    with tempfile.TemporaryDirectory() as scratch:
+        record = records.download(run, Path(scratch, "original"))
+        records.require_own(record, run)
+        _require_recorded_model(record, tags["repro.model"])
+        doubt = verdict if verdict not in PROVEN else _doubt(record, run, Path(scratch, "replay"))
+    if doubt and not force:
         raise ProjectError(
-            f"run {run_id} was not reproduced ({verdict}).", f"just reproduce {run_id}      or all the same: --force"
+            f"run {run_id} was not reproduced ({doubt}).", f"just reproduce {run_id}      or all the same: --force"
         )
-    told = {"repro.run": run_id, "repro.verdict": verdict, **({} if proven else {"repro.forced": "true"})}
+    told = {"repro.run": run_id, "repro.verdict": verdict, **({"repro.forced": "true"} if doubt else {})}
     version = mlflow.register_model(tags["repro.model"], PACKAGE, tags=told).version
     mlflow.MlflowClient().set_registered_model_alias(PACKAGE, ALIAS, version)
     return str(version)
+
+
+def _doubt(record: Record, run: Any, folder: Path) -> str | None:
+    """Say why the verdict that a run is tagged with is not believed; None if the replay that it names says the same."""
+    name = run.data.tags.get("repro.verified_by", "")
+    try:
+        replay = records.get_run(name)
+        if replay.info.status != "FINISHED" or replay.data.tags.get("repro.reproduces") != record.name:
+            return f"run {name}, which its verdict names, is no finished reproduction of it"
+        replayed = records.download(replay, folder)
+        records.require_own(replayed, replay)
+    except ProjectError as error:
+        return f"what its verdict is based on is not there as it was: {error.cause}"
+    verdict = compare.Comparison(record, replayed).verdict
+    return None if verdict in PROVEN else f"its verdict says otherwise, but the replay {name} is {verdict}"
+
+
+def _require_recorded_model(record: Record, uri: str) -> None:
+    """Refuse a model whose files are not those of the run; records of schema 1 and 2 do not say which those are."""
+    recorded = record.content["model"].get("files")
+    if recorded is not None and (found := files_of_model(uri)) != recorded:
+        names = sorted(name for name in {**recorded, **found} if recorded.get(name) != found.get(name))
+        raise ProjectError(
+            f"the model of run {record.name} is not the one that its record speaks of: {', '.join(names[:8])}.",
+            "Restore its artifacts from a backup of the store, or run it anew.",
+            records.NOT_ITS_RUNS,
+        )

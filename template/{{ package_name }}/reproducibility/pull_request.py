@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from . import merge, update
+from .git import QUIET, run_git
 from .interrupts import undisturbed
 from .merge import Change, Kind
 from .project import ProjectError
-from .source import QUIET, run_git
+from .scratch import scratch
 
 #: Of the CI's secrets: may push and open pull requests.
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
@@ -83,8 +83,8 @@ def propose(project: Path, version: str | None, answers: Mapping[str, str]) -> i
 def _checked_out(project: Path) -> Iterator[Path]:
     """Give a clean copy of the project as it was committed, in a work tree of its own."""
     prefix = run_git("rev-parse", "--show-prefix", folder=project).decode().strip()
-    with tempfile.TemporaryDirectory(prefix="template-update-") as scratch:
-        tree = Path(scratch, "tree")
+    with scratch("proposal") as folder:
+        tree = folder / "tree"
         without_hooks = ("-c", f"core.hooksPath={os.devnull}")
         run_git(*without_hooks, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", folder=project)
         try:

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, framework, launch, source
-from .project import PACKAGE, ROOT
+from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
+from .keep import STORED, Kept
+from .project import PACKAGE
 
 if TYPE_CHECKING:
     from .run import Result, Run
 
-SCHEMA_VERSION = 2
+#: From 3 on a record holds the digests of its own files and of the model's, and the tag repro.record its own.
+SCHEMA_VERSION = 3
+#: The stages that make the result.
+RESULT = ("weights", "predictions", "metrics")
+#: The file of a record that speaks of all others.
+RECORD = "record.json"
+#: What file managers, and MLflow in a model's, leave in every folder that somebody looks at.
+DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini", "registered_model_meta"}
 
 
 class Recorder:
@@ -38,21 +46,20 @@ class Recorder:
         self.lock_bytes = environment.RUNTIME_LOCK.read_bytes()
         self.lock = digest.of_bytes(self.lock_bytes)
         self.launch = launch.recorded(settings["seed"], settings["threads"])
+        self.tags = {
+            "repro.seed": str(settings["seed"]),
+            "repro.commit": self.code.commit,
+            "repro.dirty": self.code.dirty,
+            "repro.environment": self.lock,
+            "repro.project": PACKAGE,
+        }
 
     def start(self) -> None:
         """Log what is known before training: also a run that fails says what it was."""
         import mlflow
 
         mlflow.log_params(conf.flatten(self.settings))
-        mlflow.set_tags(
-            {
-                "repro.seed": self.settings["seed"],
-                "repro.commit": self.code.commit,
-                "repro.dirty": self.code.dirty,
-                "repro.environment": self.lock,
-                "repro.project": PACKAGE,
-            }
-        )
+        mlflow.set_tags(self.tags)
 
     def finish(self, run: Run, result: Result) -> str:
         """Log the result, its digests and the record.
@@ -64,18 +71,18 @@ class Recorder:
         """
         import mlflow
 
-        run.stage("weights", framework.weights(result.model))
-        run.stage("probe", framework.probe(result.model, result.inputs))
-        run.stage("predictions", result.predictions)
-        run.stage("metrics", {name: float(value) for name, value in result.metrics.items()})
+        kept = Kept(result)
+        kept.note(run)
+        if result.predictions is not None:
+            run.stage("predictions", result.predictions)
+        values = metrics.exact(result.metrics)
+        run.stage("metrics", values)
         outcome = digest_of_result(run.stages)
-        mlflow.log_metrics({name: float(value) for name, value in result.metrics.items()})
+        run_id = mlflow.active_run().info.run_id
+        metrics.log(run_id, values)
         for name, figure in result.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        modules = _own_modules()
-        if self.code.commit != "none":
-            for path in sorted(source.ignored(list(modules))):
-                self.code.leave_out(path, "the run imported it, and git ignores it")
+        modules = self.code.settle(imports.taken())
         content = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
@@ -84,27 +91,36 @@ class Recorder:
             "launch": self.launch,
             "environment": {"lock": self.lock, "as_locked": environment.is_as_locked(), **fingerprint.take()},
             "data": {name: entry.entry() for name, entry in run.datasets.items()},
-            "model": framework.kind(result.model),
             "stages": run.stages,
-            "metrics": {name: float(value).hex() for name, value in result.metrics.items()},
+            "metrics": {name: value.hex() for name, value in values.items()},
             "result": outcome,
         }
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "record")
-            folder.mkdir()
+            folder = _folder(run_id, Path(scratch))
             lock = folder / environment.RUNTIME_LOCK.name
             lock.write_bytes(self.lock_bytes)
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
-            if self.code.patch:
-                (folder / "uncommitted.patch").write_bytes(self.code.patch)
-            _table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
-            (folder / "record.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            for name, patch in self.code.patches().items():
+                (folder / name).write_bytes(patch)
+            if result.predictions is not None:
+                as_table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+            if kept.content:
+                parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
+                (folder / "model.json").write_text(parts + "\n", "utf-8")
+            model = kept.log(str(lock), self.code.commit, modules)
+            content |= {
+                "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
+                "files": files(folder),
+            }
+            (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
             mlflow.log_artifacts(str(folder), "record")
-            model = framework.log_model(result.model, result.inputs, result.predictions, str(lock))
+            own = digest.of_file(folder / RECORD)
         mlflow.set_tags(
             {
+                **self.tags,  # once more: the training may have touched them
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
-                "repro.model": model,
+                **model,
+                "repro.record": own,
                 "repro.result": outcome,
                 "repro.reproducible": self._say_from_where(),
             }
@@ -114,34 +130,58 @@ class Recorder:
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
         if self.code.commit == "none":
-            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
-            return "no"
+            why = self.code.refused or "no git commit: git init && git add -A"
+            print(f"notice: nobody can reproduce this run: {why}", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
-            return "here"
-        return "anywhere"
+        for reason in self.code.all_only_here:
+            print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+        return self.code.reproducible
 
 
 def digest_of_result(stages: dict[str, str]) -> str:
     """Put the digests of weights, predictions and metrics together."""
-    return digest.of_value({stage: stages[stage] for stage in ("weights", "predictions", "metrics")})
+    return digest.of_value({stage: stages[stage] for stage in RESULT if stage in stages})
 
 
-def _own_modules() -> dict[str, str]:
-    """Give path and digest of every file of the project that Python has imported."""
-    # Not `getattr`: it would import every module that MLflow only imports when it is used.
-    files = {vars(module).get("__file__") or "" for module in list(sys.modules.values())}
-    below = [Path(file) for file in files if file.startswith(str(ROOT))]  # thousands are not: no paths are made of them
-    own = [file for file in below if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / ".venv")]
-    return {file.relative_to(ROOT).as_posix(): digest.of_file(file) for file in sorted(own) if file.is_file()}
+def files(folder: Path) -> dict[str, str]:
+    """Give the digest of every file of a record or a model but record.json, by its path in the folder."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DROPPINGS]
+    return {path.relative_to(folder).as_posix(): digest.of_file(path) for path in found if path != folder / RECORD}
 
 
-def _table(predictions: Any) -> Any:
+def files_of_model(uri: str) -> dict[str, str]:
+    """Give the digests of the files of a logged model, as the store has them."""
+    import mlflow
+
+    place = mlflow.get_logged_model(uri.rpartition("/")[2]).artifact_location
+    if (path := tracking.local_path(place)) and path.is_dir():
+        return files(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
+
+
+def _folder(run_id: str, scratch: Path) -> Path:
+    """Make the folder of the record, with what the training itself has logged to one of that name."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if client.list_artifacts(run_id, "record"):
+        client.download_artifacts(run_id, "record", str(scratch))
+    folder = scratch / "record"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def as_table(predictions: Any) -> Any:
+    """Give predictions as a table of one row each: columns `prediction`, `prediction 1` and so on."""
     import numpy as np
     import pandas as pd
 
+    if hasattr(predictions, "toarray"):
+        predictions = predictions.toarray()
     array = np.asarray(predictions)
     columns = array.reshape(len(array), -1)
     return pd.DataFrame({f"prediction {i}" if i else "prediction": column for i, column in enumerate(columns.T)})

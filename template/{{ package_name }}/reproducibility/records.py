@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, tracking
+from . import conf, digest, metrics, tracking
 from .project import PACKAGE, ProjectError
-from .record import SCHEMA_VERSION, digest_of_result
+from .record import RECORD, SCHEMA_VERSION, digest_of_result, files
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Exit code where a run cannot be executed again, since a part of it is missing.
 CANNOT_BE_TRIED = 2
+#: Exit code where a record is not its run's: that of "different".
+NOT_ITS_RUNS = 1
+#: Names a run without its ID.
+LAST = "last"
+#: So many digits of a run's ID must be given, as with git.
+SHORTEST = 4
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,11 @@ class Record:
         """The metrics, exactly."""
         return {name: float.fromhex(value) for name, value in self.content["metrics"].items()}
 
+    def parts(self) -> dict[str, str]:
+        """Read the digests of the parts of the model, by path; empty for a record of before they were kept."""
+        file = self.folder / "model.json"
+        return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+
     def predictions(self) -> pd.DataFrame | None:
         """Read the predictions; None for a record of before they were kept."""
         import pandas as pd
@@ -70,25 +83,53 @@ class Record:
         return pd.read_parquet(file) if file.exists() else None
 
 
-def get_run(run_id: str) -> Any:
+def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
     """Look a run up in the tracking store, which is connected by then.
+
+    Parameters
+    ----------
+    name : str
+        Its ID; or the beginning of one, four digits or more, which the project's experiment and then the whole store
+        are searched for; or "last".
+    last : tuple of str
+        The status of the run that "last" means: the newest training of the project's experiment that is neither a
+        replay nor another run's child.
+
+    Returns
+    -------
+    mlflow.entities.Run
 
     Raises
     ------
     ProjectError
-        If there is no such run.
+        If there is no such run, it was deleted, or (exit code 64) several begin so.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    digits = name.strip().lower()
     try:
-        return mlflow.get_run(run_id)
+        if digits == LAST:
+            run = _last(last)
+        elif re.fullmatch("[0-9a-f]{1,31}", digits):
+            run = _beginning(digits)
+        else:
+            run = mlflow.get_run(digits)
     except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise tracking.explain(error) from error
+        run = None
+    if run is None:
         store = tracking.public(tracking.store_uri())
         raise ProjectError(
-            f"there is no run {run_id!r} in {store}.",
+            f"there is no run {name!r} in {store}.",
             "just runs      lists them; a run of another store: --tracking-uri URI",
-        ) from error
+        )
+    if run.info.lifecycle_stage == "deleted":
+        raise ProjectError(
+            f"run {run.info.run_id} was deleted.", f".venv/bin/mlflow runs restore --run-id {run.info.run_id}"
+        )
+    return run
 
 
 def download(run: Any, folder: Path) -> Record:
@@ -134,7 +175,7 @@ def read(name: str, folder: Path) -> Record:
         With exit code 2, if a part is missing, broken, or of a later schema than this harness knows.
     """
     try:
-        content = json.loads((folder / "record.json").read_text("utf-8"))
+        content = json.loads((folder / RECORD).read_text("utf-8"))
         settings = yaml.safe_load((folder / "conf.yaml").read_text("utf-8"))
         (folder / "constraints.txt").stat()
         known = content["schema"] <= SCHEMA_VERSION
@@ -169,25 +210,98 @@ def contradictions(record: Record, run: Any) -> list[str]:
         One phrase a contradiction.
     """
     content, tags, params = record.content, run.data.tags, run.data.params
+    data = {name: entry["digest"] for name, entry in content["data"].items()}
     pairs = {
         "the lock": (digest.of_bytes(record.lock), content["environment"]["lock"]),
         "the uncommitted work": (digest.of_bytes(record.patch) if record.patch else "", content["code"]["patch"]),
-        "the digest of the metrics": (digest.of_value(record.metrics), content["stages"]["metrics"]),
         "the digest of the result": (digest_of_result(record.stages), content["result"]),
         "the tag repro.result": (tags.get("repro.result"), content["result"]),
         "the tag repro.commit": (tags.get("repro.commit"), content["code"]["commit"]),
         "the tag repro.environment": (tags.get("repro.environment"), content["environment"]["lock"]),
-        "the tag repro.data": (
-            json.loads(tags.get("repro.data", "{}")),
-            {name: entry["digest"] for name, entry in content["data"].items()},
-        ),
-        **{f"the metric {name}": (run.data.metrics.get(name), value) for name, value in record.metrics.items()},
         **{
             f"the parameter {name}": (params.get(name), str(value)[:6000])
             for name, value in conf.flatten(record.conf).items()
         },
     }
-    return [f"{what} is {found!r}, recorded {other!r}" for what, (found, other) in pairs.items() if found != other]
+    by_itself = _has_digests(content)
+    if by_itself or not any(map(math.isnan, record.metrics.values())):  # of which the sign was digested, not recorded
+        pairs["the digest of the metrics"] = (digest.of_value(record.metrics), content["stages"]["metrics"])
+    if "repro.data" in tags or "repro.reproduces" not in tags:  # replays of 0.4 and before have none
+        pairs["the tag repro.data"] = (json.loads(tags.get("repro.data", "{}")), data)
+    if by_itself:
+        names = [*content["files"], *files(record.folder)]
+        found = files(record.folder)
+        pairs |= {f"the file {name}": (found.get(name, "gone"), content["files"].get(name, "none")) for name in names}
+    if by_itself or "repro.record" in tags:
+        pairs["the tag repro.record"] = (tags.get("repro.record"), digest.of_file(record.folder / RECORD))
+    wrong = [f"{what} is {found!r}, recorded {other!r}" for what, (found, other) in pairs.items() if found != other]
+    return [*wrong, *metrics.contradictions(record.metrics, run, overtaken=not by_itself)]
+
+
+def require_own(record: Record, run: Any) -> None:
+    """Refuse a record that is not its run's: nothing that is made of it would prove anything.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 1, that of "different".
+    """
+    if wrong := contradictions(record, run):
+        lines = "\n".join(f"  {phrase}" for phrase in wrong[:8])
+        raise ProjectError(
+            f"different: the record of run {record.name} is not that run's; one of them was changed.\n{lines}",
+            "Restore the run and its artifacts from a backup of the store, or run it anew.",
+            NOT_ITS_RUNS,
+        )
+
+
+def _has_digests(content: dict[str, Any]) -> bool:
+    """Tell whether a record holds the digests of its own files, as it does from schema 3 on."""
+    return bool(content["schema"] >= 3)
+
+
+def _last(status: tuple[str, ...]) -> Any | None:
+    """Give the newest training of the project's experiment that ended so."""
+    import mlflow
+
+    experiment = mlflow.get_experiment_by_name(tracking.experiment_name())
+    client, token = mlflow.MlflowClient(), None
+    while experiment:
+        page = client.search_runs(
+            [experiment.experiment_id],
+            "tags.`repro.seed` LIKE '%'",
+            max_results=100,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        for run in page:
+            if run.info.status in status and not {"repro.reproduces", "mlflow.parentRunId"} & run.data.tags.keys():
+                return run
+        token = page.token
+        if not token:
+            break
+    return None
+
+
+def _beginning(digits: str) -> Any | None:
+    """Give the only run whose ID begins so, of the project's experiment, else of the store."""
+    import mlflow
+
+    if len(digits) < SHORTEST:
+        raise ProjectError(
+            f"{digits!r} is too short for a run.", f"Give {SHORTEST} digits of its ID or more: just runs", 64
+        )
+    client = mlflow.MlflowClient()
+    own = mlflow.get_experiment_by_name(tracking.experiment_name())
+    for experiments in ([own] if own else [], client.search_experiments()):
+        ids = [experiment.experiment_id for experiment in experiments]
+        found = client.search_runs(ids, f"attributes.run_id LIKE '{digits}%'", max_results=10) if ids else []
+        if len(found) > 1:
+            listed = "\n".join(f"{run.info.run_id}  {run.info.status:<8}  {run.info.run_name}" for run in found)
+            raise ProjectError(f"several runs begin with {digits}.", f"Choose one of:\n{listed}", 64)
+        if found:
+            return found[0]
+    return None
 
 
 def _completed(content: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from . import datasets, digest, tracking
 from .datasets import Dataset
+from .git import git
 from .project import ROOT, ProjectError, absolute, write_whole
-from .source import git
 
 #: Larger files stay out of git; a copy goes to the tracking store.
 GIT_LIMIT = 10_000_000

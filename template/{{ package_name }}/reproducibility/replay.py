@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +14,15 @@ from typing import Any
 
 import yaml
 
-from . import datasets, digest, env_cache, launch, records, shell, source
+from . import checkout, datasets, digest, env_cache, launch, records, shell
+from .checkout import inside, outside
 from .datasets import Dataset
 from .project import ROOT, ProjectError
 from .records import CANNOT_BE_TRIED, Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
+START_GIT = 'git init && git add -A && git commit -m "Start"'
 #: What of the project is nobody's code.
 NOT_CODE = (".git", ".venv*", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
 
@@ -75,7 +79,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     scratch.mkdir(parents=True)
     project = check_out(recipe.code, scratch / "code")
     _put_data(recipe, project, scratch)
-    (project / "constraints.txt").write_bytes(recipe.lock.lock)
+    put_lock(project, recipe.lock)
     conf = scratch / "conf.yaml"
     conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
@@ -102,11 +106,13 @@ def check_out(record: Record, folder: Path) -> Path:
     """
     code = record.content["code"]
     if code["commit"] == "none":
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE))
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE), ignore_dangling_symlinks=True)
         return folder
-    project = source.restore(code, record.patch, folder)
+    require_confined(record)
+    patches = [file.read_bytes() for file in record.folder.glob("uncommitted*.patch")]
+    project = checkout.restore(code, {digest.of_bytes(patch): patch for patch in patches}, folder)
     for entry in code["left_out"]:
-        file, target = ROOT / entry["path"], _inside(project, entry["path"])
+        file = ROOT / entry["path"]
         if not digest.fits(file, entry["digest"]):
             raise ProjectError(
                 f"{entry['path']} is in neither commit nor record ({entry['why']}), and not here as it was: "
@@ -114,9 +120,55 @@ def check_out(record: Record, folder: Path) -> Path:
                 f"Put it back at {file}, then try again. Commit it before the next run.",
                 CANNOT_BE_TRIED,
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        if not Path(entry["path"]).is_absolute():  # else it is found where it is
+            _copy(file, Path(os.path.normpath(project / entry["path"])), folder)
     return project
+
+
+def _copy(file: Path, target: Path, folder: Path) -> None:
+    """Copy a file into a checkout; a link on the way that leads out of it is replaced by a folder."""
+    for place in (*reversed(target.parents), target):
+        if place.is_symlink() and place.is_relative_to(folder) and not _leads_inside(place, folder):
+            place.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+
+
+def _leads_inside(link: Path, folder: Path) -> bool:
+    try:
+        inside(folder, str(link.relative_to(folder)))
+    except ProjectError:
+        return False
+    return True
+
+
+def put_lock(project: Path, record: Record) -> None:
+    """Put the recorded lock into a checkout, and not where a link of that name leads."""
+    lock = project / "constraints.txt"
+    lock.unlink(missing_ok=True)
+    lock.write_bytes(record.lock)
+
+
+def require_confined(record: Record) -> None:
+    """Refuse a record that leads out of the checkout, into git's own folder, or has options where git wants names.
+
+    Raises
+    ------
+    ProjectError
+        If there is one.
+    """
+    code = record.content["code"]
+    for one in (code, *code.get("repositories", [])):
+        if not re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", one["commit"]) or one["remote"].startswith("-"):
+            raise ProjectError(f"the record names {one['commit']} of {one['remote']!r}.", "Do not trust this record.")
+    named = [".", *(entry["path"] for entry in code["left_out"] if not Path(entry["path"]).is_absolute())]
+    named += [*code.get("converted", {}), *(entry["path"] for entry in record.content["data"].values())]
+    for inner in code.get("repositories", []):
+        named += [str(Path(inner["path"], inner["folder"], path)) for path in (".", *inner["converted"])]
+    for path in named:
+        lexical = Path(os.path.normpath(Path(code["folder"], path)))
+        if lexical.is_absolute() or {"..", ".git"} & {part.lower() for part in lexical.parts}:
+            raise outside(lexical)
 
 
 def require_git(record: Record) -> None:
@@ -130,8 +182,8 @@ def require_git(record: Record) -> None:
     code = record.content["code"]
     if code["commit"] == "none":
         raise ProjectError(
-            f"run {record.name} was made outside git: its code is in no commit.",
-            'git init && git add -A && git commit -m "Start", then run it anew.',
+            f"run {record.name} was made outside git: its code is in no commit. {code.get('refused', '')}".rstrip(),
+            f"{START_GIT if not code.get('refused') else 'Do what git said then'}, then run it anew.",
             CANNOT_BE_TRIED,
         )
     if record.content["schema"] == 1 and code["dirty"] != "false":
@@ -148,9 +200,9 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
     folders = [ROOT]
     if recipe.data is not recipe.code:
         folders.append(check_out(recipe.data, scratch / "data"))
-        _enter(entries, project / "data" / "datasets.yaml")
+        _enter(entries, inside(project, "data/datasets.yaml"))
     for entry in entries:
-        target = _inside(project, entry.path)
+        target = inside(project, entry.path)
         if digest.fits(target, entry.digest):
             continue
         try:
@@ -163,14 +215,6 @@ def _enter(entries: list[Dataset], manifest: Path) -> None:
     known = yaml.safe_load(manifest.read_text("utf-8")) or {}
     known.update({entry.name: entry.entry() for entry in entries})
     manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
-
-
-def _inside(project: Path, path: str) -> Path:
-    """Resolve a path of a record, which must not lead out of the checkout, whoever wrote it."""
-    target = (project / path).resolve()
-    if not target.is_relative_to(project.resolve()):
-        raise ProjectError(f"the record names {path}, outside the project.", "Do not trust this record.")
-    return target
 
 
 def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path) -> None:

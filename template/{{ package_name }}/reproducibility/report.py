@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import compare
+from . import compare, metrics
 from .compare import Comparison
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ def show(comparison: Comparison, replayed: str = "") -> None:
     table = Table("", *names, "", box=None, pad_edge=False, title_justify="left")
     for stage, equal in comparison.stages.items():
         digests = [side.stages.get(stage, "missing").removeprefix("sha256:")[:12] for side in (a, b)]
-        table.add_row(stage, *digests, _mark(equal))
-    for name, one, other in _metrics(comparison):
-        table.add_row(name, *("" if value is None else repr(value) for value in (one, other)), _mark(one == other))
+        table.add_row(Text(stage), *digests, _mark(equal))
+    for name, one, other, equal in _metrics(comparison):
+        values = ("" if value is None else repr(value) for value in (one, other))
+        table.add_row(Text(name), *values, _mark(equal))
     console.print(table)
     differences = comparison.differences
     if differences:
@@ -50,7 +52,11 @@ def show(comparison: Comparison, replayed: str = "") -> None:
     console.print(Text(f"\n{verdict}", STYLES[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
     if comparison.parted:
         console.print(Text(f"the first stage that differs: {comparison.parted}"))
-        if not differences:
+        if comparison.parts:
+            console.print(Text(f"in the model: {_few(comparison.parts)}"))
+        if comparison.only_weights:
+            console.print(Text(f"only there: {comparison.hint}"))
+        elif not differences:
             console.print(Text(f"nothing that was recorded differs, so it is the code: {comparison.hint}"))
     if replayed:
         console.print(Text(f"kept as run {replayed}, with report.html"))
@@ -59,10 +65,10 @@ def show(comparison: Comparison, replayed: str = "") -> None:
 def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
     """Print what a reproduction would do."""
     console = _console()
-    console.print(f"To reproduce run {record.name}, nothing of this is done yet:")
+    console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
     table = Table("part", "what", box=None, pad_edge=False, show_header=False)
     for part, what in steps:
-        table.add_row(part, Text(what))
+        table.add_row(Text(part), Text(what))
     console.print(table)
 
 
@@ -94,13 +100,13 @@ def show_proof(proof: Proof) -> None:
 def show_runs(runs: Iterable[Any]) -> None:
     """Print recent runs with their metrics and verdicts."""
     found = list(runs)
-    metrics = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
+    names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "started", "status", *metrics, "result", "verdict"):
-        table.add_column(name, no_wrap=name in {"run", "verdict"})
+    for name in ("run", "started", "status", *names, "result", "verdict"):
+        table.add_column(Text(name), no_wrap=name in {"run", "verdict"})
     for run in found:
         tags = run.data.tags
-        values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in metrics]
+        values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
         verdict = tags.get("repro.verdict", "")
         of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
         started = _local_time(run.info.start_time)
@@ -129,13 +135,14 @@ def page(comparison: Comparison) -> str:
         (stage, *(side.stages.get(stage, "missing") for side in (comparison.a, comparison.b)), equal)
         for stage, equal in comparison.stages.items()
     ]
-    metrics = [(name, one, other, one == other) for name, one, other in _metrics(comparison)]
     differences = [(difference.cause, "; ".join(difference.details)) for difference in comparison.differences]
     sections = [
         f"<h1 class={verdict}>{verdict}</h1>",
         f"<p>Run {_escape(comparison.a.name)} was executed again: {MEANINGS[verdict]}</p>",
         "<h2>Stages</h2>" + _html_table(("stage", "original", "replay", "equal"), stages),
-        "<h2>Metrics</h2>" + _html_table(("metric", "original", "replay", "equal"), metrics),
+        *([f"<p>In the model: {_escape(_few(comparison.parts))}</p>"] if comparison.parts else []),
+        *([f"<p>Only there: {_escape(comparison.hint)}</p>"] if comparison.only_weights else []),
+        "<h2>Metrics</h2>" + _html_table(("metric", "original", "replay", "equal"), _metrics(comparison)),
         "<h2>Predicted against reproduced</h2>" + _picture(_draw_predictions(comparison)),
         "<h2>How far the metrics are apart</h2>" + _picture(_draw_metrics(comparison)),
         "<h2>Recorded differences</h2>"
@@ -158,16 +165,18 @@ def _console() -> Console:
     return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
-def _metrics(comparison: Comparison) -> list[tuple[str, float | None, float | None]]:
+def _metrics(comparison: Comparison) -> list[tuple[Any, ...]]:
+    """List name, both values, and whether they are the same."""
     one, other = comparison.a.metrics, comparison.b.metrics
-    return [(name, one.get(name), other.get(name)) for name in sorted({**one, **other})]
+    pairs = [(name, one.get(name), other.get(name)) for name in sorted({**one, **other})]
+    return [(*pair, metrics.same(*pair[1:])) for pair in pairs]
 
 
 def _mark(equal: bool) -> Text:
     return Text("=", "green") if equal else Text("differs", "bold red")
 
 
-def _few(details: tuple[str, ...]) -> str:
+def _few(details: Sequence[str]) -> str:
     return "; ".join(details[:4]) + (f"; and {len(details) - 4} more" if len(details) > 4 else "")
 
 
@@ -235,11 +244,12 @@ def _draw_metrics(comparison: Comparison) -> Any:
     """Draw the relative difference of every metric, on a scale on which 0 has a place too."""
     from matplotlib.figure import Figure
 
-    pairs = [(name, x, y) for name, x, y in _metrics(comparison) if x is not None and y is not None]
-    apart = [abs(x - y) / (abs(x) or 1.0) for _, x, y in pairs]
+    pairs = [entry for entry in _metrics(comparison) if entry[1] is not None and entry[2] is not None]
+    apart = [0.0 if equal else abs(x - y) / (abs(x) or 1.0) for _, x, y, equal in pairs]
+    apart = [value if math.isfinite(value) else 1.0 for value in apart]  # the whole width
     figure = Figure(figsize=(6, 1.2 + 0.35 * len(pairs)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([name for name, _, _ in pairs], apart)
+    axes.barh([name for name, *_ in pairs], apart)
     axes.set_xscale("symlog", linthresh=1e-16)
     axes.set_xlim(0, 1)
     axes.set_xlabel("relative difference (0: equal to the last bit)")

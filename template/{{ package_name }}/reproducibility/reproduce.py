@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
-from . import alive, compare, digest, env_cache, records, replay, report, source, tracking
+from . import alive, compare, conf, digest, env_cache, git, launch, metrics, records, replay, report, tracking
+from .active import begun
 from .compare import Comparison
 from .datasets import Dataset
 from .interrupts import Interrupts
 from .project import PACKAGE, ROOT, ProjectError, exclusive
+from .record import RECORD
 from .records import Record
 from .replay import Recipe
 
+#: Verdicts without a replay, by the exit code of the error that says why.
+REFUSALS = {records.CANNOT_BE_TRIED: compare.NOT_REPRODUCIBLE, records.NOT_ITS_RUNS: compare.DIFFERENT}
 #: Scratch folders of replays, in the system's folder for temporary files.
 SCRATCH = f"{PACKAGE}-replay-"
 
@@ -29,7 +33,7 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
     Parameters
     ----------
     run_id : str
-        The run, in the connected store.
+        The run, or what stands for it: see `records.get_run`.
     dry_run : bool, default False
         Only tell what would be done.
 
@@ -49,16 +53,15 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
         try:
             record = records.download(run, scratch / "original")
             replay.require_git(record)
-            wrong = records.contradictions(record, run)
-            if wrong:
-                _refuse(run_id, wrong, dry_run)
+            records.require_own(record, run)
             if dry_run:
                 report.show_plan(record, list(plan(record, scratch)))
                 return 0
             comparison = prove(record, scratch)
         except ProjectError as error:
-            if error.exit_code == records.CANNOT_BE_TRIED and not dry_run:
-                _tag(run_id, compare.NOT_REPRODUCIBLE, keep=True)
+            if error.exit_code in REFUSALS and not dry_run:
+                with _as_far_as_allowed():
+                    _tag(run.info.run_id, REFUSALS[error.exit_code])
             raise
     return compare.EXIT_CODES[comparison.verdict]
 
@@ -85,8 +88,10 @@ def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None
     comparison = Comparison(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
     page = scratch / "report.html"
     page.write_text(report.page(comparison), "utf-8")
-    replayed = _keep(comparison, page, scratch / "replay" / "replay.log")
-    _tag(record.name, comparison.verdict, replayed)
+    replayed = ""
+    with _as_far_as_allowed():
+        replayed = _keep(comparison, page, scratch / "replay" / "replay.log")
+        _tag(record.name, comparison.verdict, replayed)
     report.show(comparison, replayed)
     return comparison
 
@@ -94,15 +99,18 @@ def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None
 def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     """Tell what a reproduction would do, without doing it: a part and what happens to it, in turn."""
     code = record.content["code"]
-    if source.has_commit(code["commit"]):
+    replay.require_confined(record)
+    here = git.has_commit(code["commit"])
+    if here:
         yield "code", f"commit {code['commit']}, which is here"
     else:
-        yield (
-            "code",
-            f"commit {code['commit']}, fetched from {' or '.join(source.remotes(code)) or 'nowhere: no remote'}",
-        )
+        places = " or ".join(map(git.public, git.remotes(code))) or "nowhere: no remote"
+        yield "code", f"commit {code['commit']}, fetched from {places}"
     if record.patch:
         yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
+    for inner in code.get("repositories", []):
+        changed = ", with uncommitted files from the record" if inner["patch"] else ""
+        yield "", f"and {inner['path']}, commit {inner['commit']}{changed}"
     for entry in code["left_out"]:
         whole = digest.fits(ROOT / entry["path"], entry["digest"])
         yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
@@ -111,9 +119,9 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
         here = digest.fits(entry.file, entry.digest)
         elsewhere = "of the commit, else of the tracking store, else of " + entry.source
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
-    project = replay.check_out(record, scratch / "plan") if source.has_commit(code["commit"]) else None
+    project = replay.check_out(record, scratch / "plan") if here else None
     if project:
-        (project / "constraints.txt").write_bytes(record.lock)
+        replay.put_lock(project, record)
         environment = env_cache.current(project)
         yield (
             "environment",
@@ -127,9 +135,8 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Give a folder for replays, removed whatever happens; `just doctor` removes that of a process that was killed."""
-    interrupts = Interrupts()
     folder = tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True)
-    with folder as name, exclusive(Path(name, "alive")):
+    with Interrupts(launch.is_command()) as interrupts, folder as name, exclusive(Path(name, "alive")):
         interrupts.allow()
         try:
             yield Path(name)
@@ -151,32 +158,33 @@ def remove_dead_scratch() -> list[Path]:
     return dead
 
 
-def _refuse(run_id: str, wrong: list[str], dry_run: bool) -> NoReturn:
-    """Say that a record is not that of its run: whatever a replay gave, it would prove nothing."""
-    if not dry_run:
-        _tag(run_id, compare.DIFFERENT)
-    lines = "\n".join(f"  {phrase}" for phrase in wrong[:8])
-    raise ProjectError(
-        f"{compare.DIFFERENT}: the record of run {run_id} is not that run's; one of them was changed.\n{lines}",
-        "Restore the run and its artifacts from a backup of the store, or run it anew.",
-        compare.EXIT_CODES[compare.DIFFERENT],
-    )
+@contextlib.contextmanager
+def _as_far_as_allowed() -> Iterator[None]:
+    """Keep in the store what it takes: to whom it gives only reading, or nothing any more, a verdict is one too."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        store = tracking.public(tracking.store_uri())
+        why = str(error).replace(tracking.store_uri(), store).strip().partition("\n")[0][:300]
+        print(f"notice: the verdict could not be kept in {store}: {why}", file=sys.stderr)
 
 
 def _keep(comparison: Comparison, page: Path, log: Path) -> str:
     """Log a replay as one run of today's store: its record, settings, metrics and the report."""
     import mlflow
 
-    from . import conf
-
     record, content = comparison.b, comparison.b.content
-    inside = os.environ.get("MLFLOW_RUN_ID")  # `mlflow run -e reproduce` has made the run
+    original = mlflow.get_run(comparison.a.name)
+    name = f"reproduces {comparison.a.name[:8]}"
     with (
+        Interrupts(last=False) as interrupts,  # which are held: a replay is kept whole
         alive.held() as tag,
-        mlflow.start_run(run_id=inside, run_name=f"reproduces {comparison.a.name[:8]}", tags=tag) as run,
+        begun(interrupts, name, tag | {"repro.reproduces": comparison.a.name}, original.info.experiment_id) as run,
     ):
         mlflow.log_params(conf.flatten(record.conf))
-        mlflow.log_metrics(record.metrics)
+        metrics.log(run.id, record.metrics)
         mlflow.log_artifacts(str(record.folder), "record")
         plots = record.folder.parent / "plots"
         if plots.exists():
@@ -190,23 +198,23 @@ def _keep(comparison: Comparison, page: Path, log: Path) -> str:
                 "repro.commit": content["code"]["commit"],
                 "repro.dirty": content["code"]["dirty"],
                 "repro.environment": content["environment"]["lock"],
+                "repro.data": json.dumps({name: entry["digest"] for name, entry in sorted(content["data"].items())}),
+                "repro.record": digest.of_file(record.folder / RECORD),
                 "repro.result": content["result"],
-                "repro.reproduces": comparison.a.name,
+                "repro.verdict": comparison.verdict,
             }
         )
-    return str(run.info.run_id)
+    return run.id
 
 
-def _tag(run_id: str, verdict: str, replayed: str = "", keep: bool = False) -> None:
+def _tag(run_id: str, verdict: str, replayed: str = "") -> None:
     """Note the verdict on the original; that it cannot be tried here does not undo an earlier proof."""
     import mlflow
 
     client = mlflow.MlflowClient()
-    if keep and "repro.verdict" in client.get_run(run_id).data.tags:
+    if verdict == compare.NOT_REPRODUCIBLE and "repro.verdict" in client.get_run(run_id).data.tags:
         return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     for name, value in {"verdict": verdict, "verified_by": replayed, "verified_at": now}.items():
         client.set_tag(run_id, f"repro.{name}", value)
-    if replayed:
-        client.set_tag(replayed, "repro.verdict", verdict)
     print(f"tagged repro.verdict = {verdict!r}", file=sys.stderr)

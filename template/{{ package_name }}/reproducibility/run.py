@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pydantic import BaseModel
 
+    from .adapter import ModelAdapter
     from .checkpoint import Checkpoints
     from .datasets import Dataset
 
@@ -25,22 +26,25 @@ class Result:
     Parameters
     ----------
     model : Any
-        The fitted model.
-    inputs : pandas.DataFrame, shape (n, features)
-        The held-out rows.
-    predictions : numpy.ndarray, shape (n,)
-        What the model predicts for them.
+        The fitted model; None where nothing was fitted.
+    inputs : Any, n rows
+        The held-out rows: a table, an array, texts, as the model takes them; None without a model.
+    predictions : Any, shape (n,) or (n, outputs)
+        What the model predicts for them; None without a model.
     metrics : Mapping of str to float
         Every number by which the run is judged; compared as exact floats. Durations do not belong here.
     figures : Mapping of str to matplotlib.figure.Figure
         The pictures of the run, by name.
+    adapter : ModelAdapter, optional
+        Of your own, for a model that the framework's does not know: what of it is compared, and how it is stored.
     """
 
     model: Any
-    inputs: pd.DataFrame
-    predictions: np.ndarray[Any, Any]
+    inputs: Any
+    predictions: Any
     metrics: Mapping[str, float]
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    adapter: ModelAdapter | None = None
 
 
 class Run:
@@ -123,9 +127,9 @@ class Run:
     @property
     def device(self) -> str:
         """Where the framework computes: "cuda" where there is a GPU that it can use, else "cpu"."""
-        from . import framework
+        from .framework import FRAMEWORK
 
-        return framework.device()
+        return FRAMEWORK.device()
 
     @property
     def restored(self) -> dict[str, bytes]:

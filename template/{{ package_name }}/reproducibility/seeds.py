@@ -25,11 +25,11 @@ def set_all(seed: int) -> dict[str, int]:
     """
     import numpy as np
 
-    from . import framework
+    from .framework import FRAMEWORK
 
     random.seed(seed)
     np.random.seed(seed)  # libraries draw from it: every `random_state=None` of scikit-learn
-    return {"random": seed, "numpy.random": seed, **framework.set_seed(seed)}
+    return {"random": seed, "numpy.random": seed, **FRAMEWORK.set_seed(seed)}
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

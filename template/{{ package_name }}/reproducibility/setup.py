@@ -9,8 +9,8 @@ import subprocess
 
 from . import environment, in_use, shell
 from .environment import DEVELOPMENT_LOCK
+from .git import git, repository
 from .project import ROOT, ProjectError, command_line, exclusive
-from .source import git
 
 VENV = ROOT / ".venv"
 #: Where it is built; left there by a setup that was killed.
@@ -108,9 +108,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="just setup", description=build.__doc__)
     parser.add_argument("--python", required=True, help="version of its Python")
     build(parser.parse_args().python)
-    if git("rev-parse", "--is-inside-work-tree") is None:
-        print('No git repository yet: git init && git add -A && git commit -m "Start"')
-    elif git("config", "core.hooksPath") in {None, ""} and git("rev-parse", "--show-prefix") == "":
+    try:
+        found = repository()
+    except ProjectError as error:
+        print(f"{error.cause}\n{error.fix}\nUntil then no run knows its code, and none can be reproduced.")
+        found = None
+    else:
+        if found is None:
+            print('No git repository yet: git init && git add -A && git commit -m "Start"')
+    if found and git("config", "core.hooksPath") in {None, ""} and git("rev-parse", "--show-prefix") == "":
         git("config", "--local", "core.hooksPath", ".githooks")
         print("git hooks: `just check` runs before every commit (git commit --no-verify skips it once).")
     print("Ready. Next: just doctor, just train, just ui")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
-import shutil
-import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
-from . import tracking
-from .project import PACKAGE, ROOT, ProjectError
+from . import digest
+from .git import EXACT, address, described, git, is_published, public, repository, run_git
+from .project import ROOT, ProjectError
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
 CAP = 20_000_000
@@ -25,22 +28,32 @@ SECRET_CONTENT = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}|\bdapi[0-9a-f]{32}\b|\bxox[bp]-\w+"
     rb"|(?i:password|passwd|secret|api_?key|token)[\"']?\s*[:=]\s*[\"'][^\"'\s]{12,}[\"']"
 )
-#: Would send git to another repository or index, as they do inside a hook.
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE")
-#: A fetch fails where it would otherwise ask for a password.
-QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
-#: `git status` refreshes no index, and what a user's configuration must not turn into an error.
-PLAIN = ("--no-optional-locks", "-c", "core.safecrlf=false", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+#: Modes of a file, of one that can be executed, and of a repository inside this one, as git writes them.
+FILE, EXECUTABLE, SUBMODULE = "100644", "100755", "160000"
+#: A patch is applied just as it is.
+EXACT_PATCH = ("--binary", "--whitespace=nowarn", "--no-ignore-whitespace")
+SENSITIVE = "it looks like a secret"
+
+
+class Git(Protocol):
+    """Runs git on a repository."""
+
+    def __call__(self, *arguments: str, text: bytes | None = None) -> bytes:
+        """Give what it prints."""
 
 
 @dataclass
 class Source:
-    """The code of a run.
+    """The code of a run, or of a repository that lies in its project: a submodule, or a clone.
 
     Parameters
     ----------
+    root : Path
+        The project, or the top of the repository that lies in it.
+    path : str
+        Where that is, relative to the project; "" for the project.
     commit : str
-        40 hexadecimal digits, or "none" where there is no git or no commit.
+        40 or 64 hexadecimal digits, or "none" where there is no git or no commit.
     dirty : str
         "true", "false", or "unknown" without git.
     tree : str
@@ -53,8 +66,18 @@ class Source:
         Leads from the commit to `tree`; empty where nothing was uncommitted.
     left_out : list of dict
         What is in neither commit nor patch, though the run may need it: `path`, `why` and `digest` of each file.
+    converted : dict of str to str
+        The digest of every file whose bytes are not those that git stores: line ends, Git LFS and other filters.
+    only_here : list of str
+        Why this clone is needed.
+    refused : str
+        Git's own message, where there is a repository that it does not use.
+    repositories : list of Source
+        Those that lie in the project.
     """
 
+    root: Path
+    path: str = ""
     commit: str = "none"
     dirty: str = "unknown"
     tree: str = ""
@@ -63,75 +86,150 @@ class Source:
     branch: str = ""
     patch: bytes = field(default=b"", repr=False)
     left_out: list[dict[str, str]] = field(default_factory=list)
+    converted: dict[str, str] = field(default_factory=dict)
+    only_here: list[str] = field(default_factory=list)
+    refused: str = ""
+    repositories: list[Source] = field(default_factory=list)
+    #: The top of the repository, and mode and hash of every file of the project in `tree`, by its path.
+    top: Path = ROOT
+    blobs: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def content(self) -> dict[str, object]:
         """Give what the record says of it; the patch is a file of its own, here by its digest."""
-        from . import digest  # not at the top: the doctor reads this module with whatever Python there is
-
+        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs")}
         patch = digest.of_bytes(self.patch) if self.patch else ""
-        return {**vars(self), "patch": patch}
+        return {**kept, "patch": patch, "repositories": [inner.content() for inner in self.repositories]}
 
-    def leave_out(self, path: str, why: str) -> None:
-        """Note a file that the record does not hold."""
-        from . import digest
+    def patches(self) -> dict[str, bytes]:
+        """Give the files of the record that hold the uncommitted work, by their names."""
+        inner = {f"uncommitted-{number}.patch": code.patch for number, code in enumerate(self.repositories, 1)}
+        return {name: patch for name, patch in {"uncommitted.patch": self.patch, **inner}.items() if patch}
 
-        if path not in {entry["path"] for entry in self.left_out}:
-            self.left_out.append({"path": path, "why": why, "digest": digest.of_file(ROOT / path)})
+    def leave_out(self, path: str, why: str, content: str = "") -> None:
+        """Note a file that the record does not hold; `content` is its digest, by default as it is now."""
+        known = {entry["path"]: entry for entry in self.left_out}
+        if path not in known:
+            self.left_out.append({"path": path, "why": why, "digest": content or digest.of_file(self.root / path)})
+        elif content:
+            known[path]["digest"] = content
+
+    @property
+    def reproducible(self) -> str:
+        """From where the run can be executed again: "anywhere", "here" or "no"."""
+        if self.commit == "none" or not all(digest.fits(self.root / e["path"], e["digest"]) for e in self.left_out):
+            return "no"
+        return "here" if self.left_out or self.all_only_here else "anywhere"
+
+    @property
+    def all_only_here(self) -> list[str]:
+        """Why this clone is needed, for the project and every repository in it."""
+        return [reason for code in (self, *self.repositories) for reason in code.only_here]
+
+    def settle(self, imported: Mapping[Path, bytes]) -> dict[str, str]:
+        """Make the record hold what the run imported, which may have been edited before or after the capture.
+
+        Parameters
+        ----------
+        imported : Mapping of Path to bytes
+            The files that Python imported, as they were then.
+
+        Returns
+        -------
+        dict of str to str
+            The digest of each, by its path relative to the project.
+        """
+        modules = {}
+        edited: dict[str, dict[str, bytes]] = {}
+        for file, content in sorted(imported.items()):
+            path = _beside(file, self.root) if file.is_relative_to(self.top) else file.as_posix()
+            modules[path] = digest.of_bytes(content)
+            if self.commit == "none":
+                continue
+            code = self._repository_of(file.resolve())
+            if code is None:
+                self.leave_out(path, "the run imported it, and it belongs to no commit of this project", modules[path])
+                continue
+            own = _beside(file.resolve(), code.root.resolve())
+            if code.holds(own, content):
+                continue
+            if git("check-ignore", "--quiet", "--", own, folder=code.root) is not None:
+                self.leave_out(path, "the run imported it, and git ignores it", modules[path])
+            elif _looks_secret(own, content) or path in {entry["path"] for entry in self.left_out}:
+                self.leave_out(path, SENSITIVE, modules[path])
+            else:
+                edited.setdefault(code.path, {})[own] = content
+                print(f"notice: {path} was edited while the run went on. It is recorded as imported.", file=sys.stderr)
+        for code in (self, *self.repositories):
+            if code.path in edited:
+                code.amend(edited[code.path])
+        return modules
+
+    def holds(self, path: str, content: bytes) -> bool:
+        """Tell whether commit and patch lead to a file of these bytes; the path is relative to `root`."""
+        if path in self.converted:
+            return self.converted[path] == digest.of_bytes(content)
+        if path.startswith("../"):  # beside the project all is as the commit has it
+            return git("rev-parse", f"{self.commit}:{path}", folder=self.root) == _name(content, self.commit)
+        return path in self.blobs and self.blobs[path][1] == _name(content, self.commit)
+
+    def amend(self, files: Mapping[str, bytes]) -> None:
+        """Put files into tree and patch, by their paths relative to `root`, just as these bytes are."""
+        with _index(self.top) as run:
+            run("read-tree", self.commit)
+            if self.patch:
+                run("apply", "--cached", *EXACT_PATCH, text=self.patch)
+            for path, content in files.items():
+                name = run("hash-object", "-w", "--stdin", text=content).decode().strip()
+                mode = self.blobs.get(path, (FILE, ""))[0]
+                top = os.path.normpath(f"{self.folder}/{path}" if self.folder else path)
+                run("update-index", "--add", "--replace", "--cacheinfo", f"{mode},{name},{top}")
+                self.blobs[path] = mode, name
+                self.converted.pop(path, None)
+            self._take_tree(run)
+        self.dirty = "true"
+
+    def _take_tree(self, run: Git) -> None:
+        self.tree = run("write-tree").decode().strip()
+        # Whatever the configuration says of diffs, this is one that `git apply` reads.
+        plain = ("-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--unified=3")
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--inter-hunk-context=0", "--no-color")
+        self.patch = run("diff-tree", *plain, *prefixes, self.commit, self.tree)
+
+    def _repository_of(self, file: Path) -> Source | None:
+        """Find the repository in which a file lies; one that was not known before is captured now."""
+        top = next((place for place in file.parents if (place / ".git").exists()), None)
+        if top == self.top:
+            return self
+        if top is None or not top.is_relative_to(self.top):
+            return None
+        if top not in {code.top for code in self.repositories}:
+            self._capture_inner(_beside(top, self.root.resolve()))
+        return next((code for code in self.repositories if code.top == top), None)
+
+    def _capture_inner(self, path: str) -> None:
+        """Capture a repository that lies in the project, and those that lie in it."""
+        inner = capture(self.root / path, path)
+        if inner.commit == "none":
+            reason = f"{path}: {inner.refused or 'a repository without a commit'}"
+            self.only_here += [reason] if reason not in self.only_here else []
+            return
+        for entry in inner.left_out:
+            self.leave_out(f"{path}/{entry['path']}", entry["why"], entry["digest"])
+        deeper = [replace(code, path=f"{path}/{code.path}") for code in inner.repositories]
+        self.repositories += [replace(inner, left_out=[], repositories=[]), *deeper]
 
 
-def git(*arguments: str) -> str | None:
-    """Ask git, in the project's folder; None where there is no git, no repository or no answer."""
-    try:
-        return run_git(*arguments).decode().strip()
-    except ProjectError:
-        return None
+def capture(root: Path = ROOT, path: str = "") -> Source:
+    """Capture commit and uncommitted work: staged, unstaged, untracked, deleted, binary, modes, links, submodules.
 
+    Nothing of the repository changes: the work is added to an index of its own, and its objects go elsewhere.
 
-def run_git(
-    *arguments: str,
-    folder: Path = ROOT,
-    variables: Mapping[str, str] | None = None,
-    text: bytes | None = None,
-    timeout: float | None = None,
-) -> bytes:
-    """Run git in a folder, whatever repository the environment names.
-
-    Raises
-    ------
-    ProjectError
-        With git's own message, if it fails, is not there, or takes longer than `timeout` seconds.
-    """
-    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    command = ["git", *PLAIN, "-C", str(folder), *arguments]
-    try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            check=True,
-            env=environment | dict(variables or {}),
-            input=text,
-            timeout=timeout,
-        ).stdout
-    except OSError as error:
-        raise ProjectError("git is not on the PATH.", "https://git-scm.com") from error
-    except subprocess.CalledProcessError as error:
-        raise ProjectError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}", "") from error
-    except subprocess.TimeoutExpired as error:
-        raise ProjectError(f"git {arguments[0]}: no answer within {timeout} s.", "") from error
-
-
-def committed(path: str) -> bytes | None:
-    """Give a file's bytes as the last commit has them, or None if it has not got the file."""
-    try:
-        return run_git("cat-file", "blob", f"HEAD:./{path}")
-    except ProjectError:
-        return None
-
-
-def capture() -> Source:
-    """Capture commit and uncommitted work: staged, unstaged, untracked, deleted, binary, modes and links.
-
-    Nothing of the repository changes: the work is added to a copy of the index, and its objects go elsewhere.
+    Parameters
+    ----------
+    root : Path
+        The project, or the top of a repository in it.
+    path : str
+        Where that lies in the project; "" for the project itself.
 
     Returns
     -------
@@ -141,188 +239,155 @@ def capture() -> Source:
     -----
     `git stash create` would miss untracked files, and fails on `git add --intent-to-add`.
     """
-    asked = ("HEAD", "HEAD^{tree}", "--show-prefix", "--path-format=absolute", "--git-path", "index", "--git-path")
-    answer = git("rev-parse", *asked, "objects")
-    if answer is None:
-        return Source(dirty="unknown" if git("rev-parse", "--git-dir") is None else "true")
-    # `--show-prefix` prints nothing at the top, so the folder is what stands between the trees and the paths.
-    commit, tree, *prefix, index, objects = answer.splitlines()
-    branch = git("branch", "--show-current") or ""
-    source = Source(commit, "false", tree, "".join(prefix).rstrip("/"), _remote(), branch)
-    changed = list(_changed(source.folder))
-    # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
-    if changed or not git("ls-files", "--", f"{PACKAGE}/__main__.py"):
-        source.dirty = "true"
-    if not changed:
+    source = Source(root, path)
+    try:
+        top = repository(root)
+    except ProjectError as error:
+        source.refused = "\n".join(line for line in (error.cause, error.fix) if line)
         return source
-    for path, why in _to_leave_out(changed):
-        source.leave_out(path, why)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch, "index")
-        shutil.copyfile(index, copy)
-        Path(scratch, "objects").mkdir()
-        variables = {
-            "GIT_INDEX_FILE": str(copy),
-            "GIT_OBJECT_DIRECTORY": str(Path(scratch, "objects")),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
-        }
-
-        def run(*arguments: str) -> bytes:
-            return run_git(*arguments, folder=ROOT, variables=variables)
-
-        left_out = [f":(literal){entry['path']}" for entry in source.left_out]
-        run("add", "--all", "--ignore-errors", "--", ".", *(path.replace("(", "(exclude,", 1) for path in left_out))
-        # What is staged outside the project, or is not to be uploaded, is as the commit has it.
-        if source.folder:
-            run("reset", "--quiet", "HEAD", "--", ":(top)", f":(top,exclude,literal){source.folder}")
-        if left_out:
-            run("reset", "--quiet", "HEAD", "--", *left_out)
-        source.tree = run("write-tree").decode().strip()
-        plain = ("-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv")
-        source.patch = run("diff-tree", *plain, "HEAD", source.tree)
+    if top is None:
+        return source
+    answer = git("rev-parse", "HEAD", "HEAD^{tree}", "--show-prefix", folder=root)
+    if answer is None:
+        source.dirty = "true"
+        return source
+    source.top = top.resolve()
+    # `--show-prefix` prints an empty line at the top.
+    source.commit, source.tree, *prefix = answer.split("\n")
+    source.folder = "".join(prefix).rstrip("/")
+    source.branch = git("branch", "--show-current", folder=root) or ""
+    source.remote = _remote(root)
+    if not is_published(source.commit, root):
+        where = f"{path}: " if path else ""
+        source.only_here.append(f"{where}no remote is known to have commit {source.commit[:10]} (git push)")
+    _capture_work(source)
     return source
 
 
-def ignored(paths: list[str]) -> set[str]:
-    """Tell which of the project's files git ignores, and so neither commit nor patch can hold."""
-    try:
-        answer = run_git("check-ignore", "--stdin", "-z", folder=ROOT, text="\0".join(paths).encode())
-    except ProjectError:  # git says by a failure that it ignores none of them
-        return set()
-    return set(answer.decode().split("\0")) - {""}
+def _capture_work(source: Source) -> None:
+    """Capture what lies in the work tree, as it is."""
+    root, before = source.root, source.tree
+    states = list(_changed(root, source.folder))
+    clones = {name.rstrip("/") for state, name in states if state == "??" and name.endswith("/")}
+    changed = [name for _, name in states if name.rstrip("/") not in clones]
+    for name, why in _to_leave_out(root, changed):
+        source.leave_out(name, why)
+    left_out = {entry["path"] for entry in source.left_out}
+    with _index(root) as run:
+        run("read-tree", source.commit)
+        text = b"".join(os.fsencode(name) + b"\0" for name in changed if name not in left_out)
+        run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", text=text)
+        source._take_tree(run)
+        source.blobs = dict(_listed(run))
+    # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
+    source.dirty = "true" if states or source.tree != before or not source.blobs else "false"
+    for name, (mode, blob) in source.blobs.items():
+        if mode in (FILE, EXECUTABLE) and name not in left_out:
+            _compare(source, name, blob, uncommitted=name in changed)
+    submodules = {name for name, (mode, _) in source.blobs.items() if mode == SUBMODULE}
+    for name in sorted(submodules | clones):
+        if (root / name / ".git").exists():
+            source._capture_inner(name)
 
 
-def restore(code: Mapping[str, str], patch: bytes, folder: Path) -> Path:
-    """Check a run's code out, in a new repository that borrows the objects of this one and changes nothing in it.
-
-    Parameters
-    ----------
-    code : Mapping
-        `code` of a record: commit, tree, folder and remote are used.
-    patch : bytes
-        The uncommitted work.
-    folder : Path
-        Where to; it must not exist.
-
-    Returns
-    -------
-    Path
-        The project in it.
-
-    Raises
-    ------
-    ProjectError
-        With exit code 2, if the commit is nowhere to be had or the patch does not lead to the recorded tree.
-    """
-    run_git("init", "--quiet", "--template=", str(folder), folder=Path(tempfile.gettempdir()))
-    options = {"core.autocrlf": "false", "core.symlinks": "true", "core.fileMode": "true", "core.hooksPath": os.devnull}
-    for option, value in options.items():
-        run_git("config", option, value, folder=folder)
-    objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
-    if objects:
-        alternates = folder / ".git/objects/info/alternates"
-        alternates.parent.mkdir(parents=True, exist_ok=True)
-        alternates.write_text(f"{objects}\n", "utf-8")
-    if code["remote"]:
-        run_git("remote", "add", "origin", code["remote"], folder=folder)
-    if not has_commit(code["commit"], folder):
-        _fetch(code, folder)
-    run_git("checkout", "--quiet", "--force", "--detach", code["commit"], folder=folder)
-    if patch:
-        file = folder / ".git" / "uncommitted.patch"
-        file.write_bytes(patch)
-        run_git("apply", "--index", "--binary", "--whitespace=nowarn", str(file), folder=folder)
-    tree = run_git("write-tree", folder=folder).decode().strip()
-    if tree != (code.get("tree") or tree):
-        raise ProjectError(
-            f"the uncommitted work does not lead to the tree that was recorded: {tree} instead of {code['tree']}.",
-            "The record was changed, or the repository was: compare record/uncommitted.patch of the run.",
-            exit_code=2,
-        )
-    return folder / code["folder"] if code["folder"] else folder
+def _compare(source: Source, path: str, blob: str, uncommitted: bool) -> None:
+    """Note a file whose bytes are not those that git stores, and whether they can be had elsewhere."""
+    file = source.root / path
+    if not file.is_file() or _name_of_file(file, source.commit) == blob:
+        return
+    content = file.read_bytes()
+    source.converted[path] = digest.of_bytes(content)
+    unix = content.replace(b"\r\n", b"\n")
+    where = f"{source.path}/{path}" if source.path else path
+    if _name(unix, source.commit) != blob:
+        if uncommitted:
+            source.only_here.append(f"{where} is uncommitted, and a filter of git keeps its content elsewhere")
+    elif unix.replace(b"\n", b"\r\n") != content:
+        source.only_here.append(f"{where} has line ends of two kinds, of which git keeps one")
 
 
-def has_commit(commit: str, folder: Path = ROOT) -> bool:
-    """Tell whether a repository has a commit, without asking any remote."""
-    try:
-        run_git("cat-file", "-e", f"{commit}^{{commit}}", folder=folder)
-    except ProjectError:
-        return False
-    return True
-
-
-def follows(newer: str, older: str, folder: Path) -> bool:
-    """Tell whether a commit has another among its ancestors, or is it; False for one that is not there."""
-    try:
-        run_git("merge-base", "--is-ancestor", older, newer, folder=folder)
-    except ProjectError:
-        return False
-    return True
-
-
-def remotes(code: Mapping[str, str]) -> list[str]:
-    """List where a commit may be fetched from: the recorded remote, then those of this repository."""
-    names = (git("remote") or "").split()
-    own = [git("ls-remote", "--get-url", name) or "" for name in names]
-    return [remote for remote in dict.fromkeys([code["remote"], *map(_absolute, own)]) if remote]
-
-
-def _fetch(code: Mapping[str, str], folder: Path) -> None:
-    tried = []
-    for remote in remotes(code):
-        # By its hash first, as a commit can outlive its branch; not every server allows that.
-        for what in ([code["commit"], "--depth=1"], ["+refs/*:refs/fetched/*"]):
-            try:
-                run_git("fetch", "--quiet", "--no-tags", remote, *what, folder=folder, variables=QUIET)
-            except ProjectError as error:
-                failure = f"{_public(remote)}: {error.cause.splitlines()[-1]}"
-                continue
-            if has_commit(code["commit"], folder):
-                return
-            failure = f"{_public(remote)} has not got it"
-        tried.append(failure)
-    raise ProjectError(
-        f"commit {code['commit']} is not here and cannot be fetched: {'; '.join(tried) or 'there is no remote'}.",
-        f"In the clone that has it (branch {code.get('branch') or 'unknown'}): git push origin {code['commit'][:10]}"
-        ":refs/heads/keep\nthen try again.",
-        exit_code=2,
-    )
-
-
-def _changed(folder: str) -> Iterator[str]:
-    """Name every path of the project that differs from the commit, relative to the project."""
-    status = run_git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".")
+def _changed(root: Path, folder: str) -> Iterator[tuple[str, str]]:
+    """Name every path of the project that may differ from the commit, with its state, relative to the project."""
+    arguments = ("--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none", "--", ".")
     prefix = len(f"{folder}/".encode()) if folder else 0
-    for line in status.split(b"\0"):
+    for line in run_git("status", *arguments, folder=root, options=EXACT).split(b"\0"):
         if line:
-            yield os.fsdecode(line[3 + prefix :])
+            yield line[:2].decode(), os.fsdecode(line[3 + prefix :])
+    # What git was told not to look at: `git update-index --assume-unchanged` or `--skip-worktree`.
+    for line in run_git("ls-files", "-v", "-z", folder=root, options=EXACT).split(b"\0"):
+        flag, name = line[:1].decode(), os.fsdecode(line[2:])
+        if (flag.islower() or flag == "S") and os.path.lexists(root / name):
+            yield "", name
 
 
-def _to_leave_out(changed: list[str]) -> Iterator[tuple[str, str]]:
+def _to_leave_out(root: Path, changed: list[str]) -> Iterator[tuple[str, str]]:
     total = 0
-    files = [(ROOT / path, path) for path in changed]
+    files = [(root / path, path) for path in changed]
     sizes = sorted((file.lstat().st_size, path) for file, path in files if file.is_file() and not file.is_symlink())
     for size, path in sizes:
         total += size
         if total > CAP:
             yield path, f"the uncommitted files are larger than {CAP / 1e6:.0f} MB with it"
-        elif SECRET_NAMES.search(path) or SECRET_CONTENT.search((ROOT / path).read_bytes()):
-            yield path, "it looks like a secret"
+        elif _looks_secret(path, (root / path).read_bytes()):
+            yield path, SENSITIVE
 
 
-def _remote() -> str:
-    names = (git("remote") or "").split()
-    name = "origin" if "origin" in names else "".join(names[:1])
-    return _public(_absolute(git("ls-remote", "--get-url", name) or "")) if name else ""
+def _looks_secret(path: str, content: bytes) -> bool:
+    return bool(SECRET_NAMES.search(path) or SECRET_CONTENT.search(content))
 
 
-def _absolute(remote: str) -> str:
-    """Make a relative path absolute: git takes it from the top of the repository."""
-    if not remote or ":" in remote:
-        return remote
-    return str(Path(git("rev-parse", "--show-toplevel") or ROOT, remote).resolve())
+@contextlib.contextmanager
+def _index(folder: Path) -> Iterator[Git]:
+    """Give a git that works on an index and an object folder of its own, and sees the repository's objects."""
+    objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=folder) or ""
+    options = (*EXACT, *described(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, "objects").mkdir()
+        quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
+        variables = {
+            "GIT_INDEX_FILE": str(Path(scratch, "index")),
+            "GIT_OBJECT_DIRECTORY": str(Path(scratch, "objects")),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"',  # a colon would stand between two
+        }
+
+        def run(*arguments: str, text: bytes | None = None) -> bytes:
+            return run_git(*arguments, folder=folder, variables=variables, text=text, options=options)
+
+        yield run
 
 
-def _public(remote: str) -> str:
-    """Leave user name and password out of a web address; over SSH the user's name is part of the address."""
-    return tracking.public(remote) if remote.startswith("http") else remote
+def _listed(run: Git) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Give mode and hash of every file in the index, by its path relative to the project."""
+    for line in run("ls-files", "--stage", "-z").split(b"\0"):
+        if line:
+            about, _, name = line.partition(b"\t")
+            mode, blob, _ = about.decode().split(" ")
+            yield os.fsdecode(name), (mode, blob)
+
+
+def _name(content: bytes, commit: str) -> str:
+    """Give the hash by which git knows these bytes, in a repository of such commits."""
+    return _hash(commit, len(content), [content])
+
+
+def _name_of_file(file: Path, commit: str) -> str:
+    with file.open("rb") as stream:
+        return _hash(commit, file.stat().st_size, iter(lambda: stream.read(digest.CHUNK), b""))
+
+
+def _hash(commit: str, size: int, pieces: Iterable[bytes]) -> str:
+    found = hashlib.sha256() if len(commit) == 64 else hashlib.sha1(usedforsecurity=False)
+    found.update(b"blob %d\0" % size)
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _beside(file: Path, folder: Path) -> str:
+    """Give a path relative to a folder, also where it does not lie in it; absolute on another drive."""
+    return Path(os.path.relpath(file, folder)).as_posix()
+
+
+def _remote(root: Path) -> str:
+    names = (git("remote", folder=root) or "").split("\n")
+    return public(address("origin" if "origin" in names else names[0], root))

@@ -13,8 +13,8 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from . import tracking
+from .git import FOREIGN, QUIET, run_git
 from .project import ProjectError, write_whole
-from .source import FOREIGN, QUIET, run_git
 
 ANSWERS = ".copier-answers.yml"
 SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}

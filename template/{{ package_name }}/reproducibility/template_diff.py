@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import tempfile
-from pathlib import Path
 
 from . import template
 from .merge import File, read, write
 from .project import ROOT, ProjectError, command_line
+from .scratch import scratch
 
 
 def main() -> int:
@@ -24,9 +23,9 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     made = template.origin(ROOT)
-    with tempfile.TemporaryDirectory() as scratch:
-        rendered, yours = Path(scratch, "template"), Path(scratch, "yours")
-        is_yours = template.Template(made.source, Path(scratch, "clone")).render_old(made, rendered)
+    with scratch("template-diff") as folder:
+        rendered, yours = folder / "template", folder / "yours"
+        is_yours = template.Template(made.source, folder / "clone").render_old(made, rendered)
         yours.mkdir()
         owned: dict[str, File | None] = {}
         for file in [file for file in rendered.rglob("*") if file.is_file()]:
@@ -45,7 +44,7 @@ def main() -> int:
         write(yours, {path: file for path, file in owned.items() if file})
         names = ["--name-status"] if arguments.names else []
         command = ["git", "diff", "--no-index", "--src-prefix=", "--dst-prefix=", *names, "template", "yours"]
-        code = subprocess.run(command, cwd=scratch).returncode
+        code = subprocess.run(command, cwd=folder).returncode
         if code == 0:
             print(f"{len(owned)} files of the template's are as version {made.version} has them.")
         return 0 if code in {0, 1} else 3

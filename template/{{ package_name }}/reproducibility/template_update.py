@@ -6,7 +6,7 @@ import argparse
 import signal
 from pathlib import Path
 
-from . import interrupts, pull_request, template, tracking, update
+from . import interrupts, journal, pull_request, template, tracking, update
 from .merge import Kind
 from .project import ROOT, ProjectError, command_line
 
@@ -42,6 +42,7 @@ def main(project: Path = ROOT, arguments: list[str] | None = None) -> int:
         signal.signal(number, signal.default_int_handler)
     if given.pull_request:
         return pull_request.propose(project, given.version, answers)
+    _settle(project, given.check)
     update.require_commit(project) if given.check else update.require_clean(project)
     made = template.origin(project)
     prepared = update.prepare(project, given.version, answers)
@@ -64,6 +65,17 @@ def main(project: Path = ROOT, arguments: list[str] | None = None) -> int:
         return 1
     print("\nNothing is left to do. Look at it with `git status` and `git diff HEAD`, then commit it.")
     return 0
+
+
+def _settle(project: Path, check: bool) -> None:
+    """Take an update back that was cut off, before another begins."""
+    if not journal.is_unfinished(project):
+        return
+    if check:
+        raise ProjectError("an update of the template was cut off.", journal.FIX)
+    print(
+        "The last update was cut off. It is taken back:", *journal.take_back(project), "done.", sep="\n  ", flush=True
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import importlib.util
 import os
-import sqlite3
+import shlex
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from .project import ROOT, ProjectError, exclusive, options
-
-SQLITE = "sqlite:///"
+from . import joining, sqlite
+from .project import ROOT, ProjectError, options
 
 
 def store_uri() -> str:
     """Name the tracking store: MLFLOW_TRACKING_URI, else the project's own, with an absolute path."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or options()["tracking-uri"]
-    if uri.startswith(SQLITE):
-        return SQLITE + (ROOT / uri.removeprefix(SQLITE)).as_posix()
+    if path := sqlite.path_of(uri):
+        return sqlite.uri(ROOT / path) + "".join(uri.partition("?")[1:])
     return uri
 
 
 def database() -> Path | None:
     """Give the path of the store's database where it is a file."""
-    uri = store_uri()
-    # MLflow writes its own default with %20 for a space.
-    return Path(unquote(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
+    return sqlite.path_of(store_uri())
 
 
 def connect() -> str:
@@ -58,15 +54,13 @@ def open_experiment() -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        if "MLFLOW_RUN_ID" in os.environ:
+        if active := mlflow.active_run():
+            return str(active.info.experiment_id)
+        if run := joining.invited():
             print(f"tracking: {public(store_uri())}")
-            info = mlflow.get_run(os.environ["MLFLOW_RUN_ID"]).info
-            require_own_place(info.artifact_uri)
-            return str(info.experiment_id)
-        local = database()
-        # Of two first runs at once both would create the tables, and one would fail.
-        with exclusive(local) if local else contextlib.nullcontext():
-            return _experiment()
+            require_own_place(run.info.artifact_uri)
+            return str(run.info.experiment_id)
+        return _experiment()
     except MlflowException as error:
         raise explain(error) from error
 
@@ -86,20 +80,17 @@ def require_store() -> None:
     if server.startswith(("http://", "https://")):
         _require_answer(server)
     elif path := database():
-        _require_database(path)
+        sqlite.require(path)
+        sqlite.wait_for_others(path)
 
 
 def explain(error: Exception) -> ProjectError:
     """Turn an error of the tracking store into one that says what to do."""
-    import mlflow
-
+    if ours := wrapped(error):
+        return ours
     uri = public(store_uri())
     if "database schema" in str(error):
-        return ProjectError(
-            f"the store {uri} was written by another MLflow than this environment's {mlflow.__version__}.",
-            "Open it with the MLflow that wrote it (is `mlflow` on your PATH another one than .venv's?), or, if this\n"
-            f"one is newer: copy the database aside, then `.venv/bin/mlflow db upgrade {uri}`.",
-        )
+        return sqlite.another_mlflow(uri)
     first_line = str(error).replace(store_uri(), uri).strip().partition("\n")[0][:300]
     return ProjectError(
         f"the tracking store {uri} refused: {first_line}",
@@ -107,25 +98,54 @@ def explain(error: Exception) -> ProjectError:
     )
 
 
+def wrapped(error: BaseException) -> ProjectError | None:
+    """Find the error of ours that MLflow wrapped into one of its own, if there is one: `sqlite` raises inside of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ProjectError):
+        cause = cause.__cause__
+    return cause
+
+
 def public(uri: str) -> str:
     """Leave user names and passwords out of a URI, for messages."""
+    if path := sqlite.path_of(uri):
+        return f"{sqlite.SCHEME}{path}"
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
 
 
+def experiment_name() -> str:
+    """Name the project's experiment: MLFLOW_EXPERIMENT_NAME, else the one of pyproject.toml."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
+
+
 def _experiment() -> str:
     import mlflow
+    from mlflow.exceptions import MlflowException
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
+    path = database()
+    if path and not path.exists():
+        sqlite.create(path, ROOT / "mlruns")
+    name = experiment_name()
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
-        # The default location would be the folder that happened to create the database.
-        location = (ROOT / "mlruns").as_uri() if _is_own_store() else None
-        # The kind opens MLflow's UI on training runs, not on its pages for language models.
-        mlflow.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
+        # The default location would be the folder that happened to create the sqlite.
+        location = (ROOT / "mlruns").as_uri() if is_own_store() else None
+        try:
+            # The kind opens MLflow's UI on training runs, not on its pages for language models.
+            mlflow.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
+        except MlflowException as error:  # of two first runs at once both make it
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
         experiment = mlflow.get_experiment_by_name(name)
-    else:
-        require_own_place(experiment.artifact_location)
+    require_own_place(experiment.artifact_location)
+    if experiment.lifecycle_stage == "deleted":
+        store, python = shlex.quote(public(os.environ["MLFLOW_TRACKING_URI"])), shlex.quote(sys.executable)
+        raise ProjectError(
+            f"the experiment {name!r} was deleted; until it is restored, no run can be logged there.",
+            f"MLFLOW_TRACKING_URI={store} {python} -m mlflow experiments restore -x {experiment.experiment_id}\n"
+            "or another `experiment` in pyproject.toml.",
+        )
     mlflow.set_experiment(experiment_id=experiment.experiment_id)
     return str(experiment.experiment_id)
 
@@ -133,22 +153,28 @@ def _experiment() -> str:
 def require_own_place(location: str) -> None:
     """Stop if the project's own store keeps its artifacts in another folder, as after a copy or a move."""
     path = local_path(location)
-    if _is_own_store() and path is not None and not path.is_relative_to(ROOT):
+    if not is_own_store() or path is None or path.is_relative_to(ROOT):
+        return
+    if Path(location).is_relative_to(ROOT):
         raise ProjectError(
-            f"this folder was copied or moved: its runs would write into {path}.",
-            "just relocate      points the store here, after a backup of the database\n"
-            "or start afresh: delete mlflow.db and mlruns/ here.",
+            f"MLflow takes the % in {location} for a code, and would write into {path}.",
+            "just relocate      writes it as an address, in which a % is one",
         )
+    raise ProjectError(
+        f"this folder was copied or moved: its runs would write into {path}.",
+        "just relocate      points the store here, after a backup of the database\n"
+        "or start afresh: delete mlflow.db and mlruns/ here.",
+    )
 
 
 def local_path(location: str) -> Path | None:
-    """Turn an artifact location into a path, or None where it is not on this machine's disk."""
+    """Turn an artifact location into a path as MLflow does, or into None where it is not on this machine's disk."""
     if location.startswith("file:"):
-        return Path(urllib.request.url2pathname(urlsplit(location).path))
-    return None if "://" in location else Path(location)
+        location = urlsplit(location).path
+    return None if "://" in location else Path(urllib.request.url2pathname(location))
 
 
-def _is_own_store() -> bool:
+def is_own_store() -> bool:
     path = database()
     return path is not None and path.is_relative_to(ROOT)
 
@@ -166,80 +192,5 @@ def _require_answer(uri: str) -> None:
         raise ProjectError(
             f"the tracking server {public(uri)} does not answer: {getattr(error, 'reason', error)}.",
             "Start the server, or correct MLFLOW_TRACKING_URI (.env) or tracking-uri (pyproject.toml).\n"
-            f"To go on without it: MLFLOW_TRACKING_URI={SQLITE}mlflow.db just train",
+            "To go on without it: MLFLOW_TRACKING_URI=sqlite:///mlflow.db just train",
         ) from error
-
-
-def _require_database(path: Path) -> None:
-    """Open the file once: of one that is no database MLflow itself gives pages of traceback."""
-    if not path.parent.is_dir():
-        raise ProjectError(f"the folder of the store, {path.parent}, does not exist.", f"mkdir -p {path.parent}")
-    if not path.exists():
-        return
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as store:
-            tables = {row[0] for row in store.execute("SELECT name FROM sqlite_master")}
-            schema = "alembic_version" in tables and store.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise ProjectError(
-            f"the store {path} cannot be opened: {error}.",
-            f"Put a backup in its place, or start afresh: rename it to {path.name}.broken.",
-        ) from error
-    if schema and _is_outdated(schema[0]):
-        raise explain(Exception("an older database schema"))
-
-
-def _is_outdated(schema: str) -> bool:
-    """Tell whether MLflow knows a later schema: it might move to that while it opens the store, and lock others out."""
-    mlflow = importlib.util.find_spec("mlflow")
-    folders = mlflow.submodule_search_locations if mlflow else None
-    scripts = Path((folders or [""])[0], "store", "db_migrations", "versions").glob("*.py")
-    return any(f'\ndown_revision = "{schema}"' in script.read_text("utf-8") for script in scripts)
-
-
-def relocate() -> tuple[Path, int]:
-    """Point a copied or moved project's own store at the folder that it lies in now.
-
-    Returns
-    -------
-    tuple of (Path, int)
-        The backup of the database, and how many locations were changed.
-    """
-    path = database()
-    if path is None or not path.exists() or not _is_own_store():
-        raise ProjectError(
-            "there is no database in this folder to relocate.", "Nothing to do; unset MLFLOW_TRACKING_URI?"
-        )
-    backup = path.with_name(f"{path.name}.before-relocation-{int(path.stat().st_mtime)}")
-    with contextlib.closing(sqlite3.connect(path)) as store, store:
-        locations = [row[0] for row in store.execute("SELECT artifact_location FROM experiments")]
-        old = {place.rpartition("/mlruns")[0] for place in locations if "/mlruns" in place and local_path(place)}
-        old -= {ROOT.as_uri(), ROOT.as_posix()}
-        if not old:
-            raise ProjectError("the store lies where it belongs.", "Nothing to do.")
-        with contextlib.closing(sqlite3.connect(backup)) as copy:
-            store.backup(copy)
-        changed = 0
-        for root in old:
-            new = ROOT.as_uri() if root.startswith("file:") else ROOT.as_posix()
-            changed += sum(_replace(store, table, column, root, new) for table, column in _texts(store))
-    return backup, changed
-
-
-def _texts(store: sqlite3.Connection) -> list[tuple[str, str]]:
-    tables = [row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    return [
-        (table, column[1])
-        for table in tables
-        for column in store.execute(f'PRAGMA table_info("{table}")')
-        if column[1] in {"artifact_uri", "artifact_location", "source", "storage_location"}
-    ]
-
-
-def _replace(store: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
-    cursor = store.execute(
-        f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608 - names from the schema
-        f'WHERE substr("{column}", 1, ?) = ?',
-        (new, len(old) + 1, len(old) + 1, f"{old}/"),
-    )
-    return cursor.rowcount

@@ -7,16 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import merge, template
-from .interrupts import undisturbed
+from . import journal, merge, template
+from .git import follows, run_git
 from .merge import Change, File, Kind
 from .project import ProjectError
-from .source import follows, run_git
+from .scratch import scratch
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
 #: Answers that cannot change any more, with the reason.
@@ -110,8 +109,8 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
     answers = answers or {}
     changed = {name: value for name, value in answers.items() if str(made.answers.get(name)) != value}
     _refuse_fixed(made.answers, changed)
-    with tempfile.TemporaryDirectory(prefix="template-") as scratch:
-        source = template.Template(made.source, Path(scratch, "clone"))
+    with scratch("template") as folder:
+        source = template.Template(made.source, folder / "clone")
         wanted = version or (made.version if answers else template.newest(str(source.folder)))
         before, after = source.commit(made.version), source.commit(wanted)
         if not changed and (before == after or (version is None and follows(before, after, source.folder))):
@@ -121,7 +120,7 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
                 f"{wanted} is older than {made.version}, which this project has.",
                 f"To go back to an earlier state of the project, use git: git log --oneline {template.ANSWERS}",
             )
-        old, new = Path(scratch, "old"), Path(scratch, "new")
+        old, new = folder / "old", folder / "new"
         source.render_old(made, old)
         is_yours = source.render_new(made, after, changed, new)
         now = template.origin(new)
@@ -132,9 +131,9 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
                 f"no question {', '.join(unknown)} is asked.", f"These can change: {known}", exit_code=64
             )
         _refuse_fixed(made.answers, now.answers)
-        remembered = _remember(*(merge.read(folder, template.ANSWERS) for folder in (old, project, new)))
-        for folder in (old, new):
-            (folder / template.ANSWERS).unlink()
+        remembered = _remember(*(merge.read(side, template.ANSWERS) for side in (old, project, new)))
+        for rendered in (old, new):
+            (rendered / template.ANSWERS).unlink()
         changes = [*merge.plan(old, new, project, is_yours, (made.version, now.version)), remembered]
         return Update(made.version, now.version, source.news(before, after), changes, _tell(made.answers, now.answers))
 
@@ -166,18 +165,12 @@ def perform(project: Path, update: Update) -> list[str]:
     files = merge.results(update.changes)
     before = {change.path: change.yours for change in update.changes if change.path in files}
     before |= {lock: merge.read(project, lock) for lock in LOCKS}
-    try:
+    known = {path: file for path, file in files.items() if path not in LOCKS}
+    with journal.kept(project, before, known):
         merge.write(project, files)
         merge.mark(project, update.changes)
         # What the dependencies are is open, where they are in conflict.
         in_step = all(change.path != "pyproject.toml" for change in update.open) and _lock(project)
-    except BaseException:
-        with undisturbed():
-            # What somebody edited since then is theirs.
-            ours = [path for path in before if path in LOCKS or merge.read(project, path) == files[path]]
-            merge.write(project, {path: before[path] for path in ours if merge.read(project, path) != before[path]})
-            run_git("reset", "--quiet", "--", ".", folder=project)
-        raise
     if not in_step:
         return ["lock", "setup", "check"]
     stale = any(merge.read(project, path) != before[path] for path in (*LOCKS, "python_env.yaml") if path in before)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-from . import launch, records, reproduce, shell, tracking
+from . import joining, launch, records, reproduce, shell, tracking
 from .compare import EXIT_CODES
 from .project import PACKAGE, ROOT, ProjectError
 
@@ -40,16 +38,28 @@ def verify(config: Path, overrides: tuple[str, ...]) -> int:
     ProjectError
         If one of the trainings fails.
     """
-    settings = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings]
-    kept = {name: value for name, value in shell.child().items() if name not in launch.THREAD_VARIABLES}
-    done = subprocess.run(command, cwd=ROOT, env=kept | SHELLS[0], stdout=subprocess.PIPE, text=True)
-    run_id = re.search(r"^run +(\w+)$", done.stdout, re.MULTILINE)
-    if done.returncode or run_id is None:
-        raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
     tracking.connect()
-    os.environ.pop("MLFLOW_RUN_ID", None)  # inside `mlflow run` the first training was that run
+    invitation = joining.invited()  # inside `mlflow run` the first training is that run
+    vouched = {joining.VOUCHED: invitation.info.run_id} if invitation else {}
+    settings = [part for override in overrides for part in ("--set", override)]
+    kept = {name: value for name, value in shell.child().items() if name not in launch.THREAD_VARIABLES}
     with reproduce.scratch_folder() as scratch:
-        record = records.download(records.get_run(run_id[1]), scratch / "original")
+        told = scratch / "run"
+        command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings, "--id-file", str(told)]
+        if _run(command, kept | SHELLS[0] | vouched):
+            raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
+        joining.decline()
+        record = records.download(records.get_run(told.read_text("utf-8")), scratch / "original")
         comparison = reproduce.prove(record, scratch, SHELLS[1], UMASK)
     return EXIT_CODES[comparison.verdict]
+
+
+def _run(command: list[str], variables: dict[str, str]) -> int:
+    """Run the training, and give its exit code; what it prints is not the verdict."""
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=sys.stderr)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise

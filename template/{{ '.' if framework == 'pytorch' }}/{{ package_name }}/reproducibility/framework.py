@@ -1,160 +1,253 @@
-"""What is particular to PyTorch: its switches, the content of its models, and how they are stored."""
+"""What is particular to PyTorch: its switches, what its modules are made of and answer, and how they are stored."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+import types
 import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-#: Environment variables that only this framework needs: cuBLAS repeats itself with a workspace of fixed size only.
-LAUNCH_VARIABLES: dict[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+from .base import Framework, self_contained
 
-#: Variables that only this framework reads its number of threads from; PyTorch reads the common ones.
-THREAD_VARIABLES: tuple[str, ...] = ()
-
-#: The module of MLflow that loads the models of `log_model`.
-LOADER = "mlflow.pytorch"
-
-#: Environment variables for loading a stored model unseen: MLflow then refuses a pickle, also one inside an archive.
-LOAD_VARIABLES: dict[str, str] = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-
-
-def set_deterministic(warn_only: bool) -> None:
-    """Let PyTorch use deterministic algorithms only.
-
-    Parameters
-    ----------
-    warn_only : bool
-        Let an operation that has none pass with a warning. Otherwise it is an error.
-
-    Notes
-    -----
-    "Reproducibility" in PyTorch's documentation. The switches of cuDNN count on a GPU only.
-    """
+if TYPE_CHECKING:
     import torch
 
-    torch.use_deterministic_algorithms(True, warn_only=warn_only)
-    torch.backends.cudnn.benchmark = False
+#: Of a module's hooks those that have a part in what it answers.
+FORWARD_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
-def nondeterministic_operation(error: BaseException) -> str | None:
-    """Name the operation without a deterministic form that ended a training; None if something else did."""
-    found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
-    return found[1] if found and isinstance(error, RuntimeError) else None
+class PyTorch(Framework):
+    """Modules, whatever they hold."""
+
+    # cuBLAS repeats itself with a workspace of fixed size only.
+    launch_variables = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # noqa: RUF012
+    # MLflow then refuses a pickle, also one inside an archive.
+    load_variables = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}  # noqa: RUF012
+    loader = "mlflow.pytorch"
+    packages = ("torch.nn.", "torch.ao.nn.")
+
+    def set_deterministic(self, warn_only: bool) -> None:
+        """Let PyTorch use deterministic algorithms only.
+
+        Notes
+        -----
+        "Reproducibility" in PyTorch's documentation. The switches of cuDNN count on a GPU only.
+        """
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = False
+
+    def nondeterministic_operation(self, error: BaseException) -> str | None:
+        """Find the name in PyTorch's own words."""
+        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        return found[1] if found and isinstance(error, RuntimeError) else None
+
+    def device(self) -> str:
+        """Tell whether there is a GPU that PyTorch can use."""
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def set_seed(self, seed: int) -> dict[str, int]:
+        """Seed the generators of the CPU and of every GPU."""
+        import torch
+
+        torch.manual_seed(seed)
+        return {"torch": seed}
+
+    def unpack(self, value: Any) -> Any:
+        """Give what a module holds, by name, and tensors as they are on the CPU."""
+        import torch
+
+        match value:
+            case torch.Tensor():
+                return _values(value)
+            case torch.nn.Module() if hasattr(value, "_orig_mod"):  # compiled
+                return value._orig_mod
+            case torch.nn.Module():
+                return SimpleNamespace(**_held(value))
+            case torch.Generator():
+                return value.get_state()
+            case torch.optim.Optimizer() | torch.optim.lr_scheduler.LRScheduler():
+                return type(value).__qualname__  # it serves the training alone
+        return value
+
+    def predict(self, model: Any, rows: Any) -> Any:
+        """Predict from tensors, on the model's own device, in the mode of evaluation and without gradients."""
+        import torch
+
+        if not isinstance(model, torch.nn.Module):
+            return super().predict(model, rows)
+        first = next(chain(model.parameters(), model.buffers()), torch.empty(0))
+        with _evaluating(model), torch.no_grad():
+            return _mapped(model(_tensors(rows, first.device)), torch.Tensor, lambda part: part.cpu().numpy())
+
+    def log_model(self, model: Any, beside: Mapping[str, Any], names: frozenset[str]) -> str:
+        """Log a module's graph in PyTorch's export format, with its weights as safetensors beside it.
+
+        What has no graph is put down by its structure.
+        """
+        import torch
+
+        if isinstance(model, torch.nn.Module) and beside["signature"] is not None:
+            with suppress(Exception):  # there are many kinds of code that export cannot take, each with its own error
+                return self._log_graph(getattr(model, "_orig_mod", model), beside)
+        return super().log_model(model, beside, names)
+
+    def _log_graph(self, model: torch.nn.Module, beside: Mapping[str, Any]) -> str:
+        import mlflow.pytorch
+        from mlflow.models import ModelSignature, infer_signature
+        from safetensors.torch import save_file
+
+        example = _array(beside["input_example"])
+        signature = ModelSignature(infer_signature(example).inputs, beside["signature"].outputs)
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), _evaluating(model):
+            warnings.simplefilter("ignore", FutureWarning)
+            weights = Path(scratch, "weights.safetensors")
+            # Cloned: tied weights share their memory, for which safetensors has no word.
+            save_file({name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, weights)
+            info = mlflow.pytorch.log_model(
+                model,
+                **{**self_contained(beside), "signature": signature, "input_example": example},
+                serialization_format="pt2",
+                extra_files=[str(weights)],
+            )
+        return str(info.model_uri)
+
+    def pack(self, value: Any) -> tuple[str, Any] | None:
+        """Give tensors as arrays, and what PyTorch has names for by these."""
+        import torch
+
+        match value:
+            case torch.Tensor() if type(value) in {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer}:
+                tensor = value.detach().cpu().contiguous()
+                content = {
+                    "shape": list(tensor.shape),
+                    "type": _name(tensor.dtype),
+                    "bytes": tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else None,
+                    "trains": value.requires_grad,
+                }
+                return type(value).__name__, content
+            case torch.dtype():
+                return "dtype", _name(value)
+            case torch.device():
+                return "device", "cpu"
+            case torch.Size():
+                return "size", list(value)
+            case types.BuiltinFunctionType() if getattr(torch, value.__name__, None) is value:
+                return "operation", value.__name__
+        return None
+
+    def restore(self, kind: str, content: Any) -> Any:
+        """Make what `pack` gave."""
+        import torch
+
+        match kind:
+            case "dtype":
+                return _dtype(content)
+            case "device":
+                return torch.device(content)
+            case "size":
+                return torch.Size(content)
+            case "operation":
+                found = getattr(torch, content)
+                if not isinstance(found, types.BuiltinFunctionType):
+                    raise TypeError(f"torch.{content} is no operation")
+                return found
+        flat = torch.empty(0, dtype=_dtype(content["type"]))
+        if content["bytes"] is not None:
+            flat = torch.from_numpy(content["bytes"].copy()).view(_dtype(content["type"]))
+        tensor = flat.reshape(content["shape"])
+        if kind == "Tensor":
+            return tensor.requires_grad_(content["trains"])
+        if kind == "Buffer":
+            return torch.nn.Buffer(tensor)
+        return torch.nn.Parameter(tensor, requires_grad=content["trains"])
 
 
-def device() -> str:
-    """Tell where the framework computes: on a GPU if there is one."""
+def _held(module: torch.nn.Module) -> dict[str, Any]:
+    """Give what a module holds: attributes, what it stores, submodules, and hooks that change answers; not its mode."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def set_seed(seed: int) -> dict[str, int]:
-    """Seed the generators of the CPU and of every GPU."""
-    import torch
-
-    torch.manual_seed(seed)
-    return {"torch": seed}
-
-
-def weights(model: Any) -> Any:
-    """Give every parameter and buffer of a module, in a form that `digest.of_value` takes.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A trained module.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-    """
-    return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-
-
-def probe(model: Any, inputs: Any) -> Any:
-    """Let a module predict for the first held-out rows.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The trained module, on the CPU.
-    inputs : pandas.DataFrame, shape (n, features)
-        The held-out rows; at most 100 are used.
-
-    Returns
-    -------
-    numpy.ndarray, shape (rows,) or (rows, outputs)
-    """
-    import torch
-
-    model.eval()
+    internal = {*vars(torch.nn.Module()), "_compiled_call_impl", "_c", "_concrete_type", "_initializing", "forward"}
+    held = {name: value for name, value in vars(module).items() if name not in internal}
     with torch.no_grad():
-        return model(torch.from_numpy(inputs.head(100).to_numpy(copy=True))).numpy()
+        module._save_to_state_dict(held, "", True)  # the packed weights of quantized modules are nowhere else
+    held |= {name: [*vars(module)[name].values()] for name in FORWARD_HOOKS if vars(module).get(name)}
+    if isinstance(module, torch.jit.ScriptModule):
+        held["code"] = module.code if hasattr(module, "forward") else ""
+        return held | dict(module.named_buffers(recurse=False)) | dict(module.named_children())
+    return held | module._buffers | module._modules
 
 
-def kind(model: Any) -> dict[str, str]:
-    """Say what a model is, by which `compare` judges the difference between two machines.
+def _values(tensor: torch.Tensor) -> Any:
+    """Give what decides about a tensor's content: the same for a parameter, a subclass, on any device."""
+    import torch
 
-    Returns
-    -------
-    dict of str to str
-        `class`, and `kind`: "other", since rounding grows while a network is trained.
-    """
-    return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "kind": "other"}
+    if torch.nn.parameter.is_lazy(tensor) or tensor.is_meta:
+        return str(tensor.dtype)
+    plain = tensor.detach().as_subclass(torch.Tensor).cpu()
+    if plain.is_quantized:
+        if plain.qscheme() in {torch.per_tensor_affine, torch.per_tensor_symmetric}:
+            return [plain.int_repr(), plain.q_scale(), plain.q_zero_point()]
+        return [plain.int_repr(), plain.q_per_channel_scales(), plain.q_per_channel_zero_points()]
+    return plain if type(tensor) is not torch.Tensor or plain.device != tensor.device else tensor
 
 
-def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> str:
-    """Log a module without pickle: its graph in PyTorch's export format, and its weights as safetensors beside it.
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put every part of a model into the mode of evaluation, and each back into its own."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The trained module, on the CPU.
-    inputs : pandas.DataFrame, shape (n, features)
-        Rows as the model takes them; the first five become its example.
-    predictions : numpy.ndarray, shape (n,)
-        What it predicts for them.
-    requirements : str
-        Path of the lock that the model needs.
 
-    Returns
-    -------
-    str
-        URI of the logged model.
-    """
-    import mlflow.pytorch
+def _array(rows: Any) -> Any:
+    """Give tables and columns as arrays, copied: PyTorch takes no read-only one."""
+    return rows.to_numpy(copy=True) if hasattr(rows, "iloc") else rows
+
+
+def _tensors(rows: Any, device: torch.device) -> Any:
     import numpy as np
-    from mlflow.models import infer_signature
-    from safetensors.torch import save_file
+    import torch
 
-    rows = inputs.to_numpy(copy=True)
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        weights_file = Path(scratch, "weights.safetensors")
-        save_file(model.eval().state_dict(), weights_file)
-        info = mlflow.pytorch.log_model(
-            model,
-            name="model",
-            signature=infer_signature(rows, np.asarray(predictions)),
-            input_example=rows[:5],
-            pip_requirements=requirements,
-            serialization_format="pt2",
-            extra_files=[str(weights_file)],
-            metadata={"columns": list(inputs.columns)},
-        )
-    return str(info.model_uri)
+    arrays = _mapped(_array(rows), np.ndarray, lambda part: torch.from_numpy(np.array(part)))
+    return _mapped(arrays, torch.Tensor, lambda part: part.to(device))
 
 
-def refusal(flavors: dict[str, Any]) -> str | None:
-    """Say why a stored model must not be loaded unseen, or None if it may be.
+def _mapped(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """Change what is of a type, also in mappings and sequences."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _mapped(part, kind, change) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(part, kind, change) for part in value]
+    return value
 
-    Parameters
-    ----------
-    flavors : dict
-        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
-    """
-    return None  # MLflow itself looks into the archive: see LOAD_VARIABLES
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    found = getattr(torch, name)
+    if not isinstance(found, torch.dtype):
+        raise TypeError(f"torch.{name} is no type of numbers")
+    return found
+
+
+FRAMEWORK = PyTorch()

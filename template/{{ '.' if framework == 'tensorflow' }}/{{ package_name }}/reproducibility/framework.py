@@ -1,159 +1,199 @@
-"""What is particular to TensorFlow and Keras: switches, the content of models, and how they are stored."""
+"""What is particular to TensorFlow and Keras: switches, what networks are made of and answer, how they are stored."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-#: Environment variables that only this framework needs. Level 3 leaves out what TensorFlow logs of a missing
-#: GPU and of its own graphs; what goes wrong is an exception besides.
-LAUNCH_VARIABLES: dict[str, str] = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+from .base import Framework, self_contained
+from .project import PACKAGE
 
-#: Variables that only this framework reads its number of threads from.
-THREAD_VARIABLES: tuple[str, ...] = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-
-#: The module of MLflow that loads the models of `log_model`.
-LOADER = "mlflow.keras"
-
-#: Environment variables for loading a stored model unseen.
-LOAD_VARIABLES: dict[str, str] = {}
-
-
-def set_deterministic(warn_only: bool) -> None:
-    """Let TensorFlow use deterministic operations only.
-
-    Parameters
-    ----------
-    warn_only : bool
-        TensorFlow knows no warning in place of the error: the switch is left off, with a notice.
-
-    Notes
-    -----
-    `tf.config.experimental.enable_op_determinism` in TensorFlow's documentation; it cannot be taken back.
-    """
-    import tensorflow as tf
-
-    if warn_only:
-        print(
-            "notice: nondeterminism: warn leaves TensorFlow's op determinism off; this run may not repeat",
-            file=sys.stderr,
-        )
-    else:
-        tf.config.experimental.enable_op_determinism()
-
-
-def nondeterministic_operation(error: BaseException) -> str | None:
-    """Name the operation without a deterministic form that ended a training; None if something else did."""
-    text = str(error)
-    found = "determinis" in text.lower() and type(error).__module__.startswith("tensorflow")
-    return text.partition("\n")[0] if found else None
-
-
-def device() -> str:
-    """Tell where the framework computes: on a GPU if there is one."""
-    import tensorflow as tf
-
-    return "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
-
-
-def set_seed(seed: int) -> dict[str, int]:
-    """Seed the global generators of TensorFlow and Keras. `tf.random.set_seed` alone leaves those of Keras."""
+if TYPE_CHECKING:
     import keras
 
-    keras.utils.set_random_seed(seed)
-    return {"tensorflow": seed, "keras": seed}
+#: Rows that are predicted at once.
+BATCH = 10_000
+#: What a network holds for its training alone.
+FOR_TRAINING = frozenset(
+    {"optimizer", "history", "stop_training", "compiled", "loss", "steps_per_execution", "unrolled_steps_per_execution"}
+    | {"train_function", "test_function", "predict_function"}
+)
+#: What a configuration names besides what a layer does.
+UNNAMED = frozenset({"name", "build_config", "build_input_shape"})
 
 
-def weights(model: Any) -> Any:
-    """Give every weight of a network, in a form that `digest.of_value` takes.
+class TensorFlow(Framework):
+    """Networks of Keras, whatever they hold."""
 
-    Parameters
-    ----------
-    model : keras.Model
-        A trained network.
+    # Level 3 leaves out what TensorFlow logs of a missing GPU and of its own graphs; what goes wrong is an exception.
+    launch_variables = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}  # noqa: RUF012
+    thread_variables = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    loader = "mlflow.keras"
 
-    Returns
-    -------
-    list of numpy.ndarray
-        In the order in which Keras keeps them: names hold counters of the process.
-    """
-    return list(model.get_weights())
+    def set_deterministic(self, warn_only: bool) -> None:
+        """Let TensorFlow use deterministic operations only.
+
+        TensorFlow knows no warning in place of the error: with `warn_only` the switch is left off, with a notice.
+
+        Notes
+        -----
+        `tf.config.experimental.enable_op_determinism` in TensorFlow's documentation; it cannot be taken back.
+        """
+        import tensorflow as tf
+
+        if warn_only:
+            print(
+                "notice: nondeterminism: warn leaves TensorFlow's op determinism off; this run may not repeat",
+                file=sys.stderr,
+            )
+        else:
+            tf.config.experimental.enable_op_determinism()
+
+    def nondeterministic_operation(self, error: BaseException) -> str | None:
+        """Find the name in TensorFlow's own words."""
+        text = str(error)
+        found = "determinis" in text.lower() and type(error).__module__.startswith("tensorflow")
+        return text.partition("\n")[0] if found else None
+
+    def device(self) -> str:
+        """Tell whether there is a GPU that TensorFlow can use."""
+        import tensorflow as tf
+
+        return "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
+
+    def set_seed(self, seed: int) -> dict[str, int]:
+        """Seed the global generators of TensorFlow and Keras. `tf.random.set_seed` alone leaves those of Keras."""
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        return {"tensorflow": seed, "keras": seed}
+
+    def unpack(self, value: Any) -> Any:
+        """Give weights, configuration and layers of a network, in their order: names hold counters of the process."""
+        import keras
+
+        match value:
+            case keras.Layer():
+                return SimpleNamespace(**_held(value))
+            case keras.Variable():
+                return value.numpy()
+            case keras.KerasTensor():
+                return [value.shape, value.dtype]
+            case keras.random.SeedGenerator():
+                return value.state
+            case keras.Optimizer() | keras.Loss() | keras.Metric() | keras.callbacks.Callback():
+                return type(value).__qualname__  # it serves the training alone
+        return value
+
+    def predict(self, model: Any, rows: Any) -> Any:
+        """Predict in large batches. `Model.predict` builds a pipeline of TensorFlow's for each call."""
+        import keras
+        import numpy as np
+
+        if not isinstance(model, keras.Model) or not hasattr(rows, "__array__"):
+            return super().predict(model, rows)
+        array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows)
+        parts = [model.predict_on_batch(array[first : first + BATCH]) for first in range(0, len(array), BATCH)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def log_model(self, model: Any, beside: Mapping[str, Any], names: frozenset[str]) -> str:
+        """Log a network in Keras's own format; what holds code of the project, or is no network, by its structure."""
+        import keras
+        import mlflow.keras
+        from mlflow.models import ModelSignature, infer_signature
+
+        own = any(name.startswith(f"{PACKAGE}.") for name in names)
+        if own or not isinstance(model, keras.Model) or beside["signature"] is None:
+            return super().log_model(model, beside, names)
+        example = beside["input_example"]
+        rows = example.to_numpy("float32") if hasattr(example, "to_numpy") else example
+        signature = ModelSignature(infer_signature(rows).inputs, beside["signature"].outputs)
+        # MLflow 3.17 cannot store an example with this flavour: it writes it before the model's folder is made.
+        beside = {**self_contained(beside), "signature": signature, "input_example": None}
+        return str(mlflow.keras.log_model(model, **beside).model_uri)
+
+    def refusal(self, flavors: dict[str, Any], own: bool) -> str | None:
+        """Refuse graphs. Keras itself refuses a lambda, which would be code, in the format that is allowed here."""
+        if flavors.get("keras", {}).get("save_exported_model"):
+            return "it is a graph of TensorFlow's, which runs what is in it"
+        return None
+
+    def pack(self, value: Any) -> tuple[str, Any] | None:
+        """Give a network in Keras's own format, with the names of the project's classes and functions in it."""
+        import keras
+
+        if not isinstance(value, keras.Model):
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, "network.keras")
+            value.save(path)
+            content = path.read_bytes()
+        return "network", {"file": content, "own": _own(value)}
+
+    def restore(self, kind: str, content: Any) -> Any:
+        """Read what `pack` gave."""
+        import keras
+
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, "network.keras")
+            path.write_bytes(content["file"])
+            own = {part.__name__: part for part in content["own"]}
+            return keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=True)
 
 
-def probe(model: Any, inputs: Any) -> Any:
-    """Let a network predict for the first held-out rows.
+def _held(layer: keras.Layer) -> dict[str, Any]:
+    """Give what a layer is made of: variables, configuration, layers in it, and what a class of one's own adds."""
+    import keras
 
-    Parameters
-    ----------
-    model : keras.Model
-        The trained network.
-    inputs : pandas.DataFrame, shape (n, features)
-        The held-out rows; at most 100 are used.
-
-    Returns
-    -------
-    numpy.ndarray, shape (rows, outputs)
-    """
-    return model.predict_on_batch(inputs.head(100).to_numpy())
-
-
-def kind(model: Any) -> dict[str, str]:
-    """Say what a model is, by which `compare` judges the difference between two machines.
-
-    Returns
-    -------
-    dict of str to str
-        `class`, and `kind`: "other", since rounding grows while a network is trained.
-    """
-    return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "kind": "other"}
+    variables = [*layer._trainable_variables, *layer._non_trainable_variables]
+    held: dict[str, Any] = {"weights": variables, "layers": list(layer._layers)}
+    if hasattr(layer, "get_vocabulary"):
+        held["vocabulary"] = layer.get_vocabulary()
+    if isinstance(layer, keras.layers.Lambda):
+        return held | {"function": layer.function, "arguments": layer.arguments}
+    try:
+        config = layer.get_config()
+    except Exception:  # a class of one's own need not have any
+        config = {}
+    names = [part["config"]["name"] for part in config.get("layers", ()) if "name" in part.get("config", {})]
+    held["config"] = _nameless(config, names)
+    if not type(layer).__module__.startswith("keras."):
+        # Layers of Keras draw while they learn, others perhaps while they predict.
+        attributes = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+        held |= {name: value for name, value in attributes.items() if name not in {*vars(keras.Model()), *FOR_TRAINING}}
+    return held
 
 
-def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> str:
-    """Log a network without pickle, in Keras's own format, with signature and hashed requirements.
-
-    MLflow 3.17 cannot store an example with this flavour: it writes it before the model's folder is made.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The trained network.
-    inputs : pandas.DataFrame, shape (n, features)
-        Rows as the model takes them.
-    predictions : numpy.ndarray, shape (n,)
-        What it predicts for them.
-    requirements : str
-        Path of the lock that the model needs.
-
-    Returns
-    -------
-    str
-        URI of the logged model.
-    """
-    import mlflow.keras
-    import numpy as np
-    from mlflow.models import infer_signature
-
-    rows = inputs.to_numpy("float32")
-    info = mlflow.keras.log_model(
-        model,
-        name="model",
-        signature=infer_signature(rows, np.asarray(predictions).reshape(len(rows), -1)),
-        pip_requirements=requirements,
-        metadata={"columns": list(inputs.columns)},
-    )
-    return str(info.model_uri)
+def _nameless(config: Any, names: list[str]) -> Any:
+    """Give a configuration without the names of layers: where one is connected to another, by its position."""
+    match config:
+        case {"class_name": "__lambda__"}:
+            return "lambda"
+        case dict():
+            return {
+                key: [part.get("inbound_nodes") for part in value] if key == "layers" else value
+                for key, value in ((key, _nameless(value, names)) for key, value in config.items())
+                if key not in UNNAMED
+            }
+        case [str() as name, int(), int()] if name in names:
+            return [names.index(name), *config[1:]]
+        case list() | tuple():
+            return [_nameless(value, names) for value in config]
+    return config
 
 
-def refusal(flavors: dict[str, Any]) -> str | None:
-    """Say why a stored model must not be loaded unseen, or None if it may be.
+def _own(network: keras.Model) -> list[Any]:
+    """Find the project's classes and functions that a network is put together from."""
+    found: dict[str, Any] = {}
+    for layer in network._flatten_layers():
+        for value in (type(layer), *vars(layer).values(), *map(type, vars(layer).values())):
+            if str(getattr(value, "__module__", "")).startswith(f"{PACKAGE}.") and hasattr(value, "__qualname__"):
+                found[value.__qualname__] = value
+    return [found[name] for name in sorted(found)]
 
-    Keras itself refuses a lambda, which would be code, in the format that is allowed here.
 
-    Parameters
-    ----------
-    flavors : dict
-        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
-    """
-    if flavors.get("keras", {}).get("save_exported_model"):
-        return "it is a graph of TensorFlow's, which runs what is in it"
-    return None
+FRAMEWORK = TensorFlow()

@@ -1,134 +1,99 @@
-"""What is particular to XGBoost: the content of its models, and how they are stored."""
+"""What is particular to XGBoost: what its boosters are made of and answer, and how they are stored."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
-#: Environment variables that only this framework needs; XGBoost reads the common ones.
-LAUNCH_VARIABLES: dict[str, str] = {}
-
-#: Variables that only this framework reads its number of threads from.
-THREAD_VARIABLES: tuple[str, ...] = ()
-
-#: The module of MLflow that loads the models of `log_model`.
-LOADER = "mlflow.xgboost"
-
-#: Environment variables for loading a stored model unseen.
-LOAD_VARIABLES: dict[str, str] = {}
+from .base import Framework, self_contained
 
 
-def set_deterministic(warn_only: bool) -> None:
-    """Switch deterministic algorithms on: `tree_method: hist` has no others."""
+class XGBoost(Framework):
+    """Boosters and estimators. `tree_method: hist` has no other algorithms, and each training is given its seed."""
+
+    loader = "mlflow.xgboost"
+    packages = ("xgboost.sklearn.XGB", "xgboost.core.Booster")
+
+    def device(self) -> str:
+        """Tell whether there is a GPU that this build of XGBoost can use."""
+        import xgboost
+
+        from . import fingerprint
+
+        return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
+
+    def unpack(self, value: Any) -> Any:
+        """Give every tree or weight of a booster, and what it answers by; not its threads and device."""
+        import xgboost
+
+        if not isinstance(value, xgboost.Booster):
+            return value
+        learner = json.loads(value.save_raw("json"))["learner"]
+        learner["attributes"].pop("scikit_learn", None)
+        return learner
+
+    def kind(self, model: Any) -> dict[str, str]:
+        """Say that it has trees."""
+        return {**super().kind(model), "kind": "trees"}
+
+    def predict(self, model: Any, rows: Any) -> Any:
+        """Predict with a booster for rows whose columns may have any name."""
+        import xgboost
+
+        if not isinstance(model, xgboost.Booster):
+            return super().predict(model, rows)
+        return model.predict(matrix(rows, model.feature_names))
+
+    def log_model(self, model: Any, beside: Mapping[str, Any], names: frozenset[str]) -> str:
+        """Log a booster in XGBoost's own format, and what is none by its structure."""
+        import mlflow.xgboost
+        import xgboost
+
+        # MLflow hands over the names of the table, whatever they are called in the booster.
+        columns = beside["metadata"]["columns"]
+        if type(model) is not xgboost.Booster or model.feature_names not in (None, columns):
+            return super().log_model(model, beside, names)
+        info = mlflow.xgboost.log_model(model, **self_contained(beside), model_format="ubj")
+        return str(info.model_uri)
+
+    def refusal(self, flavors: dict[str, Any], own: bool) -> str | None:
+        """Refuse what is not a plain booster."""
+        if flavors.get("xgboost", {}).get("model_class") != "xgboost.core.Booster":
+            return "it is not a plain booster: it names a class of its own, whose code would run"
+        return None
+
+    def pack(self, value: Any) -> tuple[str, Any] | None:
+        """Give a booster in XGBoost's own format."""
+        import xgboost
+
+        return ("booster", bytes(value.save_raw("ubj"))) if type(value) is xgboost.Booster else None
+
+    def restore(self, kind: str, content: Any) -> Any:
+        """Read what `pack` gave."""
+        import xgboost
+
+        return xgboost.Booster(model_file=bytearray(content))
 
 
-def nondeterministic_operation(error: BaseException) -> str | None:
-    """Name the operation without a deterministic form that ended a training: XGBoost refuses none."""
-    return None
+def matrix(rows: Any, names: list[str] | None) -> Any:
+    """Give rows as XGBoost takes them, with the names of its own that a booster has for their columns.
 
+    Parameters
+    ----------
+    rows : pandas.DataFrame, numpy.ndarray or sparse matrix, shape (n, columns)
+    names : list of str, optional
+        One a column.
 
-def device() -> str:
-    """Tell where the framework computes: on a GPU if there is one."""
+    Returns
+    -------
+    xgboost.DMatrix
+    """
     import xgboost
 
-    from . import fingerprint
-
-    return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
-
-
-def set_seed(seed: int) -> dict[str, int]:
-    """Seed the framework's own generators: XGBoost has none, each training is given its seed."""
-    return {}
+    if hasattr(rows, "columns"):
+        rows = rows.set_axis(names or [f"f{i}" for i in range(rows.shape[1])], axis=1)
+    return xgboost.DMatrix(rows, feature_names=names)
 
 
-def weights(model: Any) -> Any:
-    """Give every tree of a booster, in a form that `digest.of_value` takes.
-
-    Parameters
-    ----------
-    model : xgboost.Booster
-        A trained booster.
-
-    Returns
-    -------
-    dict
-        The same for two boosters exactly if every split and leaf is.
-    """
-    import json
-
-    return json.loads(model.save_raw("json"))["learner"]["gradient_booster"]
-
-
-def probe(model: Any, inputs: Any) -> Any:
-    """Let a booster predict for the first held-out rows.
-
-    Parameters
-    ----------
-    model : xgboost.Booster
-        The trained booster.
-    inputs : pandas.DataFrame, shape (n, features)
-        The held-out rows; at most 100 are used.
-
-    Returns
-    -------
-    numpy.ndarray, shape (rows,) or (rows, classes)
-    """
-    import xgboost
-
-    return model.predict(xgboost.DMatrix(inputs.head(100)))
-
-
-def kind(model: Any) -> dict[str, str]:
-    """Say what a model is, by which `compare` judges the difference between two machines.
-
-    Returns
-    -------
-    dict of str to str
-        `class`, and `kind`: "trees".
-    """
-    return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "kind": "trees"}
-
-
-def log_model(model: Any, inputs: Any, predictions: Any, requirements: str) -> str:
-    """Log a booster without pickle, in XGBoost's own format, with signature, example and hashed requirements.
-
-    Parameters
-    ----------
-    model : xgboost.Booster
-        The trained booster.
-    inputs : pandas.DataFrame, shape (n, features)
-        Rows as the model takes them; the first five become its example.
-    predictions : numpy.ndarray, shape (n,)
-        What it predicts for them.
-    requirements : str
-        Path of the lock that the model needs.
-
-    Returns
-    -------
-    str
-        URI of the logged model.
-    """
-    import mlflow.xgboost
-    from mlflow.models import infer_signature
-
-    info = mlflow.xgboost.log_model(
-        model,
-        name="model",
-        signature=infer_signature(inputs, predictions),
-        input_example=inputs.head(5),
-        pip_requirements=requirements,
-        model_format="ubj",
-    )
-    return str(info.model_uri)
-
-
-def refusal(flavors: dict[str, Any]) -> str | None:
-    """Say why a stored model must not be loaded unseen, or None if it may be.
-
-    Parameters
-    ----------
-    flavors : dict
-        The flavours of the stored MLmodel file, which name `LOADER` and no code of their own.
-    """
-    if flavors.get("xgboost", {}).get("model_class") != "xgboost.core.Booster":
-        return "it is not a plain booster: it names a class of its own, whose code would run"
-    return None
+FRAMEWORK = XGBoost()

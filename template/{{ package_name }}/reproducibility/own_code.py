@@ -1,0 +1,56 @@
+"""Code of the project that a model is made of: it is kept by its commit, not beside the model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+
+from . import digest
+from .project import PACKAGE, ROOT
+
+HARNESS = f"{PACKAGE}/reproducibility/"
+
+
+def needed(names: Iterable[str], imported: Mapping[str, str]) -> dict[str, str]:
+    """Find the project's modules that define classes and functions, and those that they use in turn.
+
+    Parameters
+    ----------
+    names : iterable of str
+        "module.name" of each class and function.
+    imported : Mapping of str to str
+        Path and digest of every file of the project that was imported.
+
+    Returns
+    -------
+    dict of str to str
+        Path and digest of each module; those of the harness are not among them.
+    """
+    own = {}
+    for name, module in list(sys.modules.items()):
+        path = _path(module)
+        if path in imported and not path.startswith(HARNESS):
+            own[name] = path
+    pending = {name.rpartition(".")[0] for name in names} & own.keys()
+    found: set[str] = set()
+    while pending:
+        found |= pending
+        used = {_home(value) for name in pending for value in vars(sys.modules[name]).values()}
+        pending = (used & own.keys()) - found
+    return {own[name]: imported[own[name]] for name in sorted(found)}
+
+
+def changed(modules: Mapping[str, str]) -> list[str]:
+    """Name the modules that the project has not as they were."""
+    return [path for path, content in modules.items() if not digest.fits(ROOT / path, content)]
+
+
+def _path(module: ModuleType) -> str:
+    # Not `getattr`: it would import every module that MLflow only imports when it is used.
+    file = vars(module).get("__file__") or ""
+    return file.removeprefix(f"{ROOT}/").replace("\\", "/") if file.startswith(str(ROOT)) else ""
+
+
+def _home(value: object) -> str:
+    return value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
