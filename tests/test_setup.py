@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -139,6 +141,26 @@ def test_the_scripts_of_an_environment_work_after_it_was_put_in_place(tiny: Proj
     assert ".venv.new" not in (tiny.path / ".venv" / "pyvenv.cfg").read_text()
 
 
+def test_a_venv_that_cannot_be_renamed_is_refilled_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = harness.load("setup")
+    for name in ("VENV", "NEW", "OLD"):
+        monkeypatch.setattr(setup, name, tmp_path / name)
+    (tmp_path / "VENV" / "lib").mkdir(parents=True)
+    (tmp_path / "VENV" / "lib" / "former.py").touch()
+    (tmp_path / "NEW").mkdir()
+    (tmp_path / "NEW" / "python").symlink_to(sys.executable)
+
+    def rename(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")  # as a container's volume
+
+    monkeypatch.setattr(Path, "rename", rename)
+    setup._swap()
+    assert [path.name for path in (tmp_path / "VENV").iterdir()] == ["python"]
+    assert (tmp_path / "VENV" / "python").is_symlink()
+
+
 # --- uv's cache, poisoned through hard links ----------------------------------------
 
 
@@ -217,8 +239,6 @@ def build(project: Project, root: Path) -> Path:
 
 @pytest.mark.e2e
 def test_a_project_of_an_older_release_waits_for_a_build_and_is_waited_for(tiny: Project, tmp_path: Path) -> None:
-    import sqlite3
-
     root = tmp_path / "envs"
     environment = build(tiny, root)
     with contextlib.closing(sqlite3.connect(f"{environment}.lock", isolation_level=None)) as theirs:

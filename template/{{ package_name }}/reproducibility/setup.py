@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import subprocess
@@ -81,13 +82,20 @@ def _swap() -> None:
         NEW.rename(VENV)
         return
     with in_use.alone(VENV):
-        if VENV.is_mount():  # a container's volume, which cannot be renamed
-            for entry in VENV.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-            shutil.copytree(NEW, VENV, symlinks=True, dirs_exist_ok=True)
-        else:
+        try:
             VENV.rename(OLD)
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.EXDEV}:
+                raise
+            _refill()  # a container's volume, which cannot be renamed
+        else:
             NEW.rename(VENV)
+
+
+def _refill() -> None:
+    for entry in VENV.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    shutil.copytree(NEW, VENV, symlinks=True, dirs_exist_ok=True)
 
 
 def _uv(*arguments: str) -> None:
