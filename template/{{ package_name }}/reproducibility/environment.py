@@ -159,7 +159,8 @@ def remember() -> None:
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
     start = f"{site_packages}{os.sep}"
     own = {path: stamp for path, stamp in bytecode.written.items() if path.startswith(start)}
-    if own and (last := _last_look(prefix)).get("files") == _snapshot(site_packages, prefix)[0]:  # so it came from sources that were looked at
+    # Only what came from sources that were looked at.
+    if own and (last := _last_look(prefix)).get("files") == _snapshot(site_packages, prefix)[0]:
         last["bytecode"] |= {path[len(start) :].replace(os.sep, "/"): stamp for path, stamp in own.items()}
         _keep(prefix, last)
 
