@@ -186,6 +186,18 @@ def test_a_certificate_added_to_certifi_is_healed_and_the_right_way_is_named(tin
 # --- In use -------------------------------------------------------------------------
 
 
+def test_an_environment_that_nobody_may_write_needs_no_lock(tmp_path: Path) -> None:
+    harness.load("in_use").hold(tmp_path / "gone")
+
+
+def test_who_waits_for_himself_does_not_wait(tmp_path: Path) -> None:
+    in_use = harness.load("in_use")
+    in_use.hold(tmp_path)
+    in_use.hold(tmp_path)
+    with in_use.alone(tmp_path):
+        pass
+
+
 @pytest.mark.e2e
 def test_setup_waits_for_who_works_in_venv_and_answers_ctrl_c(tiny: Project) -> None:
     former = (tiny.path / ".venv").stat().st_ino
@@ -193,7 +205,7 @@ def test_setup_waits_for_who_works_in_venv_and_answers_ctrl_c(tiny: Project) -> 
         setup = start(tiny, "just", "setup")
         assert setup.stdout
         for line in setup.stdout:
-            if "still works in" in line:
+            if "is still worked in, by process" in line:
                 break
         one.kill()  # the system takes its lock back; the other's is left
         time.sleep(0.6)
@@ -202,7 +214,7 @@ def test_setup_waits_for_who_works_in_venv_and_answers_ctrl_c(tiny: Project) -> 
         assert setup.wait(30) == 130
         assert (tiny.path / ".venv").stat().st_ino == former and not left_over(tiny)
         setup = start(tiny, "just", "setup")
-        assert setup.stdout and any("still works in" in line for line in setup.stdout)
+        assert setup.stdout and any("is still worked in, by process" in line for line in setup.stdout)
     assert setup.wait(60) == 0
     assert (tiny.path / ".venv").stat().st_ino != former
 
@@ -216,13 +228,13 @@ def test_an_environment_in_which_a_training_runs_is_neither_rebuilt_nor_deleted(
     (site_packages(environment) / "planted.py").write_text("")
     with in_use(environment):
         process = start(tiny, sys.executable, "-c", READY, MLFLOW_ENV_ROOT=str(root))
-        assert process.stdout and any("still works in" in line for line in process.stdout)
+        assert process.stdout and any("is still worked in, by process" in line for line in process.stdout)
         assert (site_packages(environment) / "planted.py").exists()
     assert process.wait(60) == 0
     assert not (site_packages(environment) / "planted.py").exists()
     with in_use(environment):
         process = start(tiny, sys.executable, "-c", DELETE, MLFLOW_ENV_ROOT=str(root))
-        assert process.stdout and any("still works in" in line for line in process.stdout)
+        assert process.stdout and any("is still worked in, by process" in line for line in process.stdout)
         assert environments(root) == [environment]
     assert process.wait(60) == 0
     assert environments(root) == []
@@ -244,7 +256,7 @@ def test_a_project_of_an_older_release_waits_for_a_build_and_is_waited_for(tiny:
     with contextlib.closing(sqlite3.connect(f"{environment}.lock", isolation_level=None)) as theirs:
         theirs.execute("BEGIN EXCLUSIVE")
         process = start(tiny, sys.executable, "-c", DELETE, MLFLOW_ENV_ROOT=str(root))
-        assert process.stdout and "Another process is making" in process.stdout.readline()
+        assert process.stdout and any("waiting for the right to make" in line for line in process.stdout)
         assert environment.exists()
     assert process.wait(60) == 0
     assert not environment.exists()
