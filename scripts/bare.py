@@ -17,7 +17,8 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 def main(project: Path, track: bool) -> None:
     conf = yaml.safe_load((project / "confs" / "train.yaml").read_text())
-    table = pd.read_csv(project / "data" / "breast_cancer.csv")
+    file = project / yaml.safe_load((project / "data" / "datasets.yaml").read_text())[conf["dataset"]]["path"]
+    table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
     X = table.drop(columns=conf["target"]).astype("float64")
     y = table[conf["target"]]
     rng = np.random.default_rng(conf["seed"])
@@ -38,11 +39,11 @@ def main(project: Path, track: bool) -> None:
         "log_loss": float(log_loss(truth, scores)),
     }
     if track:
-        log(project, conf, table, X.iloc[test], y.iloc[test], truth, predictions, scores, forest, metrics)
+        log(project, file, conf, table, X.iloc[test], y.iloc[test], truth, predictions, scores, forest, metrics)
     print(metrics)
 
 
-def log(project, conf, table, X, y, truth, predictions, scores, forest, metrics) -> None:  # type: ignore[no-untyped-def]
+def log(project, file, conf, table, X, y, truth, predictions, scores, forest, metrics) -> None:  # type: ignore[no-untyped-def]
     import mlflow.sklearn
     from matplotlib.figure import Figure
     from mlflow.data.dataset_source_registry import get_dataset_source_from_json
@@ -76,19 +77,19 @@ def log(project, conf, table, X, y, truth, predictions, scores, forest, metrics)
         mlflow.log_figure(roc, "plots/roc.png")
         mlflow.log_figure(importance, "plots/feature_importance.png")
 
-        origin = json.dumps({"uri": (project / "data" / "breast_cancer.csv").as_uri()})
+        origin = json.dumps({"uri": file.as_uri()})
         columns = [
             ColSpec("double" if pd.api.types.is_float_dtype(kind) else "string", str(name))
             for name, kind in table.dtypes.items()
         ]
         entry = MetaDataset(
-            get_dataset_source_from_json(origin, "local"), name="breast_cancer", digest="1", schema=Schema(columns)
+            get_dataset_source_from_json(origin, "local"), name=conf["dataset"], digest="1", schema=Schema(columns)
         )
         mlflow.log_input(entry, context="training")
         mlflow.sklearn.log_model(
             forest,
             name="model",
-            signature=infer_signature(X, predictions),
+            signature=infer_signature(X.head(100), predictions[:100]),
             input_example=X.head(5),
             pip_requirements=str(project / "constraints.txt"),
             serialization_format="skops",

@@ -28,6 +28,14 @@ BARE = Path(__file__).with_name("bare.py")
 NO_RECORD = Path(__file__).with_name("no_record.py")
 OUTPUT = ROOT / "bench.json"
 TOOLS = Path(sys.executable).parent
+#: Writes a table of numbers with a target of two classes: rows and file are given.
+TABLE = """
+import sys, numpy as np, pandas as pd
+rng = np.random.default_rng(0)
+table = pd.DataFrame(rng.normal(size=(int(sys.argv[1]), 20)), columns=[f"x{i}" for i in range(20)])
+table["y"] = (table.x0 + rng.normal(size=len(table)) > 0).astype(int)
+table.to_parquet(sys.argv[2])
+"""
 #: Variables of the machine that would change what is measured.
 FOREIGN = (
     "MLFLOW_",
@@ -302,7 +310,8 @@ def record(bench: Bench) -> Iterator[Row]:
     project = bench.project()
     plain = bench.folder / "without-record"
     copy_code(project, plain)
-    shutil.copyfile(NO_RECORD, plain / "bikes" / "reproducibility" / "record.py")
+    module = plain / "bikes" / "reproducibility" / "record.py"
+    module.write_text(module.read_text("utf-8") + NO_RECORD.read_text("utf-8"), "utf-8")
     run(["just", "setup"], plain)
     for folder in (plain, project):
         run(["just", "train"], folder)
@@ -314,6 +323,61 @@ def record(bench: Bench) -> Iterator[Row]:
         bench.repetitions(9),
     )
     yield row
+
+
+def large(bench: Bench) -> Iterator[Row]:
+    """One small tree on tables of more and more rows: `just train` against the bare script, time and memory."""
+    project = bench.project()
+    folder = bench.folder / "large"
+    copy_code(project, folder)
+    run(["just", "setup"], folder)
+    bare = bench.bare(project)
+    for rows in (1_000, 10_000) if bench.quick else (1_000, 100_000, 3_000_000):
+        run([*python_of(project), "-c", TABLE, str(rows), "data/rows.parquet"], folder)
+        run(["just", "data-add", "data/rows.parquet", "--limit", "1000000000"], folder)
+        conf = folder / "confs" / "train.yaml"
+        text = conf.read_text("utf-8")
+        for key, value in {"dataset": "rows", "target": "y", "n_estimators": "1", "max_depth": "3"}.items():
+            text = re.sub(rf"^( *){key}: \S+", rf"\g<1>{key}: {value}", text, flags=re.MULTILINE)
+        conf.write_text(text, "utf-8")
+        script = [*python_of(project), "train.py", str(folder), "--track"]
+        time_row = Row(f"`just train` / bare script, {rows:,} x 21", 1.3, 1.15)
+        memory = Row(f"the same, peak memory in GB, {rows:,} x 21", 1.15, None)
+        for _ in range(bench.repetitions(5)):
+            for command, where, side in ((["just", "train"], folder, "ours"), (script, bare, "other")):
+                seconds, peak = clock_and_peak(command, where)
+                getattr(time_row, side).append(seconds)
+                getattr(memory, side).append(peak / 1e9)
+        time_row.notes["MB read"] = round((folder / "data" / "rows.parquet").stat().st_size / 1e6, 1)
+        yield time_row
+        yield memory
+
+
+def model_content(bench: Bench) -> Iterator[Row]:
+    """The content digest of a forest of 500 trees against its fit, on as many rows as the example has, and on more."""
+    program = (
+        "import json, sys, time\n"
+        "from sklearn.datasets import load_breast_cancer, make_classification\n"
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "from bikes.reproducibility.content import Content\n"
+        "def timed(do):\n"
+        "    began = time.perf_counter()\n"
+        "    do()\n"
+        "    return time.perf_counter() - began\n"
+        "rows = load_breast_cancer(return_X_y=True), make_classification(5000, 20, random_state=0)\n"
+        "for X, y in rows:\n"
+        "    forest = RandomForestClassifier(500, random_state=0)\n"
+        "    fit = lambda: forest.fit(X, y)\n"
+        "    fit(), Content(forest)\n"
+        "    times = [[timed(lambda: Content(forest)), timed(fit)] for _ in range(int(sys.argv[1]))]\n"
+        "    print(json.dumps([len(X), times]))\n"
+    )
+    found = run([*python_of(bench.project()), "-c", program, str(bench.repetitions(5))], bench.project())
+    for line in found.splitlines():
+        size, times = json.loads(line)
+        row = Row(f"content digest of a forest of 500 trees / its fit, {size:,} rows", 0.1, None)
+        row.ours, row.other = map(list, zip(*times, strict=True))
+        yield row
 
 
 def capture(bench: Bench) -> Iterator[Row]:
@@ -509,6 +573,8 @@ BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "capture": capture,
     "reproduce": reproduce,
     "weights": weights,
+    "large": large,
+    "content": model_content,
     "determinism": determinism,
     "update": template_update,
     "fleet": fleet,
@@ -527,6 +593,19 @@ def clock(command: list[str], folder: Path, **variables: str) -> float:
     began = time.perf_counter()
     run(command, folder, **variables)
     return time.perf_counter() - began
+
+
+def clock_and_peak(command: list[str], folder: Path) -> tuple[float, int]:
+    """Run a command and give the seconds it took, and the peak memory of its largest process in bytes."""
+    program = (
+        "import resource, subprocess, sys, time\n"
+        "began = time.perf_counter()\n"
+        "code = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode\n"
+        "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "sys.exit(code)\n"
+    )
+    seconds, peak = run([sys.executable, "-c", program, *command], folder).split()
+    return float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def run(command: list[str], folder: Path, **variables: str) -> str:

@@ -1,16 +1,12 @@
-"""What `just bench` puts in the place of a project's `reproducibility/record.py`: all that is logged, and no record.
+"""What `just bench` adds to the end of a project's `reproducibility/record.py`: all that is logged, and no record.
 
 Settings, metrics, figures and model go to MLflow by the same calls. What was not asked for by anyone who only tracks
 is gone: the code, the lock, the fingerprint, the digests, the folder `record/` and the tags.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
-from . import conf, digest, environment, keep
-
-SCHEMA_VERSION = 2
+from . import conf, environment, keep
 
 
 class Recorder:
@@ -30,7 +26,3 @@ class Recorder:
             mlflow.log_figure(figure, f"plots/{name}.png")
         keep.Kept(result).log(str(environment.RUNTIME_LOCK), "none", {})
         return "none"
-
-
-def digest_of_result(stages: dict[str, str]) -> str:
-    return digest.of_value({stage: stages[stage] for stage in ("weights", "predictions", "metrics")})

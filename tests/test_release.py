@@ -76,8 +76,8 @@ def test_a_dry_run_checks_and_changes_nothing(repository: Path, capsys: pytest.C
 def test_what_is_red_or_would_lose_something_is_not_released(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert release.main(["0.2.0"], repository, lambda root: ["`just test` fails: see above."]) == 1
-    assert "`just test` fails" in capsys.readouterr().err
+    assert release.main(["0.2.0"], repository, lambda root: ["`just test-all` fails: see above."]) == 1
+    assert "`just test-all` fails" in capsys.readouterr().err
     (repository / "copier.yml").write_text("_subdirectory: template\n_tasks: ['true']\n")
     commit(repository)
     assert release.main(["0.2.0"], repository, nothing_red) == 1
@@ -87,7 +87,7 @@ def test_what_is_red_or_would_lose_something_is_not_released(
 
 def test_green_is_what_check_and_test_say(repository: Path) -> None:
     (repository / "justfile").write_text("check:\n    @true\n\ntest:\n    @false\n")
-    assert release.find_red(repository) == ["`just test` fails: see above."]
+    assert release.find_red(repository) == ["`just test-all` fails: see above."]
 
 
 def test_the_first_release_needs_no_earlier_tag(repository: Path) -> None:
