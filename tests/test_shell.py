@@ -153,9 +153,8 @@ def test_a_hostile_shell_changes_nothing_that_a_training_sees(project: Project) 
     train.write_text(
         f"{ASK}\nprint(sorted(set({sorted(HOSTILE)}) & set(os.environ)))\n{train.read_text('utf-8')}", "utf-8"
     )
-    calm = project.just("train", "--set", "model.n_estimators=2").stdout.splitlines()
-    hostile = project.just("train", "--set", "model.n_estimators=2", **HOSTILE).stdout.splitlines()
-    assert calm[:2] == hostile[:2] == ["0 False [] None", "[]"]
+    for variables in ({}, HOSTILE):
+        assert "0 False [] None\n[]\n" in project.just("train", "--set", "model.n_estimators=2", **variables).stdout
     bare = {
         name: value
         for name, value in HOSTILE.items()
