@@ -7,7 +7,10 @@ import contextlib
 import csv
 import hashlib
 import importlib
+import json
+import marshal
 import os
+import py_compile
 import re
 import shutil
 import signal
@@ -565,6 +568,146 @@ def test_a_package_without_its_record_or_from_a_folder_is_named(fake: Fake, prob
     assert problems() == []
     (fake.packages / "eggs-1.0.dist-info" / "RECORD").unlink()
     assert any(problem.startswith("eggs-1.0 did not come") for problem in problems())
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x = 2\n")
+    return path
+
+
+PLANTED: dict[str, Callable[[Path], object]] = {
+    "copied/__init__.py": lambda packages: put(packages / "copied/__init__.py"),
+    "namespace/part/module.py": lambda packages: put(packages / "namespace/part/module.py"),
+    "eggs/more.py": lambda packages: put(packages / "eggs/more.py"),
+    "eggs/fast.abi3.so": lambda packages: put(packages / "eggs/fast.abi3.so"),
+    "eggs/sourceless.pyc": lambda packages: put(packages / "eggs/sourceless.pyc"),
+    "eggs-1.0.dist-info/module.py": lambda packages: put(packages / "eggs-1.0.dist-info/module.py"),
+    "more.pth": lambda packages: put(packages / "more.pth"),
+    "linked": lambda packages: (packages / "linked").symlink_to(packages.parent),
+    "eggs/link.py": lambda packages: (packages / "eggs/link.py").symlink_to(packages / "eggs/__init__.py"),
+}
+
+
+@pytest.mark.parametrize("path", PLANTED)
+def test_code_that_no_package_brought_is_named(path: str, fake: Fake, problems: Callable[..., list[str]]) -> None:
+    assert problems() == []
+    PLANTED[path](fake.packages)
+    assert problems() == problems() == [f"{path} belongs to no package"]
+
+
+def test_data_that_a_package_writes_beside_its_modules_is_nobodys_problem(
+    fake: Fake, problems: Callable[..., list[str]]
+) -> None:
+    put(fake.packages / "eggs" / "__pycache__" / "kernel.cpython-311.nbc")
+    put(fake.packages / "eggs" / "cache.json")
+    assert problems() == []
+
+
+def test_a_file_outside_site_packages_is_looked_at_too(fake: Fake, problems: Callable[..., list[str]]) -> None:
+    (fake.prefix / "pyvenv.cfg").write_text("")
+    script, record = put(fake.prefix / "bin" / "eggs"), fake.packages / "eggs-1.0.dist-info" / "RECORD"
+    digest = base64.urlsafe_b64encode(hashlib.sha256(script.read_bytes()).digest()).rstrip(b"=").decode()
+    record.write_text(f"{record.read_text()}../../../bin/eggs,sha256={digest},6\n")
+    assert problems() == []
+    script.write_bytes(b"x = 3\n")
+    assert problems() == ["../../../bin/eggs of eggs-1.0 was changed or is missing"]
+
+
+#: How bytecode says what it came from (PEP 552).
+KINDS = [
+    py_compile.PycInvalidationMode.TIMESTAMP,
+    py_compile.PycInvalidationMode.CHECKED_HASH,
+    py_compile.PycInvalidationMode.UNCHECKED_HASH,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytecode_that_is_not_its_sources_is_named_and_other_bytecode_is_not(
+    kind: py_compile.PycInvalidationMode, fake: Fake, problems: Callable[..., list[str]]
+) -> None:
+    source = fake.packages / "eggs" / "__init__.py"
+    bytecode = Path(py_compile.compile(str(source), invalidation_mode=kind) or "")
+    assert problems() == problems() == []
+    true, header = bytecode.read_bytes(), bytecode.read_bytes()[:16]
+    bytecode.write_bytes(header + marshal.dumps(compile("x = 666", "x", "exec")))
+    named = f"eggs/__pycache__/{bytecode.name} is not what its source compiles to"
+    assert problems() == problems() == [named]
+    bytecode.write_bytes(header + b"rubbish")
+    assert problems() == [named]
+    bytecode.write_bytes(true)
+    assert problems() == []
+
+
+def test_bytecode_that_python_would_not_load_is_nobodys_problem(fake: Fake, problems: Callable[..., list[str]]) -> None:
+    source = fake.packages / "eggs" / "__init__.py"
+    bytecode = Path(py_compile.compile(str(source)) or "")
+    content = bytecode.read_bytes()
+    bytecode.write_bytes(content[:8] + bytes(8) + marshal.dumps(compile("x = 666", "x", "exec")))  # of an older source
+    assert problems() == []
+    bytecode.write_bytes(bytes(4) + content[4:16] + marshal.dumps(compile("x = 666", "x", "exec")))  # of another Python
+    assert problems() == []
+
+
+def test_bytecode_found_true_once_is_not_compiled_again(
+    fake: Fake, problems: Callable[..., list[str]], environment_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    py_compile.compile(str(fake.packages / "eggs" / "__init__.py"))
+    assert problems() == []
+    looked: list[str] = []
+    monkeypatch.setattr(environment_module.bytecode, "planted", lambda _, paths: looked.extend(paths) or [])
+    assert problems() == [] and looked == []
+    [other] = [path for path in fake.packages.glob("*/__init__.py") if path.parent.name != "eggs"]
+    py_compile.compile(str(other))
+    assert problems() == [] and len(looked) == 1
+
+
+@pytest.mark.e2e
+def test_what_a_training_compiles_is_known_to_the_next_one(small: Project) -> None:
+    shrink(small.path / "constraints-dev.txt")
+    (small.path / ".venv").unlink()
+    small.just("setup")
+    small.just("train", "--help")
+    [bytecode] = site_packages(small.path / ".venv").glob("click/__pycache__/core.*.pyc")
+    known = json.loads((small.path / ".venv" / "as-locked.json").read_text())["bytecode"]
+    status = bytecode.stat()
+    assert known[f"click/__pycache__/{bytecode.name}"] == f"{status.st_size} {status.st_mtime_ns}"
+
+
+@pytest.mark.e2e
+def test_tampered_bytecode_is_refused_and_never_lent(small: Project, tmp_path: Path) -> None:
+    shrink(small.path / "constraints-dev.txt")
+    (small.path / ".venv").unlink()
+    small.just("setup")
+    small.just("train", "--help")
+    [bytecode] = site_packages(small.path / ".venv").glob("click/__pycache__/core.*.pyc")
+    content = bytecode.read_bytes()
+    bytecode.write_bytes(content[:16] + marshal.dumps(compile("raise SystemExit(77)", "core.py", "exec")))
+    program = "from bikes.reproducibility import env_cache; print(env_cache.ready())"
+    lender = f"import sys; sys.prefix = {str(small.path / '.venv')!r}\n" + (
+        f"import sysconfig; sysconfig.get_path = lambda name: {str(site_packages(small.path / '.venv'))!r}\n{program}"
+    )
+    done = small.run(sys.executable, "-c", lender, MLFLOW_ENV_ROOT=str(tmp_path / "envs"))
+    packages = site_packages(Path(done.stdout.splitlines()[-1]))
+    assert list(packages.glob("click/__pycache__/decorators.*")), "others are lent"
+    assert not list(packages.glob("click/__pycache__/core.*"))
+    # The harness itself imports click, once its environment was looked at.
+    message = refused(small.just("train", "--help", check=False))
+    assert f"{bytecode.name} is not what its source compiles to" in message and "just setup" in message
+    small.just("setup")
+    small.just("train", "--help")
+
+
+@pytest.mark.e2e
+def test_an_environment_that_lets_the_systems_packages_in_is_refused(project: Project) -> None:
+    (project.path / ".venv").unlink()
+    shrink(project.path / "constraints-dev.txt")
+    shrink(project.path / "constraints.txt")
+    project.just("setup")
+    settings = project.path / ".venv" / "pyvenv.cfg"
+    settings.write_text(settings.read_text().replace("packages = false", "packages = true"))
+    message = refused(project.just("train", "--help", check=False))
+    assert "Python would import other code than the locked" in message and "fix: just setup" in message
 
 
 @pytest.mark.e2e

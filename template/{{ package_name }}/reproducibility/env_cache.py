@@ -65,7 +65,7 @@ def ready(root: Path = ROOT) -> Path:
             _build(path, root)
             # Out of uv's cache, which shares its files with environments by hard links.
             if _problems(path, lock, fresh=True):
-                _repair(path, lock)
+                environment.repair(path, _site_packages(path), lock)
             _lend_bytecode(path)
             _problems(path, lock, fresh=True)  # all bytecode that is there by now is known
         in_use.hold(path)
@@ -109,12 +109,6 @@ def _build(path: Path, root: Path) -> None:
             "A hash that does not match: `git diff constraints.txt`; if the lock itself is at fault, `just lock`.\n"
             "A Python that is not there: `uv python install` or another one in python_env.yaml.",
         ) from error
-
-
-def _repair(path: Path, lock: Path) -> None:
-    environment.repair(path, _site_packages(path), lock)
-    if problems := _problems(path, lock, fresh=True):
-        raise ProjectError(f"the new environment is not what constraints.txt says: {problems[0]}.", "just lock")
 
 
 def _python_env(root: Path) -> Any:

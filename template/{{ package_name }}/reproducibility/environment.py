@@ -31,6 +31,8 @@ MARKER = "as-locked.json"
 #: Installed by environment managers themselves, not by the lock.
 INSTALLERS = {"pip", "setuptools", "wheel"}
 INSTALLER_FILES = {"_virtualenv.py", "_virtualenv.pth", "distutils-precedence.pth"}
+#: Where packages put scripts and data, beside their folder.
+OUTSIDE = ("bin", "Scripts", "share", "etc")
 #: What Python imports or obeys.
 CODE = (*importlib.machinery.all_suffixes(), ".pth")
 VENV_PYTHON = ROOT / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
@@ -140,7 +142,7 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
     problems = _wrong_packages(site_packages, lock)
     if problems or not files:
         return problems
-    snapshot, compiled = _snapshot(site_packages)
+    snapshot, compiled = _snapshot(site_packages, prefix)
     seen = {"lock": hashlib.sha256(lock.read_bytes()).hexdigest(), "files": snapshot, "bytecode": compiled}
     last = _last_look(prefix)
     if (last.get("lock"), last.get("files")) != (seen["lock"], snapshot):
@@ -157,9 +159,10 @@ def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = T
 def remember() -> None:
     """Add to the last look what this process has compiled since: it need not be looked at then."""
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
-    last, start = _last_look(prefix), f"{site_packages}{os.sep}"
+    start = f"{site_packages}{os.sep}"
     own = {path: stamp for path, stamp in bytecode.written.items() if path.startswith(start)}
-    if own and last.get("files") == _snapshot(site_packages)[0]:  # so it came from sources that were looked at
+    # Only what came from sources that were looked at.
+    if own and (last := _last_look(prefix)).get("files") == _snapshot(site_packages, prefix)[0]:
         last["bytecode"] |= {path[len(start) :].replace(os.sep, "/"): stamp for path, stamp in own.items()}
         _keep(prefix, last)
 
@@ -204,7 +207,13 @@ def installed(site_packages: Path) -> dict[str, str]:
 
 
 def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
-    """Bring an environment back to its lock, every file from the package index or a fresh cache entry."""
+    """Bring an environment back to its lock, every file from the package index or a fresh cache entry.
+
+    Raises
+    ------
+    ProjectError
+        If it is not what the lock says even then.
+    """
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", "pip install uv")
     (prefix / MARKER).unlink(missing_ok=True)
@@ -214,12 +223,17 @@ def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
     command = ["uv", "pip", "sync", "--python", str(prefix), "--reinstall", "--require-hashes", str(lock)]
     if subprocess.run(command, cwd=ROOT, env=shell.child()).returncode:
         raise ProjectError(
-            f"{prefix} could not be repaired: what lies in uv's cache was changed, and the package index gave nothing "
-            "better; uv says why above.",
-            "Try again when the index can be reached (no UV_OFFLINE), or mend what uv names.",
+            f"{prefix} could not be repaired; uv says why above.",
+            f"Mend what uv names, or delete {prefix}, then start again.",
         )
     for path in _surplus(site_packages, _recorded(site_packages)):
         (site_packages / path).unlink()
+    if problems := find_problems(site_packages, prefix, lock, fresh=True):
+        raise ProjectError(
+            f"{prefix} could not be repaired, as uv's cache was changed too and nothing better came from the package "
+            f"index: {said(problems)}.",
+            "Try again when the index can be reached (without UV_OFFLINE); or `uv cache clean` first." + hint(problems),
+        )
 
 
 def _distributions(site_packages: Path) -> list[tuple[str, str]]:
@@ -276,24 +290,26 @@ def _keep(prefix: Path, seen: dict[str, Any]) -> None:
         write_whole(prefix / MARKER, json.dumps(seen))
 
 
-def _snapshot(folder: Path) -> tuple[str, dict[str, str]]:
+def _snapshot(site_packages: Path, prefix: Path) -> tuple[str, dict[str, str]]:
     """Digest name, size and time of every installed file, and list those of the bytecode."""
     lines: list[str] = []
     compiled: dict[str, str] = {}
-    pending = [(str(folder), "")]
+    pending = [(str(site_packages), "")]
+    if (prefix / "pyvenv.cfg").exists():  # else it may be all of /usr
+        pending += [(str(prefix / name), f"../{name}/") for name in OUTSIDE if (prefix / name).is_dir()]
     while pending:
-        path, prefix = pending.pop()
-        is_cache = prefix.endswith("__pycache__/")
+        path, place = pending.pop()
+        is_cache = place.endswith("__pycache__/")
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append((entry.path, f"{prefix}{entry.name}/"))
+                    pending.append((entry.path, f"{place}{entry.name}/"))
                     continue
                 status = entry.stat(follow_symlinks=False)
                 if not is_cache:
-                    lines.append(f"{prefix}{entry.name} {status.st_size} {status.st_mtime_ns}")
+                    lines.append(f"{place}{entry.name} {status.st_size} {status.st_mtime_ns}")
                 elif entry.name.endswith(".pyc"):
-                    compiled[prefix + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
+                    compiled[place + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest(), compiled
 
 

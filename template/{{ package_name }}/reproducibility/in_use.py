@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .project import ProjectError
+from .waiting import holders, is_locked
 
 #: In an environment: the file whose lock is meant. The system takes it back from a process that dies.
 NAME = "in-use.lock"
@@ -25,7 +27,7 @@ def hold(prefix: Path) -> None:
         return
     # Where nothing can be written, nothing can be deleted either.
     with contextlib.suppress(ProjectError):
-        _held[path] = _lock(path, "BEGIN", f"The environment {prefix} is being made anew. Waiting for it.")
+        _held[path] = _lock(path, "BEGIN", f"{prefix} is being made anew")
 
 
 @contextlib.contextmanager
@@ -37,27 +39,29 @@ def alone(prefix: Path) -> Iterator[None]:
     path = prefix.resolve() / NAME
     if path in _held:
         _held.pop(path).close()
-    said = f"A command of this project still works in {prefix}: a training, the UI or the like. Waiting for its end."
-    with contextlib.closing(_lock(path, "BEGIN EXCLUSIVE", said)) as connection:
+    with contextlib.closing(_lock(path, "BEGIN EXCLUSIVE", f"{prefix} is still worked in")) as connection:
         if os.name == "nt":  # which deletes no open file
             connection.close()
         yield
 
 
-def _lock(path: Path, begin: str, said: str) -> sqlite3.Connection:
+def _lock(path: Path, begin: str, why: str) -> sqlite3.Connection:
+    told = False
     while True:
-        # Opened anew each time: the environment may be another by now.
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute(begin)
-            connection.execute("SELECT count(*) FROM sqlite_master")  # BEGIN alone locks nothing yet
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise ProjectError(f"{path} cannot be locked: {error}.", "Mend its permissions.") from error
-        else:
-            return connection
-        if said:
-            print(said, flush=True)
-            said = ""
+        with contextlib.ExitStack() as stack:
+            try:
+                # Opened anew each time: the environment may be another by now.
+                connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+                stack.callback(connection.close)
+                connection.execute(begin)
+                connection.execute("SELECT count(*) FROM sqlite_master")  # BEGIN alone locks nothing yet
+            except sqlite3.DatabaseError as error:
+                if not is_locked(error):
+                    raise ProjectError(f"{path} cannot be locked: {error}.", "Mend its permissions.") from error
+            else:
+                stack.pop_all()
+                return connection
+        if not told:
+            print(f"notice: {why}, by {holders(path)}; waiting for the end of that.", file=sys.stderr, flush=True)
+            told = True
         time.sleep(POLL)

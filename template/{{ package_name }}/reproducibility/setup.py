@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import subprocess
@@ -39,8 +40,8 @@ def build(python: str) -> None:
             OLD.rename(VENV)
         _remove()
         try:
-            # Its scripts find it by their own place: it will be renamed.
-            _uv("venv", "--quiet", "--relocatable", "--python", python, str(NEW))
+            _uv("venv", "--quiet", "--python", python, str(NEW))
+            _make_movable()
             _uv("pip", "sync", "--python", str(NEW), "--require-hashes", str(DEVELOPMENT_LOCK))
             _heal()
             _swap()
@@ -64,24 +65,37 @@ def _heal() -> None:
     if hint := environment.hint(problems):
         print(hint.strip())
     environment.repair(NEW, site_packages, DEVELOPMENT_LOCK)
-    problems = environment.find_problems(site_packages, NEW, DEVELOPMENT_LOCK, fresh=True)
-    if problems:
-        raise ProjectError(
-            f"the new environment is not what {DEVELOPMENT_LOCK.name} says: {environment.said(problems)}. "
-            f"{_as_it_was()}",
-            "just lock" + environment.hint(problems),
-        )
+
+
+def _make_movable() -> None:
+    """Let scripts find the environment where it will be: uv's own `--relocatable` does so for some shells only."""
+    with (NEW / "pyvenv.cfg").open("a", encoding="utf-8") as file:
+        file.write("relocatable = true\n")  # for the scripts of packages
+    for script in NEW.glob("[bS]*/activate*"):
+        script.write_bytes(script.read_bytes().replace(os.fsencode(NEW), os.fsencode(VENV)))
 
 
 def _swap() -> None:
     if VENV.is_symlink():  # to an environment of elsewhere, which stays
         VENV.unlink()
-    elif VENV.exists():
-        with in_use.alone(VENV):
-            VENV.rename(OLD)
-            NEW.rename(VENV)
+    if not VENV.exists():
+        NEW.rename(VENV)
         return
-    NEW.rename(VENV)
+    with in_use.alone(VENV):
+        try:
+            VENV.rename(OLD)
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.EXDEV}:
+                raise
+            _refill()  # a container's volume, which cannot be renamed
+        else:
+            NEW.rename(VENV)
+
+
+def _refill() -> None:
+    for entry in VENV.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    shutil.copytree(NEW, VENV, symlinks=True, dirs_exist_ok=True)
 
 
 def _uv(*arguments: str) -> None:
