@@ -114,7 +114,7 @@ def test_all_pairs_of_answers_give_valid_and_clean_files(number: int, bare: Path
     answers = ROWS[number] | ({"tracking_uri": URI} if ROWS[number]["tracking"] == "server" else {})
     path = copy_project(tmp_path / "a födler with späces" / "it's", source=bare, **answers)
     files = tree(path)
-    assert len(files) <= 73
+    assert len(files) <= 100
     package = answers["package_name"]
     for name, content in files.items():
         text = content.decode("utf-8")

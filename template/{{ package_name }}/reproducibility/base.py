@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import structure
 from .adapter import ModelAdapter
 from .content import Content, differing
 
@@ -103,6 +102,8 @@ class Framework(ModelAdapter):
         NotImplementedError
             If something in it is neither a value nor of a known class.
         """
+        from . import structure  # not at the top: the doctor reads this module with whatever Python there is
+
         structure.save(model, folder, self)
         written, read = (Content(one, self.unpack).tree.named() for one in (model, self.load(folder)))
         if lost := differing(written, read):
@@ -110,6 +111,8 @@ class Framework(ModelAdapter):
 
     def load(self, folder: Path) -> Any:
         """Read what `save` wrote."""
+        from . import structure
+
         return structure.load(folder, self)
 
     def pack(self, value: Any) -> tuple[str, Any] | None:
