@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,16 +60,23 @@ def status(run_id: str) -> str:
     return str(mlflow.get_run(run_id).info.status)
 
 
+def in_killed(body: Callable[[], str]) -> str:
+    """Do something in a process that is then killed, and give what it told."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, body().encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        return stream.read()
+
+
 def killed(root: Path, **changes: Any) -> dict[str, str]:
     """The tag of a process that was killed while it held its lock."""
-    program = (
-        f"import os, sys; sys.path.insert(0, {str(FOLDER.parents[2] / 'scripts')!r})\n"
-        "from pathlib import Path\nfrom harness import load\n"
-        "alive = load('alive')\nalive.ROOT = Path(sys.argv[1])\n"
-        "held = alive.held()\nprint(held.__enter__()[alive.TAG], flush=True)\nos.kill(os.getpid(), 9)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True)
-    tag = json.loads(done.stdout)
+    held = alive.held()
+    tag = json.loads(in_killed(lambda: held.__enter__()[alive.TAG]))
     assert Path(tag["lock"]).exists()
     return {alive.TAG: json.dumps(tag | changes)}
 
@@ -159,13 +168,12 @@ def test_a_lock_that_a_colleague_keeps_private_is_passed_by(root: Path, tmp_path
 
 
 def test_a_run_that_could_not_be_marked_is_marked_as_it_ended_by_the_next_doctor(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with alive.held() as tag:
         run = begin(tags=tag)
-        with monkeypatch.context() as patch:
-            patch.setattr(mlflow.MlflowClient, "set_terminated", lambda *_: 1 / 0)
-            alive.end(run, "FAILED", tag)
+        with alive.ending(run, "FAILED", tag):
+            raise mlflow.MlflowException("the store is away")
     assert "`just doctor` does that later" in capsys.readouterr().err
     assert status(run) == "RUNNING"
     assert alive.close_dead() == [f"{run} FAILED"]
@@ -196,7 +204,7 @@ def test_a_bare_run_that_died_before_our_code_is_closed(root: Path, monkeypatch:
     }
     program = "import sys, time; print('there', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", program, "mlflow", "run", "."]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdout is not None and process.stdout.readline()
         assert alive.close_dead() == []  # it may be the one
         process.kill()
@@ -236,13 +244,8 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
     (tmp_path / "tmp").mkdir()
     environment = tmp_path / "envs" / "mlflow-of-ours"
     monkeypatch.setattr(leftovers, "env_cache", SimpleNamespace(current=lambda: environment))
-    program = (
-        f"import os, sys, tempfile; sys.path.insert(0, {str(FOLDER.parents[2] / 'scripts')!r})\n"
-        "tempfile.tempdir = sys.argv[1]\nfrom harness import load\n"
-        "context = load('scratch').scratch('replay')\n(context.__enter__() / 'code').mkdir()\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "tmp")])
+    held = scratch.temporary_folder("replay")
+    (Path(in_killed(lambda: str(held.__enter__()))) / "code").mkdir()
     [dead] = (tmp_path / "tmp").iterdir()
     assert dead.name.startswith(f"{scratch.PREFIX}replay-")
     foreign = tmp_path / "tmp" / dead.name.replace(scratch.PREFIX, f"{project.PACKAGE}-01234567-")
@@ -266,14 +269,16 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
         root / f"constraints.txt.{os.getpid()}.part",  # of a living process
         root / f"data/young.csv.{process.pid}.part",
         root / "data/film.part",  # not ours
+        root / "data/.fetch-c3d4.part/cars.csv",  # of a download that goes on
         root / f"notes/mine.{process.pid}.part",
     ]
     for path in (*gone, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
-    for path in (*gone, kept[0], kept[2], kept[3], *{file.parent for file in gone if "part" in file.parent.name}, old):
+    stale = [kept[0], kept[2], kept[3].parent, kept[4], *(path.parent for path in gone if "part" in path.parent.name)]
+    for path in (*gone, *stale, old):
         os.utime(path, (0, 0))
-    with scratch.scratch("capture") as living:
+    with scratch.temporary_folder("capture") as living:
         removed = leftovers.remove()
         assert living.exists()
     assert not dead.exists() and not old.exists()

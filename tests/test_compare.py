@@ -106,8 +106,8 @@ FIRST = {
 @pytest.mark.parametrize("what", FIRST)
 def test_the_planted_cause_is_ranked_first(planted: Planted, what: str) -> None:
     done = planted.project.just("compare", planted.base, planted.runs[what], check=False)
-    assert done.returncode == 1, done.stdout
     cause, stage = FIRST[what]
+    assert done.returncode == (0 if cause == "cpu" else 1), done.stdout  # rounding on other hardware is equivalent
     assert causes(done.stdout)[0] == cause, done.stdout
     if what != "seed":
         assert f"the first stage that differs: {stage}" in done.stdout

@@ -136,7 +136,7 @@ def test_data_add_takes_csv_and_parquet_from_paths_http_and_runs(
 @pytest.mark.slow
 def test_what_cannot_be_added_changes_nothing(project: Project, tmp_path: Path, web: tuple[Path, str, str]) -> None:
     _, address, broken = web
-    contents = {"note.txt": b"a,b\n", "empty.csv": b"", "binary.csv": b"\xff\xfe\x00", "rubbish.parquet": b"PAR1 no"}
+    contents = {"note.md": b"a,b\n", "empty.csv": b"", "binary.csv": b"\xff\xfe\x00", "rubbish.parquet": b"PAR1 no"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "large.csv").write_text(TABLE)
@@ -148,7 +148,7 @@ def test_what_cannot_be_added_changes_nothing(project: Project, tmp_path: Path, 
         assert snapshot(project) == before, arguments
         return output
 
-    assert "neither .csv nor .parquet" in message(str(tmp_path / "note.txt"), code=64)
+    assert "neither .csv nor .parquet" in message(str(tmp_path / "note.md"), code=64)
     for name in ("empty.csv", "binary.csv", "rubbish.parquet"):
         output = message(str(tmp_path / name))
         assert f"{name} cannot be read as a table" in output and ".fetch-" not in output.partition(name)[0]
@@ -188,6 +188,32 @@ def test_a_path_that_leaves_the_project_is_refused(project: Project, tmp_path: P
         (project.path / "data/datasets.yaml").write_text(yaml.safe_dump(changed))
         assert "outside the project" in refused(project.just("data-check", check=False))
         assert "outside the project" in refused(project.just("train", check=False))
+
+
+def test_a_table_in_another_dialect_trains_reproduces_and_predicts_as_the_usual_one(
+    project: Project, tmp_path: Path
+) -> None:
+    table = pd.read_csv(project.path / "data/breast_cancer.csv")
+    file = tmp_path / "Krebs.csv.gz"
+    table.to_csv(file, index=False, sep=";", decimal=",", encoding="utf-16", compression="gzip")
+    assert "sep=';'" in add(project, str(file)).stdout
+    how = {"compression": "gzip", "encoding": "utf-16", "sep": ";", "decimal": ","}
+    assert manifest(project)["krebs"]["path"] == "data/krebs.csv.gz"
+    assert manifest(project)["krebs"]["read"] == how
+    project.commit()
+    quick = ("--set", "model.n_estimators=2")
+    project.just("train", *quick)
+    project.just("train", *quick, "--set", "dataset=krebs")
+    other, usual = project.runs()
+    assert other.data.tags["repro.result"] == usual.data.tags["repro.result"]
+    project.just("reproduce", other.info.run_id)
+    project.just("predict", usual.info.run_id, str(file), "-o", str(tmp_path / "predictions.csv"))
+    assert list(pd.read_csv(tmp_path / "predictions.csv")) == [*table.columns, "prediction"]
+
+    entries = manifest(project)
+    entries["krebs"]["read"]["converters"] = {"y": "eval"}
+    (project.path / "data/datasets.yaml").write_text(yaml.safe_dump(entries))
+    assert "`read:` cannot be" in refused(project.just("data-check", check=False))
 
 
 # --- Large files, and old bytes ------------------------------------------------

@@ -63,7 +63,7 @@ def untouchable(project: Project) -> dict[str, object]:
 
 def scratch(temporary: Path) -> list[Path]:
     """What reproductions left in a folder for temporary files."""
-    return list(temporary.glob("bikes-replay-*"))
+    return list(temporary.glob("bikes-*-replay-*"))
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.e2e
 
 USER, PASSWORD = "ada", "correct-horse-battery"
 EXPECTED = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+#: Who may look at everything and write nothing.
+READER = "bob"
+READING = "Basic " + base64.b64encode(f"{READER}:{PASSWORD}".encode()).decode()
 
 
 @dataclass
@@ -53,9 +56,14 @@ def door(server: Server) -> ThreadingHTTPServer:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.headers.get("Authorization") != EXPECTED:
+            who = self.headers.get("Authorization")
+            if who not in {EXPECTED, READING}:
                 server.refused.append(self.path)
                 self.answer(401, [("WWW-Authenticate", "Basic")], b"who are you?")
+                return
+            if who == READING and self.command != "GET" and "search" not in self.path:
+                server.refused.append(self.path)
+                self.answer(403, [], b"Permission denied")
                 return
             server.let_in.append(self.path)
             inside = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -130,11 +138,23 @@ def test_runs_go_to_the_server_and_credentials_nowhere(server: Server, project: 
     assert {"record.json", "roc.png", "model.skops"} <= stored
     assert any("runs/create" in path for path in server.let_in)
 
-    run_id = runs[0].info.run_id
-    predicted = project.just("predict", run_id, "data/breast_cancer.csv", "-o", str(server.folder / "out.csv"))
+    predicted = project.just(
+        "predict", runs[0].info.run_id[:8], "data/breast_cancer.csv", "-o", str(server.folder / "out.csv")
+    )
     assert not (project.path / "mlflow.db").exists()
     assert not (project.path / "mlruns").exists()
     assert project.git("status", "--porcelain") == "", ".env must be ignored, and nothing else be there"
+
+    # To whom the server gives only reading.
+    kept, refusals = [run.to_dictionary() for run in server.runs()], len(server.refused)
+    reader = {"MLFLOW_TRACKING_USERNAME": READER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    done = project.just("reproduce", "last", **reader)
+    assert "identical: every stage is equal" in done.stdout and "could not be kept in http" in done.stdout
+    assert "Permission denied" in done.stdout and "kept as run" not in done.stdout
+    assert "Traceback" not in done.stdout
+    assert len(server.refused) > refusals
+    assert [run.to_dictionary() for run in server.runs()] == kept
+    outputs.append(done.stdout)
 
     secrets = [PASSWORD, EXPECTED.removeprefix("Basic ")]
     for secret in secrets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,18 +12,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
+from conftest import Project, clone, refused
 
 from harness import load
 
 sqlite, tracking, waiting, project = (load(name) for name in ("sqlite", "tracking", "waiting", "project"))
 #: What strangers call their folders. SQLAlchemy and MLflow each read some of these characters as their own.
+HOLDER = (
+    "import sqlite3, sys, time\n"
+    "store = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+    "store.execute('BEGIN ' + sys.argv[2].replace('READ', ''))\n"
+    "store.execute('SELECT count(*) FROM sqlite_master').fetchall()\n"
+    "print('locked', flush=True)\ntime.sleep(600)\n"
+)
 ALL_NASTY = """50% off a%20b c# what? it's "x" ü;&=[y]{z}$HOME `id`"""
 NASTY = ["50% off", "a%20b", "c#", "what?", "it's", "a b", ALL_NASTY]
 
@@ -59,14 +68,7 @@ def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextmanager
 def locked(path: Path, how: str = "EXCLUSIVE") -> Iterator[subprocess.Popen[str]]:
     """Another process that has locked a database, in the middle of writing, or while it reads."""
-    program = (
-        "import sqlite3, sys\n"
-        "store = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "store.execute('BEGIN ' + sys.argv[2].replace('READ', ''))\n"
-        "store.execute('SELECT count(*) FROM sqlite_master').fetchall()\n"
-        "print('locked', flush=True)\nsys.stdin.read()\n"
-    )
-    command = [sys.executable, "-c", program, str(path), how]
+    command = [sys.executable, "-c", HOLDER, str(path), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "locked\n"
@@ -225,13 +227,33 @@ def test_a_half_made_store_of_an_earlier_release_is_told_as_such(root: Path) -> 
         tracking.connect()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_store_that_may_not_be_written_is_told(root: Path) -> None:
-    tracking.connect()
-    (root / "mlflow.db").chmod(0o444)
-    with pytest.raises(mlflow.MlflowException) as wrapped, mlflow.start_run():
-        pass
-    assert "ls -ld" in tracking.explain(wrapped.value).fix
+def test_a_folder_that_may_not_be_written_is_told(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(tmp_path / "bikes", monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(project.ProjectError, match=r"mlflow\.db") as refused:
+        tracking.connect()
+    assert refused.value.fix.startswith("ls -l")
+
+
+@pytest.mark.parametrize(
+    ("statement", "options", "fix"),
+    [
+        ("CREATE TABLE t (c)", "?mode=ro", "ls -ld"),
+        ("PRAGMA max_page_count = 1; CREATE TABLE t (c); INSERT INTO t VALUES (zeroblob(9999))", "", "df -h"),
+        ("SELECT * FROM sqlite_master", "", "backup"),
+    ],
+)
+def test_what_sqlite_says_becomes_what_to_do(tmp_path: Path, statement: str, options: str, fix: str) -> None:
+    path = tmp_path / "my store.db"
+    path.write_bytes(b"no database" * 99 if fix == "backup" else b"")
+    store = sqlite3.connect(path.as_uri() + options, uri=True)
+    with closing(store), pytest.raises(project.ProjectError) as refused:
+        sqlite._ask(path, lambda: store.executescript(statement))
+    assert fix in refused.value.fix
+    assert "delete" not in refused.value.fix and "rename" not in refused.value.fix
 
 
 @pytest.mark.slow
@@ -295,7 +317,7 @@ def test_a_store_works_whatever_its_folder_is_called(
 
 
 # --- Experiments ----------------------------------------------------------------
-@pytest.mark.parametrize("name", ["bikes", "50% off #1 'x'"])
+@pytest.mark.parametrize("name", [pytest.param("bikes", marks=pytest.mark.slow), "50% off #1 'x'"])
 def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,3 +330,46 @@ def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     assert f"experiments restore -x {experiment_id}" in command
     subprocess.run(command, shell=True, check=True, cwd="/", capture_output=True)
     assert tracking.connect() == experiment_id
+
+
+# --- A whole project --------------------------------------------------------------
+@pytest.mark.e2e
+def test_a_project_works_whatever_its_folder_is_called(set_up: Callable[..., Project], tmp_path: Path) -> None:
+    (tmp_path / "50% off a b").mkdir()
+    project = clone(set_up("classification"), tmp_path / ALL_NASTY / "bikes")
+    project.git("commit", "--quiet", "--no-verify", "--allow-empty", "--message", "Here")
+    project.just("run", "--set", "model.n_estimators=2")
+    [run] = mlflow.MlflowClient(sqlite.uri(project.path / "mlflow.db")).search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    assert "identical" in project.just("reproduce", run.info.run_id).stdout
+    assert {path.name for path in tmp_path.iterdir() if any(path.iterdir())} == {ALL_NASTY}
+    moved = tmp_path / "now 100% elsewhere" / "bikes"
+    moved.parent.mkdir()
+    project.path.rename(moved)
+    project.path = moved
+    project.just("relocate")
+    assert "all well" in project.just("doctor").stdout
+
+
+@pytest.mark.e2e
+def test_a_training_that_the_store_shuts_out_for_good_ends_on_one_screen_and_is_marked_by_the_doctor(
+    project: Project, tmp_path: Path
+) -> None:
+    (project.path / "bikes/train.py").write_text(
+        "import os, subprocess, sys\nimport mlflow\nfrom .reproducibility import sqlite\n\n\n"
+        "def train(settings, run):\n"
+        "    sqlite._limit[0], sqlite.HURRY = 1.0, 0.2\n"
+        "    command = [sys.executable, '-c', os.environ['HOLDER'], 'mlflow.db', 'EXCLUSIVE']\n"
+        "    holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
+        "    holder.stdout.readline()\n"
+        "    mlflow.log_metric('loss', 1.0)\n",
+        "utf-8",
+    )
+    said = refused(project.just("train", check=False, HOLDER=HOLDER))
+    [holder] = {int(number) for number in re.findall(r"locked by process (\d+) ", said)}
+    assert "could not be marked FAILED" in said
+    os.kill(holder, signal.SIGKILL)
+    [run] = project.runs()
+    assert run.info.status == "RUNNING"
+    assert f"{run.info.run_id} FAILED" in project.just("doctor", check=False).stdout
+    assert [run.info.status for run in project.runs()] == ["FAILED"]

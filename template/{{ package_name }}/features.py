@@ -48,7 +48,7 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fra
     Raises
     ------
     ProjectError
-        If a named column is missing, a feature is not numeric or the target is not known in every row.
+        If a named column is missing, a feature is not numeric or not finite, or the target is not known in every row.
     """
     missing = [name for name in (settings.target, *settings.drop) if name not in table.columns]
     if missing:
@@ -62,6 +62,19 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fra
         raise ProjectError(
             f"these columns are not numbers: {', '.join(text)}.", "Encode them in features.py, or add them to `drop:`."
         )
+    # Floats throughout, so that a missing value in new data is not another type.
+    X = X.astype("float64")
+    # Models compute in single precision, in which larger numbers are infinite too.
+    infinite = []
+    for name, values in [*X.items(), *([(y.name, y)] if pd.api.types.is_numeric_dtype(y) else [])]:
+        beyond = values.abs() > np.finfo(np.float32).max
+        if beyond.any():
+            infinite.append(f"{name} in {beyond.sum():,} of {len(y):,} rows, the first is row {beyond.argmax() + 1:,}")
+    if infinite:
+        raise ProjectError(
+            f"infinite, or too large for a model: {'; '.join(infinite)}.",
+            "Correct these values in the file, then `just data-add` it again; or add the columns to `drop:`.",
+        )
     if y.isna().any():
         raise ProjectError(
             f"target {settings.target!r} is empty in {y.isna().sum():,} of {len(y):,} rows.",
@@ -70,6 +83,4 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fra
     rows = rng.permutation(len(table))
     held_out = round(len(table) * (settings.test_fraction if fraction is None else fraction))
     test, train = np.sort(rows[:held_out]), np.sort(rows[held_out:])
-    # Floats throughout, so that a missing value in new data is not another type.
-    X = X.astype("float64")
     return Split(X.iloc[train], X.iloc[test], y.iloc[train], y.iloc[test])

@@ -62,13 +62,13 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
                 "force_row_wise": True,
                 "verbosity": -1,
             }
-            learned = lgb.Dataset(*train, params=parameters)
+            learned = lgb.Dataset(matrix(train[0]), train[1], params=parameters)
             booster = lgb.train(
                 parameters,
                 learned,
                 num_boost_round=min(model.checkpoint_rounds, model.rounds - len(losses)),
                 init_model=lgb.Booster(model_str=text) if text else None,
-                valid_sets=[learned, lgb.Dataset(*validation, reference=learned)],
+                valid_sets=[learned, lgb.Dataset(matrix(validation[0]), validation[1], reference=learned)],
                 valid_names=["train", "validation"],
                 callbacks=[note],
             )
@@ -78,9 +78,9 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
     return lgb.Booster(model_str=lgb.Booster(model_str=text).model_to_string(num_iteration=best)), history
 
 
-def matrix(X: pd.DataFrame) -> pd.DataFrame:
-    """Put rows into the form that the model takes: for LightGBM the table itself."""
-    return X
+def matrix(X: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Put rows into the form that the model takes: by position, since LightGBM refuses `[]{}",:` in names."""
+    return X.to_numpy()
 
 
 def rounds(booster: lgb.Booster) -> int:

@@ -58,7 +58,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xg
     content = run.restored.get("model.ubj", b"")
     history: dict[str, list[float]] = json.loads(run.restored.get("history.json", b'{"train": [], "validation": []}'))
     losses = history["validation"]
-    learned, watched = xgb.DMatrix(*train), xgb.DMatrix(*validation)
+    learned, watched = matrix(*train), matrix(*validation)
     with progress.bar(model.rounds, len(losses)) as advance:
         while len(losses) < model.rounds and not progress.is_over(losses, model.early_stopping_rounds):
             parameters = {
@@ -83,9 +83,9 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xg
     return xgb.Booster(model_file=bytearray(content))[:best], history
 
 
-def matrix(X: pd.DataFrame) -> xgb.DMatrix:
-    """Put rows into the form that the model takes."""
-    return xgb.DMatrix(X)
+def matrix(X: pd.DataFrame, y: pd.Series | None = None) -> xgb.DMatrix:
+    """Put rows into the form that the model takes: by position, since XGBoost refuses `[`, `]` and `<` in names."""
+    return xgb.DMatrix(X.to_numpy(), y)
 
 
 def rounds(booster: xgb.Booster) -> int:
@@ -101,5 +101,5 @@ def after(booster: xgb.Booster, count: int) -> list[str]:
 def importances(booster: xgb.Booster) -> np.ndarray[Any, Any]:
     """Give each column's share of what all splits reduced the loss by; shape (features,)."""
     gains = booster.get_score(importance_type="total_gain")
-    gain = np.array([gains.get(name, 0.0) for name in booster.feature_names or []])
+    gain = np.array([gains.get(f"f{i}", 0.0) for i in range(booster.num_features())])
     return gain / gain.sum() if gain.any() else gain

@@ -66,7 +66,8 @@ def feature_importance(importances: np.ndarray, names: Sequence[str], top: int =
     order = np.argsort(importances, kind="stable")[-top:]
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.barh([names[i] for i in order], importances[order])
+    labels = [str(names[i]).replace("$", r"\$") for i in order]  # between two $ would be a formula
+    axes.barh(range(len(order)), importances[order], tick_label=labels)
     axes.set_title("Feature importance")
     axes.set_xlabel("share of the reduced loss")
     return figure

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import joining
+from . import alive, joining
 from .interrupts import Interrupts
 from .project import ProjectError
 
@@ -96,12 +96,8 @@ def begun(
     except BaseException as error:
         interrupts.hold()
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        try:
+        with alive.ending(run.id, status, tags):
             run.regain()
             run.end(status)
-        except Exception as refusal:  # of the store; the first error says more
-            print(f"run {run.id} could not be marked {status}: {str(refusal).partition(chr(10))[0]}", file=sys.stderr)
-        else:
-            print(f"run {run.id} is marked {status}", file=sys.stderr)
         raise
     run.end("FINISHED")

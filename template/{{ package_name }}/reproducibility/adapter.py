@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .project import PACKAGE, ProjectError
+from .scratch import temporary_folder
 
 #: The first held-out rows: a model is asked about them when two runs are compared, and its signature is made of them.
 PROBED = 100
@@ -110,8 +111,9 @@ class ModelAdapter:
         """
         import mlflow.pyfunc
 
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "model")
+        with temporary_folder("model") as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there is no example, which this flavour cannot try
+            folder = scratch / "model"
             folder.mkdir()
             self.save(model, folder)
             own = {"adapter": f"{type(self).__module__}.{type(self).__qualname__}"}
@@ -144,6 +146,7 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
     dict
         Arguments of every `log_model` of MLflow.
     """
+    import numpy as np
     import pandas as pd
     from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
@@ -157,7 +160,8 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
     return {
         "name": "model",
         "signature": signature,
-        "input_example": first(rows, 5) if signature else None,
+        # MLflow stores no example of other kinds.
+        "input_example": first(rows, 5) if isinstance(rows, pd.DataFrame | np.ndarray) else None,
         "pip_requirements": requirements,
         "metadata": {"columns": columns, "code": code},
     }
@@ -201,7 +205,8 @@ def _load_pyfunc(path: str) -> Any:
     """Load a stored model for MLflow's own tools; they call a function of this name, with the folder of the model."""
     from mlflow.models import Model
 
-    adapter = find(Model.load(str(Path(path).parent)).metadata["adapter"])
+    root = next(folder for folder in Path(path).parents if (folder / "MLmodel").is_file())
+    adapter = find(Model.load(str(root)).metadata["adapter"])
     return _Predictor(adapter, adapter.load(Path(path)))
 
 

@@ -32,8 +32,9 @@ def held() -> Iterator[dict[str, str]]:
         lock.unlink(missing_ok=True)
 
 
-def end(run_id: str, status: str, tag: Mapping[str, str]) -> None:
-    """Mark a run that was cut short as ended; where the store does not let us, note it for `close_dead`.
+@contextlib.contextmanager
+def ending(run_id: str, status: str, tag: Mapping[str, str]) -> Iterator[None]:
+    """Mark a run that was cut short as ended, and say so; where the store does not let us, note it for `close_dead`.
 
     Parameters
     ----------
@@ -44,11 +45,9 @@ def end(run_id: str, status: str, tag: Mapping[str, str]) -> None:
     tag : Mapping of str to str
         What `held` gave.
     """
-    import mlflow
-
     sqlite.hurry()
     try:
-        mlflow.MlflowClient().set_terminated(run_id, status)
+        yield
     except Exception as error:  # whatever the store says: why the run ended matters more
         with contextlib.suppress(OSError):
             _note(Path(json.loads(tag[TAG])["lock"])).write_text(status, "utf-8")

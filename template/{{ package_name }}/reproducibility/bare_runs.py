@@ -54,11 +54,12 @@ def _is_seen_by_nobody_else() -> bool:
 
 
 def _may_be_of(run_id: str, process: Path) -> bool:
-    """Tell whether a process may be an `mlflow run` that prepares a run, or what it started for it."""
+    """Tell whether a process may be the `mlflow run` that prepares a run, or what it started for it."""
     with contextlib.suppress(OSError):
-        command = (process / "cmdline").read_bytes().split(b"\0")
-        if b"run" in command and any(b"mlflow" in word for word in command):
-            return True
+        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        if "run" in words and any("mlflow" in word for word in words):
+            folder = (process / "cwd").resolve()
+            return any((folder / word).resolve() == ROOT for word in words if word)
         return f"MLFLOW_RUN_ID={run_id}".encode() in (process / "environ").read_bytes().split(b"\0")
     return False
 

@@ -47,6 +47,10 @@ class Framework(ModelAdapter):
         """Name the operation without a deterministic form that ended a training; None if something else did."""
         return None
 
+    def advice(self, error: BaseException) -> tuple[str, str] | None:
+        """Give cause and fix of an error of the framework's own that ended a training, where it says neither."""
+        return None
+
     def set_seed(self, seed: int) -> dict[str, int]:
         """Seed the framework's own generators, and tell which; many draw from NumPy's."""
         return {}
@@ -66,7 +70,7 @@ class Framework(ModelAdapter):
         Returns
         -------
         Any
-            Values, or `value` itself.
+            `value` itself; a `types.SimpleNamespace` of its parts; or what counts in its place.
         """
         return value
 

@@ -13,7 +13,7 @@ from typing import Any
 from . import digest
 from .git import EXACT, QUIET, address, described, git, has_commit, public, remotes, repository, run_git
 from .project import ROOT, ProjectError
-from .source import EXACT_PATCH
+from .source import EXACT_PATCH, SUBMODULE
 
 #: Exit code where a part of a run cannot be had.
 CANNOT_BE_TRIED = 2
@@ -50,8 +50,13 @@ def restore(code: Mapping[str, Any], patches: Mapping[str, bytes], folder: Path,
     """
     _restore(code, patches, folder, here)
     project = inside(folder, code["folder"])
+    if "repositories" not in code:  # a record of before they were kept
+        for inner in _submodules(project):
+            with contextlib.suppress(ProjectError):  # as it was then, when nobody asked for it
+                _restore(inner, patches, inside(project, inner["path"]), here / inner["path"])
+        return project
     modules = git("rev-parse", "--path-format=absolute", "--git-path", "modules", folder=here) or ""
-    for inner in code.get("repositories", ()):
+    for inner in code["repositories"]:
         target = inside(folder, str(Path(code["folder"], inner["path"])))
         if (target / ".git").exists():
             raise outside(inner["path"])
@@ -64,31 +69,44 @@ def restore(code: Mapping[str, Any], patches: Mapping[str, bytes], folder: Path,
 def _restore(
     code: Mapping[str, Any], patches: Mapping[str, bytes], folder: Path, here: Path, kept: Path | None = None
 ) -> None:
-    commit = code["commit"]
-
-    kind = "sha256" if len(commit) == 64 else "sha1"
+    """Check one repository out, with the uncommitted work in it."""
+    here = next(place for place in (here, *here.parents) if place.is_dir())
+    lender = repository(here)  # asked first: what git says of it is said before anything is made
+    kind = "sha256" if len(code["commit"]) == 64 else "sha1"
     init = ("init", "--quiet", "--template=", "--initial-branch=replay", f"--object-format={kind}", str(folder))
     run_git(*init, folder=Path(tempfile.gettempdir()))
-    _borrow(folder, here, code["remote"], kept)
-    options = (*EXACT, *described(folder))
+    _borrow(folder, here if lender else None, code["remote"], kept)
+    if not has_commit(code["commit"], folder):
+        (folder / ".git/objects/info/alternates").unlink(missing_ok=True)  # it may be cut off, or lack files
+        _fetch(code, folder, here)
+    _check_out(code, patches, folder)
+    project = inside(folder, code["folder"])
+    for path, content in code.get("converted", {}).items():
+        name = Path(code["folder"], path).as_posix()
+        _convert(name, content, inside(project, path), folder, here / path)
+        # Where its filter is, git sees that nothing changed.
+        git("update-index", "--", name, folder=folder, options=EXACT)
+
+
+def _check_out(code: Mapping[str, Any], patches: Mapping[str, bytes], folder: Path) -> None:
+    """Check a commit out just as git stores it, and put the uncommitted work on it."""
+    options = (*EXACT, *described(folder), "-c", "core.autocrlf=false")
 
     def run(*arguments: str, text: bytes | None = None) -> bytes:
         return run_git(*arguments, folder=folder, variables=QUIET, text=text, options=options)
 
-    if not has_commit(commit, folder):
-        (folder / ".git/objects/info/alternates").unlink(missing_ok=True)  # it may be cut off, or lack files
-        _fetch(code, folder, here)
     attributes = folder / ".git/info/attributes"
-    attributes.parent.mkdir(exist_ok=True)
-    attributes.write_text(RAW, "utf-8")
+    if "converted" in code:  # else filters give what they give, as when the run was recorded
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(RAW, "utf-8")
     patch = _patch(code, patches) if code.get("patch") else b""
     try:
-        run("checkout", "--quiet", "--force", "--detach", commit)
+        run("checkout", "--quiet", "--force", "--detach", code["commit"])
         if patch:
             run("apply", "--index", *EXACT_PATCH, text=patch)
     except ProjectError as error:
         raise ProjectError(
-            f"commit {commit} cannot be checked out. {error.cause}",
+            f"commit {code['commit']} cannot be checked out. {error.cause}",
             error.fix or "git fsck      tells what this repository lacks.",
             CANNOT_BE_TRIED,
         ) from error
@@ -99,15 +117,24 @@ def _restore(
             "The record was changed, or the repository was: compare record/uncommitted.patch of the run.",
             CANNOT_BE_TRIED,
         )
-    attributes.unlink()
-    project = inside(folder, code["folder"])
-    for path, content in code.get("converted", {}).items():
-        _convert(Path(code["folder"], path).as_posix(), content, inside(project, path), folder, here / path)
-        with contextlib.suppress(ProjectError):  # where its filter is, git sees that nothing changed
-            run("update-index", "--", Path(code["folder"], path).as_posix())
+    attributes.unlink(missing_ok=True)
 
 
-def _borrow(folder: Path, here: Path, remote: str, kept: Path | None) -> None:
+def _submodules(project: Path) -> Iterator[dict[str, Any]]:
+    """Name the submodules of a checkout, with the addresses that its .gitmodules has for them."""
+    known = ("config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.(path|url)$")
+    lines = (git(*known, folder=project) or "").splitlines()
+    found = dict(line.split(" ", 1) for line in lines if " " in line)
+    for line in (git("ls-files", "--stage", "-z", folder=project) or "").split("\0"):
+        about, _, path = line.partition("\t")
+        if about.startswith(SUBMODULE):
+            names = (name for name, value in found.items() if name.endswith(".path") and value == path)
+            remote = next((found.get(f"{name.removesuffix('.path')}.url", "") for name in names), "")
+            commit = about.split(" ")[1]
+            yield {"path": path, "commit": commit, "remote": remote if ":" in remote else "", "folder": ""}
+
+
+def _borrow(folder: Path, here: Path | None, remote: str, kept: Path | None) -> None:
     """Let a new repository see the objects of one that is here, reach remotes and filter files as that does."""
 
     def configure(name: str, value: str) -> None:
@@ -116,9 +143,8 @@ def _borrow(folder: Path, here: Path, remote: str, kept: Path | None) -> None:
     # Line ends are kept as they are, whatever a person prefers; and a file with those of Windows has not changed.
     configure("core.autocrlf", "input")
     configure("core.hooksPath", os.devnull)
-    here = next(place for place in (here, *here.parents) if place.is_dir())
     lent = [str(kept)] if kept and kept.is_dir() else []
-    if repository(here):
+    if here:
         objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=here)
         lent = [*([objects] if objects else []), *lent]
         local = ("config", "--local", "--includes", "-z", "--get-regexp")

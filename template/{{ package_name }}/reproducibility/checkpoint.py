@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from . import records, tracking
 from .project import ProjectError
+from .scratch import temporary_folder
 
 FOLDER = "checkpoint"
 #: In a checkpoint, besides the training's own files.
@@ -65,8 +65,8 @@ class Checkpoints:
             CONF: yaml.safe_dump(self.start.settings, sort_keys=False).encode(),
             STATE: json.dumps({"count": self.count, "stages": stages}).encode(),
         }
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, f"{self.count % 2}.zip")
+        with temporary_folder("checkpoint") as scratch:
+            path = scratch / f"{self.count % 2}.zip"
             with zipfile.ZipFile(path, "w") as archive:
                 for name, content in {**files, **own}.items():
                     archive.writestr(name, content)
@@ -95,7 +95,7 @@ def load(run_id: str) -> Checkpoint:
     from mlflow.exceptions import MlflowException
 
     run_id = records.get_run(run_id, last=("KILLED", "FAILED")).info.run_id
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder("checkpoint") as scratch:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=FOLDER, dst_path=scratch))
             found = [files for path in sorted(folder.glob("*.zip")) if (files := _read(path.read_bytes()))]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .project import INTERRUPTED, PACKAGE, ROOT, ProjectError, absolute, own_places, write_whole
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     from .run import Experiment
@@ -259,20 +260,14 @@ def ui(port: int) -> None:
     print(f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
     # Its background jobs serve features of the GenAI pages, and cost four processes.
     quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    if subprocess.run(command, cwd=ROOT, env=quiet).returncode:
-        raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
+    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    with temporary_folder("ui") as folder:
+        python = Path(sys.executable)
+        if "%" in sys.prefix:  # in MLflow's own path: the processes that it starts would take it for a code
+            (folder / "venv").symlink_to(sys.prefix)
+            python = folder / "venv" / python.relative_to(sys.prefix)
+        if subprocess.run([str(python), "-m", "mlflow", "ui", *options], cwd=ROOT, env=quiet).returncode:
+            raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
 
 
 @cli.command()
@@ -301,15 +296,23 @@ def data() -> None:
 @click.option("--source", help="Where it comes from; the URI by default.")
 @click.option("--licence", help="Under which it may be used.")
 @click.option("--limit", default=10_000_000, show_default=True, help="Larger files (bytes) stay out of git.")
-def data_add(origin: str, name: str | None, source: str | None, licence: str | None, limit: int) -> None:
+@click.option("--read", multiple=True, metavar="KEY=VALUE", help="How the text is written, e.g. sep=';' or decimal=,")
+def data_add(
+    origin: str, name: str | None, source: str | None, licence: str | None, limit: int, read: tuple[str, ...]
+) -> None:
     """Register a CSV or parquet file: a path, or an http(s), s3 or runs:/ address.
 
+    How a text is written (separator, decimal and thousands characters, encoding, compression) is recognised and kept.
     Over the size limit the file stays out of git, and the tracking store keeps a copy under its digest.
     """
-    from . import register
+    from . import addresses, register, tables
 
-    entry = register.add(origin, name, source, licence, limit)
+    entry = register.add(origin, name, source, licence, limit, tables.options(read))
     print(f"{entry.name}: {entry.path}, {entry.size:,} bytes, {entry.digest}")
+    if entry.read:
+        print(f"It is read with {', '.join(f'{key}={value!r}' for key, value in entry.read.items())}.")
+    if addresses.public(origin) != origin:
+        print(f"notice: of the address only {entry.source} is kept; to fetch it again, add it in full again.")
     print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to the column to predict.")
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from . import digest
 from .project import ROOT
 
-#: What objects hold besides their content: clocks, marks of a tracker, the version of the library.
+#: What objects hold besides their content: clocks, marks of a tracker, threads, the version of the library.
 NOT_CONTENT = re.compile(
-    r"(.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|_sklearn_version|_stop_words_id"
+    r"(.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|n_jobs|nthread|num_threads|_sklearn_version|_stop_words_id"
 )
 #: Where results are cached is no result.
 CACHES = ("joblib.memory.",)
@@ -143,7 +143,9 @@ class Content:
         unpacked = self._unpack(value)
         if unpacked is not value:
             self._kept.append(unpacked)
-            return self._join(type(value), [("", unpacked)])
+            if isinstance(unpacked, types.SimpleNamespace):
+                return self._join(type(value), [(f".{name}", part) for name, part in vars(unpacked).items()])
+            return self._node(unpacked)
         match value:
             case np.ndarray() if value.dtype.hasobject and not value.dtype.names:
                 return self._join("array", [("shape", value.shape), *_numbered(value.ravel().tolist())])

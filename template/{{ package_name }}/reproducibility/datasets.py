@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
+import shlex
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import yaml
 
-from . import digest
+from . import conf, digest, tables
+from .addresses import public, scrubbed
 from .checkout import committed
 from .project import ROOT, ProjectError, write_whole
 
@@ -51,6 +55,8 @@ class Dataset:
         Where it comes from; a URI that can be fetched is used to fetch it.
     licence : str
         Under which it may be used.
+    read : dict of str to Any
+        How a text table is written, as `pandas.read_csv` calls it; empty for UTF-8 with commas.
     """
 
     name: str
@@ -59,19 +65,22 @@ class Dataset:
     size: int
     source: str = "unknown"
     licence: str = "unknown"
+    read: dict[str, Any] = field(default_factory=dict, hash=False)
     file: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Resolve the path; it must stay inside the project, whoever wrote the entry."""
+        """Resolve the path, which must stay inside the project, whoever wrote the entry; look at `read`."""
+        tables.require_known(self.read)
         file = (ROOT / self.path).resolve()
         if not file.is_relative_to(ROOT):
             raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add FILE")
         object.__setattr__(self, "file", file)
 
-    def entry(self) -> dict[str, str | int]:
-        """Give what stands in data/datasets.yaml under the name."""
+    def entry(self) -> dict[str, Any]:
+        """Give what stands in data/datasets.yaml and in records under the name: no password or token does."""
         keys = ("path", "digest", "size", "source", "licence")
-        return {key: getattr(self, key) for key in keys}
+        entry = {key: getattr(self, key) for key in keys} | {"source": public(self.source)}
+        return entry | ({"read": self.read} if self.read else {})
 
 
 def read_manifest() -> dict[str, Dataset]:
@@ -83,9 +92,11 @@ def read_manifest() -> dict[str, Dataset]:
         If the file is missing, is not YAML, or an entry lacks or misspells a key.
     """
     try:
-        entries = yaml.safe_load(MANIFEST.read_text("utf-8")) or {}
+        entries = conf.parse(MANIFEST.read_text("utf-8")) or {}
         return {name: Dataset(name=name, **entry) for name, entry in entries.items()}
-    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+    except ProjectError as error:
+        raise ProjectError(f"data/datasets.yaml cannot be used: {error.cause}", error.fix) from error
+    except (OSError, UnicodeError, TypeError, AttributeError) as error:
         raise ProjectError(f"data/datasets.yaml cannot be used: {error}.", "git diff data/datasets.yaml") from error
 
 
@@ -108,7 +119,7 @@ def find(name: str) -> Dataset:
     if name not in datasets:
         raise ProjectError(
             f"there is no dataset {name!r} in data/datasets.yaml; it has {', '.join(datasets) or 'none'}.",
-            f"just data-add FILE --name {name}",
+            f"just data-add FILE --name {shlex.quote(name)}",
         )
     return datasets[name]
 
@@ -141,7 +152,7 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
             f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
             f"  found    {found} ({dataset.file.stat().st_size:,} bytes)",
-            f"to accept it as it is now: just data-add {dataset.path} --name {dataset.name}\n"
+            f"to accept it as it is now: just data-add {shlex.quote(dataset.path)} --name {shlex.quote(dataset.name)}\n"
             "to get the old one back:   just data-check --restore",
         )
 
@@ -170,8 +181,8 @@ def require(name: str) -> Dataset:
     return dataset
 
 
-def read(file: Path, label: str | None = None) -> pd.DataFrame:
-    """Read a CSV or parquet file as a table.
+def read(file: Path, label: str | None = None, how: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Read a text or parquet file as a table.
 
     Parameters
     ----------
@@ -179,27 +190,33 @@ def read(file: Path, label: str | None = None) -> pd.DataFrame:
         The file; its suffix says which of the two it is.
     label : str, optional
         What an error calls it, by default its path.
+    how : Mapping of str to Any, optional
+        How a text table is written, as its entry says; recognised by default.
 
     Raises
     ------
     ProjectError
-        If the file is neither CSV nor parquet, or cannot be parsed.
+        If the file is neither, cannot be parsed, or could be read in more than one way.
     """
     import pandas as pd
 
+    kind = tables.suffix(file.name)
+    if not kind:
+        raise ProjectError(f"{file.name} is neither .csv nor .parquet.", "Convert it first.", exit_code=64)
     try:
         refuse_pointer(file, label or str(file))
-        match file.suffix.lower():
-            case ".csv":
-                return pd.read_csv(file)
-            case ".parquet":
-                return pd.read_parquet(file)
-    except (ValueError, OSError) as error:
+        if kind == tables.PARQUET:
+            table = pd.read_parquet(file)
+            if how is None and not table.columns.is_unique:
+                raise ValueError("names stand twice")
+            return table
+        return tables.load(file, tables.recognise(file, label or file, nameless=True) if how is None else how)
+    except tables.UNREADABLE as error:
         raise ProjectError(
             f"{label or file} cannot be read as a table: {error}.",
-            "It must be a parquet file, or CSV in UTF-8 with commas and a line of column names.",
+            "It must be a parquet file, or CSV with a line of column names and no more values than names in any row.\n"
+            "Of a dataset: mend the file, then `just data-add FILE`, which finds out how it is written.",
         ) from error
-    raise ProjectError(f"{file.name} is neither .csv nor .parquet.", "Convert it first.", exit_code=64)
 
 
 def log(dataset: Dataset, table: pd.DataFrame) -> None:
@@ -274,12 +291,15 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
                     target.replace(target.with_name(f"{target.name}.changed"))
                 part.replace(target)
                 return
-            tried.append(f"{origin} has {'a pointer of Git LFS' if is_pointer(part) else 'other bytes or none'}")
+            what = "a pointer of Git LFS" if is_pointer(part) else "other bytes or none"
+            tried.append(f"{public(origin)} has {what}")
     finally:
         part.unlink(missing_ok=True)
     raise ProjectError(
         f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
-        f"Put the file back from where it came, or accept another: just data-add FILE --name {dataset.name}",
+        "Put the file back from where it came, or accept another:\n"
+        f"just data-add FILE --name {shlex.quote(dataset.name)}\n"
+        "An address that wants a password or a signature is given with it: none is kept.",
     )
 
 
@@ -321,24 +341,35 @@ def fetch(origin: str, target: Path) -> None:
     ProjectError
         If nothing can be had from there.
     """
-    scheme = origin.partition(":")[0] if "://" in origin or origin.startswith("runs:/") else ""
+    scheme = origin.partition(":")[0].lower() if "://" in origin or origin.startswith("runs:/") else ""
     try:
         if scheme in {"http", "https"}:
-            with urllib.request.urlopen(origin, timeout=60) as answer, target.open("wb") as file:  # noqa: S310
-                _copy(answer, file, int(answer.headers.get("Content-Length") or 0), origin)
+            with urllib.request.urlopen(_request(origin), timeout=60) as answer, target.open("wb") as file:  # noqa: S310
+                _copy(answer, file, int(answer.headers.get("Content-Length") or 0), public(origin))
         elif scheme in {"runs", "s3"}:
             _download_artifact(origin, target, scheme)
         elif scheme:
             raise ProjectError(f"{scheme}:// cannot be fetched.", "Give a path or an http(s), s3 or runs:/ address.")
         else:
             shutil.copyfile(ROOT / origin, target)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         why: object = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         if isinstance(error, urllib.error.HTTPError):
             why = error
         raise ProjectError(
-            f"{origin} cannot be fetched: {why}.", "Check the address or path, then try it again."
-        ) from error
+            f"{public(origin)} cannot be fetched: {scrubbed(str(why), origin)}.",
+            "Check the address or path, then try it again.",
+        ) from None  # the cause may name a password
+
+
+def _request(address: str) -> urllib.request.Request:
+    """Send user name and password as a header, to that host alone: urllib takes them for a part of its name."""
+    parts = urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=host, fragment="").geturl())  # noqa: S310
+    if user:
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}")
+    return request
 
 
 def _download_artifact(origin: str, target: Path, scheme: str) -> None:
@@ -348,6 +379,10 @@ def _download_artifact(origin: str, target: Path, scheme: str) -> None:
     from . import tracking
 
     if scheme == "s3":
+        if "@" in urlsplit(origin).netloc:
+            raise ProjectError(
+                "an s3:// address has no place for keys.", "AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… just data-add …"
+            )
         try:
             import boto3  # noqa: F401
         except ImportError as error:
@@ -362,7 +397,10 @@ def _download_artifact(origin: str, target: Path, scheme: str) -> None:
         found = Path(mlflow.artifacts.download_artifacts(origin, dst_path=str(folder)))
         found.replace(target)
     except MlflowException as error:
-        raise ProjectError(f"{origin} cannot be fetched: {error}", "Check the run ID and the path in it.") from error
+        raise ProjectError(
+            f"{public(origin)} cannot be fetched: {scrubbed(str(error), origin)}",
+            "Check the run ID and the path in it.",
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -370,7 +408,7 @@ def _download_artifact(origin: str, target: Path, scheme: str) -> None:
 def _copy(answer: Any, file: Any, size: int, label: str) -> None:
     import click
 
-    with click.progressbar(length=size, label=f"fetching {label.partition('?')[0]}") as bar:
+    with click.progressbar(length=size, label=f"fetching {label}") as bar:
         while piece := answer.read(digest.CHUNK):
             file.write(piece)
             bar.update(len(piece))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import shell
+from . import shadows, shell
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
 from .git import git, repository
 from .project import PACKAGE, ROOT, ProjectError, command_line
@@ -75,6 +75,10 @@ def environment() -> Iterator[Finding]:
         else []
     )
     yield not problems, f"packages: {problems[0] if problems else 'as locked'}", "just setup" + hint(problems)
+    try:
+        shadows.refuse(Path(site_packages))
+    except ProjectError as error:
+        yield False, error.cause, error.fix
 
 
 def project() -> Iterator[Finding]:

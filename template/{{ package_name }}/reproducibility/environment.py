@@ -11,6 +11,7 @@ import importlib.machinery
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from . import bytecode, in_use, markers, shell
+from . import bytecode, in_use, markers, shadows, shell
 from .project import ROOT, ProjectError, write_whole
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
@@ -60,6 +61,7 @@ def ensure(files: bool = True) -> None:
         in_use.hold(prefix)
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
+    shadows.refuse(site_packages)
     if not problems:
         # A run records the runtime lock: what .venv has of it must be of its versions.
         parted = _wrong_packages(site_packages, RUNTIME_LOCK, surplus=True) if in_venv else []
@@ -79,7 +81,7 @@ def ensure(files: bool = True) -> None:
     if in_venv:
         fix = "just setup"
     elif is_mlflow_environment(prefix):
-        fix = f"Delete {prefix}, then `just run` builds it anew."
+        fix = f"rm -r {shlex.quote(str(prefix))}      then `just run` builds it anew"
     else:  # an environment, or a whole Python, that is not this project's: nothing of it is to be deleted
         fix = f"Use the project's own: `just setup` makes it, `just …` or {VENV_PYTHON} uses it."
     raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix + hint(problems))

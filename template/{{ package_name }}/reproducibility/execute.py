@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import alive, checkpoint, conf, launch, seeds, tracking
+from . import alive, autolog, checkpoint, conf, launch, seeds, tracking
 from .active import begun
 from .collector import Collector
 from .framework import FRAMEWORK
@@ -80,7 +80,7 @@ def execute(
             recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
             recorder.start()
             run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
-            with collector.at_work():
+            with collector.at_work(), autolog.beside(), _heard():
                 result = train(validated, run)
             _require_result(result)
             active.regain()
@@ -111,6 +111,8 @@ def _explained() -> Iterator[None]:
                 f"an operation of this training has no deterministic form: {refused}",
                 "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
             ) from error
+        if advice := FRAMEWORK.advice(error):
+            raise ProjectError(*advice) from error
         raise
 
 
@@ -122,13 +124,21 @@ def _require_result(result: object) -> None:
         )
 
 
-def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
-    """Print what came of a run, if anybody listens: a training may have closed the output, or `head` has."""
-    lines = [f"{name:<20} {value:.6g}" for name, value in metrics.items()]
-    lines += [f"{'device':<20} {FRAMEWORK.device()}", f"{'result':<20} {outcome[:19]}", f"{'run':<20} {run_id}"]
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """Have somewhere to print to after a training that closed its outputs."""
     try:
-        print("\n".join(lines), flush=True)
-    except ValueError:  # closed
-        pass
-    except OSError:  # a pipe that nobody reads: Python would stumble over it once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield
+    finally:
+        for name in ("stdout", "stderr"):
+            stream, first = getattr(sys, name), getattr(sys, f"__{name}__")
+            if stream is None or getattr(stream, "closed", False):
+                setattr(sys, name, io.StringIO() if first is None or first.closed else first)
+
+
+def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
+    for name, value in metrics.items():
+        print(f"{name:<20} {value:.6g}")
+    print(f"{'device':<20} {FRAMEWORK.device()}")
+    print(f"{'result':<20} {outcome[:19]}")
+    print(f"{'run':<20} {run_id}")

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from . import tracking
+from . import addresses
 from .project import ROOT, ProjectError
 
 #: Would send git to another repository, index or attributes, as some do inside a hook, or make it read paths and
@@ -37,10 +37,10 @@ EXACT = (
 DESCRIBED = {"core.fileMode": "true", "core.ignoreCase": "false", "core.symlinks": "true"}
 
 
-def git(*arguments: str, folder: Path = ROOT) -> str | None:
+def git(*arguments: str, folder: Path = ROOT, options: Iterable[str] = ()) -> str | None:
     """Ask git, in the project's folder by default; None where there is no git, no repository or no answer."""
     try:
-        return os.fsdecode(run_git(*arguments, folder=folder)).strip()
+        return os.fsdecode(run_git(*arguments, folder=folder, options=options)).strip()
     except ProjectError:
         return None
 
@@ -122,8 +122,10 @@ def repository(folder: Path = ROOT) -> Path | None:
 
 def described(folder: Path) -> list[str]:
     """Give options that hold git to what it found out about a repository's disk, whatever a person configured."""
-    local = {name: git("config", "--local", name, folder=folder) for name in DESCRIBED}
-    return [part for name, value in local.items() for part in ("-c", f"{name}={value or DESCRIBED[name]}")]
+    pattern = f"^({'|'.join(DESCRIBED).lower()})$"
+    lines = (git("config", "--local", "--get-regexp", pattern, folder=folder) or "").splitlines()
+    found = {name: value for name, _, value in (line.partition(" ") for line in lines)}
+    return [part for name in DESCRIBED for part in ("-c", f"{name}={found.get(name.lower()) or DESCRIBED[name]}")]
 
 
 def has_commit(commit: str, folder: Path = ROOT) -> bool:
@@ -166,4 +168,4 @@ def address(remote: str, folder: Path) -> str:
 
 def public(remote: str) -> str:
     """Leave user name and password out of a web address; over SSH the user's name is part of the address."""
-    return tracking.public(remote) if remote.startswith("http") else remote
+    return addresses.public(remote) if remote.startswith("http") else remote

@@ -20,6 +20,8 @@ INSTALLED = tuple(
     for place in {name, os.path.realpath(name)}
 )
 OWN = f"{ROOT}{os.sep}"
+#: Nobody edits these while a training runs, and to compile them each time costs a tenth of a second.
+HARNESS = f"{Path(__file__).parent}{os.sep}"
 #: Environments in the project.
 OWN_INSTALLED = (f"{ROOT / '.venv'}{os.sep}", *(place for place in INSTALLED if place.startswith(OWN)))
 #: The content of every file that was imported since `watch`, or shortly before it.
@@ -42,7 +44,7 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
         if spec and spec.has_location and spec.origin and _is_own(spec.origin):
-            if type(spec.loader) is SourceFileLoader:
+            if type(spec.loader) is SourceFileLoader and not spec.origin.startswith(HARNESS):
                 spec.loader = _Loader(name, spec.origin)
             else:
                 _note(spec.origin)

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from . import merge
+from .git import run_git
 from .interrupts import undisturbed
 from .merge import File
 from .project import ProjectError, exclusive, write_whole
-from .source import run_git
 from .waiting import is_free
 
 FIX = "just template-update      takes it back, then begins it anew"

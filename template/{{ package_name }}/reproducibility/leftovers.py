@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import env_cache, scratch
+from .git import git
 from .project import ROOT
-from .source import git
 from .waiting import is_free
 
 #: Half-written files and folders, as `write_whole`, a download or the lending of bytecode call them.
@@ -53,8 +53,9 @@ def _parts() -> Iterator[Path]:
 
 
 def _is_old(path: Path) -> bool:
+    """Tell whether nothing in a file or folder changed lately: while a download goes on, its folder stays as it was."""
     with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > LONG_AGO
+        return time.time() - max(place.stat().st_mtime for place in (path, *path.rglob("*"))) > LONG_AGO
     return False
 
 

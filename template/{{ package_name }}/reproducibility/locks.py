@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from . import requirements, sdists, shell
 from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
 from .project import ROOT, ProjectError, command_line, write_whole
 from .requirements import normal
+from .scratch import temporary_folder
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
 LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK}
@@ -53,8 +53,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     universal = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--no-header", "--quiet"]
     # The addresses of indexes may hold passwords.
     options = ["--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-emit-index-annotation"]
-    with tempfile.TemporaryDirectory() as folder:
-        drafts = {name: Path(folder) / LOCKS[name].name for name in names}
+    with temporary_folder("locks") as folder:
+        drafts = {name: folder / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
             keep = [] if upgrade == [] else [pin for pin in _pins(LOCKS[name]) if pin[0] not in moving]
             draft.write_text("\n".join(map("".join, keep)), "utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from .git import FOREIGN, run_git
-from .scratch import scratch
+from .scratch import temporary_folder
 
 #: A file of which at least this share of lines stands in another was moved there.
 SIMILAR = 0.5
@@ -221,7 +222,7 @@ def _merge(path: str, old: File | None, yours: File, new: File | None, versions:
         if conflicts:
             note = "" if old else "you had added it too"
         if conflicts and content == mine:
-            note = f"no text: yours stands; `git checkout --theirs {path}` takes the template's"
+            note = f"no text: yours stands; `git checkout --theirs {shlex.quote(path)}` takes the template's"
     executable = new.executable if old and yours.executable == old.executable else yours.executable
     result = File(content if mine == yours.content else content.replace(b"\n", b"\r\n"), executable)
     return Change(path, kind, note, result) if kind is Kind.CONFLICTING or result != yours else None
@@ -232,7 +233,7 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
     if yours == new:
         return yours, False
     labels = [f"-L{label}" for label in ("yours", f"template {versions[0]}", f"template {versions[1]}")]
-    with scratch("merge") as folder:
+    with temporary_folder("merge") as folder:
         for name, content in (("yours", yours), ("old", old), ("new", new)):
             Path(folder, name).write_bytes(content)
         options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)

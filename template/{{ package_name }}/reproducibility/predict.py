@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,8 @@ def _require_safe(model: str, stored: Any) -> None:
     elif changed:
         raise ProjectError(
             f"the model of {model} needs {', '.join(changed)} as in commit {code['commit'][:10]}; here they are not.",
-            f"git checkout {code['commit'][:10]} -- {' '.join(changed)}\nor, if today's serve as well: --allow-unsafe",
+            f"git checkout {code['commit'][:10]} -- {shlex.join(changed)}\n"
+            "or, if today's serve as well: --allow-unsafe",
         )
     elif loader == adapter.LOADER:
         refusal = None  # `adapter.find` takes classes of the project only, and these are as they were

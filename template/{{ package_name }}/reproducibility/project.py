@@ -53,6 +53,14 @@ class ProjectError(Exception):
         return self.exit_code
 
 
+def wrapped(error: BaseException) -> ProjectError | None:
+    """Find the error of ours that MLflow wrapped into one of its own, if there is one: `sqlite` raises inside of it."""
+    cause: BaseException | None = error
+    while cause is not None and type(cause).__module__.startswith("mlflow"):
+        cause = cause.__cause__
+    return cause if isinstance(cause, ProjectError) else None
+
+
 @functools.cache
 def options() -> dict[str, str]:
     """Read `[tool.reproducibility]` of pyproject.toml: `experiment` and `tracking-uri`."""
@@ -166,6 +174,7 @@ def _answer(error: BaseException) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     own = own_places(error)
+    error = wrapped(error) or error
     if isinstance(error, ProjectError):
         code = error.show()
         return FAILED if own else code  # whatever it was raised for, the training failed
@@ -230,6 +239,6 @@ def _fault(error: BaseException) -> int:
         name = f"what stands above: no file could be written ({why.strerror})"
     fix = (
         f"The traceback is in {name}\n"
-        "Look into it, and send it to the template's authors (`_src_path` in .copier-answers.yml)."
+        "If it names nothing that you gave, send it to the template's authors (`_src_path` in .copier-answers.yml)."
     )
-    return ProjectError(f"this is a fault of the harness, not of your code: {summary}", fix, FAULT).show()
+    return ProjectError(f"a fault of the harness, or of what it was given: {summary}", fix, FAULT).show()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +15,7 @@ from . import alive, conf, env_cache, joining, launch, tracking
 from .collector import Collector
 from .interrupts import Interrupts
 from .project import ROOT, ProjectError, absolute
+from .scratch import temporary_folder
 
 
 def run(entry_point: str, parameters: dict[str, str]) -> str:
@@ -58,30 +57,32 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
             experiment_id = tracking.open_experiment()
             active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
-            with _ended(run_id, interrupts):
+            with _ended(run_id, tag, interrupts):
                 for name, value in tag.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
                 (early or builder.submit(env_cache.ready)).result()
-                # MLflow makes a folder for downloads in every run, and would leave it behind.
+                # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
+                # comes after a # for something else.
                 with (
-                    tempfile.TemporaryDirectory() as storage,
+                    temporary_folder("run") as storage,
+                    contextlib.chdir(ROOT),
                     _environment(variables | {joining.VOUCHED: run_id}),
                 ):
                     mlflow.projects.run(
-                        str(ROOT),
+                        ".",
                         entry_point,
                         parameters=parameters,
                         experiment_id=experiment_id,
                         env_manager="uv",
                         run_id=run_id,
-                        storage_dir=storage,
+                        storage_dir=str(storage),
                     )
     return run_id
 
 
 @contextlib.contextmanager
-def _ended(run_id: str, interrupts: Interrupts) -> Iterator[None]:
+def _ended(run_id: str, tag: dict[str, str], interrupts: Interrupts) -> Iterator[None]:
     """End a run that `mlflow run` does not come to: its environment cannot be built, or it is interrupted."""
     import mlflow
     from mlflow.exceptions import ExecutionException
@@ -96,11 +97,11 @@ def _ended(run_id: str, interrupts: Interrupts) -> Iterator[None]:
     except BaseException as error:
         interrupts.hold()
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        client = mlflow.MlflowClient()
-        # MLflow itself marks as FAILED what was interrupted before it could say so.
-        if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
-            client.set_terminated(run_id, status)
-        print(f"run {run_id} is marked {status}", file=sys.stderr)
+        with alive.ending(run_id, status, tag):
+            client = mlflow.MlflowClient()
+            # MLflow itself marks as FAILED what was interrupted before it could say so.
+            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+                client.set_terminated(run_id, status)
         raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from . import compare, records, tracking
 from .project import PACKAGE, ProjectError
 from .record import files_of_model
 from .records import Record
+from .scratch import temporary_folder
 
 ALIAS = "champion"
 #: Verdicts that prove a run.
@@ -48,11 +48,11 @@ def promote(run_id: str, force: bool = False) -> str:
     if "repro.model" not in tags:
         raise ProjectError(f"run {run_id} logged no model.", "Choose a run that finished: just runs")
     verdict = tags.get("repro.verdict", "never tried")
-    with tempfile.TemporaryDirectory() as scratch:
-        record = records.download(run, Path(scratch, "original"))
+    with temporary_folder("promote") as scratch:
+        record = records.download(run, scratch / "original")
         records.require_own(record, run)
         _require_recorded_model(record, tags["repro.model"])
-        doubt = verdict if verdict not in PROVEN else _doubt(record, run, Path(scratch, "replay"))
+        doubt = verdict if verdict not in PROVEN else _doubt(record, run, scratch / "replay")
     if doubt and not force:
         raise ProjectError(
             f"run {run_id} was not reproduced ({doubt}).", f"just reproduce {run_id}      or all the same: --force"

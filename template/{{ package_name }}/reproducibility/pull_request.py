@@ -17,7 +17,7 @@ from .git import QUIET, run_git
 from .interrupts import undisturbed
 from .merge import Change, Kind
 from .project import ProjectError
-from .scratch import scratch
+from .scratch import temporary_folder
 
 #: Of the CI's secrets: may push and open pull requests.
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
@@ -83,7 +83,7 @@ def propose(project: Path, version: str | None, answers: Mapping[str, str]) -> i
 def _checked_out(project: Path) -> Iterator[Path]:
     """Give a clean copy of the project as it was committed, in a work tree of its own."""
     prefix = run_git("rev-parse", "--show-prefix", folder=project).decode().strip()
-    with scratch("proposal") as folder:
+    with temporary_folder("proposal") as folder:
         tree = folder / "tree"
         without_hooks = ("-c", f"core.hooksPath={os.devnull}")
         run_git(*without_hooks, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", folder=project)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import yaml
 from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
 from .keep import STORED, Kept
 from .project import PACKAGE
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     from .run import Result, Run
@@ -95,8 +95,8 @@ class Recorder:
             "metrics": {name: value.hex() for name, value in values.items()},
             "result": outcome,
         }
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = _folder(run_id, Path(scratch))
+        with temporary_folder("record") as scratch:
+            folder = _folder(run_id, scratch)
             lock = folder / environment.RUNTIME_LOCK.name
             lock.write_bytes(self.lock_bytes)
             (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
@@ -112,12 +112,15 @@ class Recorder:
                 "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
                 "files": files(folder),
             }
-            (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            # Bytes of a file's name that are no UTF-8 become escapes, which JSON reads as they were.
+            (folder / RECORD).write_text(text, "utf-8", "backslashreplace")
             mlflow.log_artifacts(str(folder), "record")
             own = digest.of_file(folder / RECORD)
         mlflow.set_tags(
             {
                 **self.tags,  # once more: the training may have touched them
+                "repro.dirty": self.code.dirty,  # the code may have been edited since
                 "repro.data": json.dumps({name: entry.digest for name, entry in sorted(run.datasets.items())}),
                 **model,
                 "repro.record": own,
@@ -129,15 +132,17 @@ class Recorder:
 
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
-        if self.code.commit == "none":
-            why = self.code.refused or "no git commit: git init && git add -A"
-            print(f"notice: nobody can reproduce this run: {why}", file=sys.stderr)
+        if self.code.refused:
+            print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
+        elif self.code.commit == "none":
+            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
         for reason in self.code.all_only_here:
-            print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+            if reason != source.NO_REMOTE:
+                print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
         return self.code.reproducible
 
 
@@ -159,7 +164,7 @@ def files_of_model(uri: str) -> dict[str, str]:
     place = mlflow.get_logged_model(uri.rpartition("/")[2]).artifact_location
     if (path := tracking.local_path(place)) and path.is_dir():
         return files(path)
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder("record") as scratch:
         return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
 
 

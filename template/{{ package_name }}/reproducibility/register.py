@@ -5,21 +5,30 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote
 
-from . import datasets, digest, tracking
+from . import datasets, digest, tables, tracking
+from .addresses import public
 from .datasets import Dataset
 from .git import git
 from .project import ROOT, ProjectError, absolute, write_whole
+from .scratch import temporary_folder
 
 #: Larger files stay out of git; a copy goes to the tracking store.
 GIT_LIMIT = 10_000_000
-FORMATS = (".csv", ".parquet")
 
 
-def add(origin: str, name: str | None, source: str | None, licence: str | None, limit: int = GIT_LIMIT) -> Dataset:
+def add(
+    origin: str,
+    name: str | None,
+    source: str | None,
+    licence: str | None,
+    limit: int = GIT_LIMIT,
+    read: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Register a dataset; the file is copied under data/ unless it lies in the project already.
 
     Parameters
@@ -32,6 +41,8 @@ def add(origin: str, name: str | None, source: str | None, licence: str | None, 
         Where the data comes from and under which licence; kept from an entry of the same name.
     limit : int
         Files of more bytes stay out of git.
+    read : Mapping of str to Any, optional
+        How a text table is written, as far as it is known; the rest is recognised.
 
     Returns
     -------
@@ -41,14 +52,17 @@ def add(origin: str, name: str | None, source: str | None, licence: str | None, 
     Raises
     ------
     ProjectError
-        If nothing is there, it is of another format, or the name cannot be used. Nothing is changed then.
+        If nothing is there, it is no table or could be read in two ways, or the name cannot be used. Nothing is
+        changed then.
     """
     remote = "://" in origin or origin.startswith("runs:/")
-    file_name = origin.partition("?")[0].rpartition("/")[2] if remote else absolute(origin).name
-    suffix = Path(file_name).suffix.lower()
-    if suffix not in FORMATS:
-        raise ProjectError(f"{file_name!r} is neither .csv nor .parquet.", "Convert it first.", exit_code=64)
-    name = name or re.sub(r"\W+", "_", Path(file_name).stem).strip("_").lower()
+    file_name = unquote(re.split("[?#]", origin)[0].rpartition("/")[2]) if remote else absolute(origin).name
+    suffix = tables.suffix(file_name)
+    if not suffix:
+        shown = public(origin) if remote else repr(file_name)
+        fix = "Convert it first. Text may be named .csv, .tsv or .txt, and packed: .csv.gz."
+        raise ProjectError(f"{shown} is neither .csv nor .parquet.", fix, exit_code=64)
+    name = name or re.sub(r"\W+", "_", file_name[: -len(suffix)]).strip("_").lower()
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise ProjectError(f"{name!r} is no name for a dataset.", "--name with letters, digits and _", exit_code=64)
 
@@ -63,15 +77,18 @@ def add(origin: str, name: str | None, source: str | None, licence: str | None, 
         raise ProjectError(f"{target.relative_to(ROOT)} exists and is not this dataset's.", "--name another_name")
 
     with contextlib.nullcontext(file) if inside else _fetched(origin if remote else str(file), target) as draft:
+        datasets.refuse_pointer(draft, public(origin))
         entry = Dataset(
             name=name,
             path=target.relative_to(ROOT).as_posix(),
             digest=digest.of_file(draft),
             size=draft.stat().st_size,
-            source=source or (_shareable(origin) if remote else former.source if former else "unknown"),
+            source=public(source or (origin if remote else former.source if former else "unknown")),
             licence=licence or (former.licence if former else "unknown"),
+            read={} if suffix == tables.PARQUET else tables.recognise(draft, public(origin), read),
         )
-        datasets.read(draft, origin)  # what cannot be read is refused now, not by the next run
+        # What cannot be read is refused now, not by the next run.
+        datasets.read(draft, public(origin), None if suffix == tables.PARQUET else entry.read)
         if entry.size > limit or git("check-ignore", "--", entry.path):  # git will not have these bytes
             _store_copy(entry, draft)
         _keep_out_of_git(entry, entry.size > limit)
@@ -90,13 +107,6 @@ def _fetched(origin: str, target: Path) -> Iterator[Path]:
         yield draft
 
 
-def _shareable(address: str) -> str:
-    """Leave the query out of a signed address: the manifest goes into git, and the signature is a secret."""
-    parts = urlsplit(address)
-    secret = re.search(r"(?i)(sig|token|key|secret|pass|pwd|cred|auth|sas|jwt)[^=&]*=", parts.query)
-    return parts._replace(query="").geturl() if secret else address
-
-
 def _keep_out_of_git(entry: Dataset, large: bool) -> None:
     ignored = entry.file.parent / ".gitignore"
     lines = ignored.read_text("utf-8").splitlines() if ignored.exists() else []
@@ -113,8 +123,8 @@ def _store_copy(entry: Dataset, file: Path) -> None:
     if datasets.stored_copy(entry.digest):
         return
     tracking.connect()
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_name=f"data: {entry.name}"):
-        link = Path(folder) / entry.digest.removeprefix("sha256:")
+    with temporary_folder("register") as folder, mlflow.start_run(run_name=f"data: {entry.name}"):
+        link = folder / entry.digest.removeprefix("sha256:")
         try:
             link.hardlink_to(file)
         except OSError:  # another disk

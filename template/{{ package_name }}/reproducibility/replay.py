@@ -22,7 +22,6 @@ from .records import CANNOT_BE_TRIED, Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
-START_GIT = 'git init && git add -A && git commit -m "Start"'
 #: What of the project is nobody's code.
 NOT_CODE = (".git", ".venv*", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
 
@@ -121,7 +120,7 @@ def check_out(record: Record, folder: Path) -> Path:
                 CANNOT_BE_TRIED,
             )
         if not Path(entry["path"]).is_absolute():  # else it is found where it is
-            _copy(file, Path(os.path.normpath(project / entry["path"])), folder)
+            _copy(file, Path(os.path.normpath(project / entry["path"])), folder.resolve())
     return project
 
 
@@ -180,10 +179,16 @@ def require_git(record: Record) -> None:
         With exit code 2.
     """
     code = record.content["code"]
+    if code.get("refused"):
+        raise ProjectError(
+            f"run {record.name} names no commit, since git refused to tell it:\n{code['refused']}",
+            "Do what git said then, and run it anew.",
+            CANNOT_BE_TRIED,
+        )
     if code["commit"] == "none":
         raise ProjectError(
-            f"run {record.name} was made outside git: its code is in no commit. {code.get('refused', '')}".rstrip(),
-            f"{START_GIT if not code.get('refused') else 'Do what git said then'}, then run it anew.",
+            f"run {record.name} was made outside git: its code is in no commit.",
+            'git init && git add -A && git commit -m "Start", then run it anew.',
             CANNOT_BE_TRIED,
         )
     if record.content["schema"] == 1 and code["dirty"] != "false":

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +14,14 @@ from .active import begun
 from .compare import Comparison
 from .datasets import Dataset
 from .interrupts import Interrupts
-from .project import PACKAGE, ROOT, ProjectError, exclusive
+from .project import ROOT, ProjectError
 from .record import RECORD
 from .records import Record
 from .replay import Recipe
+from .scratch import temporary_folder
 
 #: Verdicts without a replay, by the exit code of the error that says why.
 REFUSALS = {records.CANNOT_BE_TRIED: compare.NOT_REPRODUCIBLE, records.NOT_ITS_RUNS: compare.DIFFERENT}
-#: Scratch folders of replays, in the system's folder for temporary files.
-SCRATCH = f"{PACKAGE}-replay-"
 
 
 def reproduce(run_id: str, dry_run: bool = False) -> int:
@@ -117,7 +114,7 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     for name, content in record.content["data"].items():
         entry = Dataset(name=name, **content)
         here = digest.fits(entry.file, entry.digest)
-        elsewhere = "of the commit, else of the tracking store, else of " + entry.source
+        elsewhere = "of the commit, else of the tracking store, else of " + entry.entry()["source"]
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
     project = replay.check_out(record, scratch / "plan") if here else None
     if project:
@@ -135,27 +132,12 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Give a folder for replays, removed whatever happens; `just doctor` removes that of a process that was killed."""
-    folder = tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True)
-    with Interrupts(launch.is_command()) as interrupts, folder as name, exclusive(Path(name, "alive")):
+    with Interrupts(launch.is_command()) as interrupts, temporary_folder("replay") as folder:
         interrupts.allow()
         try:
-            yield Path(name)
+            yield folder
         finally:
             interrupts.hold()
-
-
-def remove_dead_scratch() -> list[Path]:
-    """Remove the scratch folders of processes that are gone."""
-    import shutil
-
-    dead = [
-        folder
-        for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")
-        if os.access(folder, os.W_OK) and alive.is_free(folder / "alive.lock")
-    ]
-    for folder in dead:
-        shutil.rmtree(folder, ignore_errors=True)
-    return dead
 
 
 @contextlib.contextmanager

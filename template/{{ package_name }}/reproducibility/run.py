@@ -103,7 +103,7 @@ class Run:
         from . import datasets
 
         entry = datasets.require(name)
-        table = datasets.read(entry.file)
+        table = datasets.read(entry.file, how=entry.read)
         self.datasets[name] = entry
         self.stages[f"data {name}"] = entry.digest
         if mlflow.active_run():

@@ -1,4 +1,4 @@
-"""Folders for work in progress: under one name, locked while in use, so that one that a kill left is known as such."""
+"""Temporary folders: under one name, and locked while they are in use, so that what a kill left is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCK = "alive"
 
 
 @contextlib.contextmanager
-def scratch(purpose: str) -> Iterator[Path]:
+def temporary_folder(purpose: str) -> Iterator[Path]:
     """Give a folder in the system's place for temporary files, removed whatever happens.
 
     Parameters

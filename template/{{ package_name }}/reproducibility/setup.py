@@ -111,22 +111,26 @@ def _as_it_was() -> str:
     return ".venv is as it was." if VENV.exists() else "There is no .venv."
 
 
+def switch_on_hooks() -> None:
+    """Let git run the project's hooks, where it lies at the top of a repository and has no others."""
+    try:
+        found = repository()
+    except ProjectError as error:
+        print(f"{error.cause}\n{error.fix}\nUntil then no run knows its code, and none can be reproduced.")
+        return
+    if found is None:
+        print('No git repository yet: git init && git add -A && git commit -m "Start"')
+    elif git("config", "core.hooksPath") in {None, ""} and git("rev-parse", "--show-prefix") == "":
+        git("config", "--local", "core.hooksPath", ".githooks")
+        print("git hooks: `just check` runs before every commit (git commit --no-verify skips it once).")
+
+
 def main() -> None:
     """Build .venv, switch the git hooks on where git is, and say what comes next. Commits nothing."""
     parser = argparse.ArgumentParser(prog="just setup", description=build.__doc__)
     parser.add_argument("--python", required=True, help="version of its Python")
     build(parser.parse_args().python)
-    try:
-        found = repository()
-    except ProjectError as error:
-        print(f"{error.cause}\n{error.fix}\nUntil then no run knows its code, and none can be reproduced.")
-        found = None
-    else:
-        if found is None:
-            print('No git repository yet: git init && git add -A && git commit -m "Start"')
-    if found and git("config", "core.hooksPath") in {None, ""} and git("rev-parse", "--show-prefix") == "":
-        git("config", "--local", "core.hooksPath", ".githooks")
-        print("git hooks: `just check` runs before every commit (git commit --no-verify skips it once).")
+    switch_on_hooks()
     print("Ready. Next: just doctor, just train, just ui")
 
 

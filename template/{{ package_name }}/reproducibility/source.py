@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 from . import digest
 from .git import EXACT, address, described, git, is_published, public, repository, run_git
 from .project import ROOT, ProjectError
+from .scratch import temporary_folder
 
 #: Uncommitted files of more bytes than this, added up from the smallest, are not uploaded.
 CAP = 20_000_000
@@ -32,6 +32,10 @@ SECRET_CONTENT = re.compile(
 FILE, EXECUTABLE, SUBMODULE = "100644", "100755", "160000"
 #: A patch is applied just as it is.
 EXACT_PATCH = ("--binary", "--whitespace=nowarn", "--no-ignore-whitespace")
+#: Lists every file of a tree below the folder where git runs.
+LISTED = ("ls-tree", "-r", "-z")
+#: Why a project is only here whose person knows it: nothing to be told at the end of every run.
+NO_REMOTE = "the repository has no remote"
 SENSITIVE = "it looks like a secret"
 
 
@@ -90,13 +94,14 @@ class Source:
     only_here: list[str] = field(default_factory=list)
     refused: str = ""
     repositories: list[Source] = field(default_factory=list)
-    #: The top of the repository, and mode and hash of every file of the project in `tree`, by its path.
+    #: The top of the repository; mode and hash of every file of the project in `tree`, and when it was last written.
     top: Path = ROOT
     blobs: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    written: dict[str, int] = field(default_factory=dict, repr=False)
 
     def content(self) -> dict[str, object]:
         """Give what the record says of it; the patch is a file of its own, here by its digest."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs", "written")}
         patch = digest.of_bytes(self.patch) if self.patch else ""
         return {**kept, "patch": patch, "repositories": [inner.content() for inner in self.repositories]}
 
@@ -162,7 +167,17 @@ class Source:
         for code in (self, *self.repositories):
             if code.path in edited:
                 code.amend(edited[code.path])
+        others = {path for code in (self, *self.repositories) for path in code._rewritten()} - modules.keys()
+        for path in sorted(others):
+            print(f"notice: {path} was written while the run went on. Recorded as it was before.", file=sys.stderr)
         return modules
+
+    def _rewritten(self) -> Iterator[str]:
+        """Name the files that were written after they were captured, relative to the project."""
+        for path, then in self.written.items():
+            file = self.root / path
+            if file.exists() and file.stat().st_mtime_ns != then:
+                yield f"{self.path}/{path}" if self.path else path
 
     def holds(self, path: str, content: bytes) -> bool:
         """Tell whether commit and patch lead to a file of these bytes; the path is relative to `root`."""
@@ -247,7 +262,7 @@ def capture(root: Path = ROOT, path: str = "") -> Source:
         return source
     if top is None:
         return source
-    answer = git("rev-parse", "HEAD", "HEAD^{tree}", "--show-prefix", folder=root)
+    answer = git("rev-parse", "HEAD", "HEAD^{tree}", "--show-prefix", folder=root, options=EXACT)
     if answer is None:
         source.dirty = "true"
         return source
@@ -259,7 +274,8 @@ def capture(root: Path = ROOT, path: str = "") -> Source:
     source.remote = _remote(root)
     if not is_published(source.commit, root):
         where = f"{path}: " if path else ""
-        source.only_here.append(f"{where}no remote is known to have commit {source.commit[:10]} (git push)")
+        known = f"{where}no remote is known to have commit {source.commit[:10]} (git push)"
+        source.only_here.append(known if source.remote or path else NO_REMOTE)
     _capture_work(source)
     return source
 
@@ -273,12 +289,16 @@ def _capture_work(source: Source) -> None:
     for name, why in _to_leave_out(root, changed):
         source.leave_out(name, why)
     left_out = {entry["path"] for entry in source.left_out}
-    with _index(root) as run:
-        run("read-tree", source.commit)
-        text = b"".join(os.fsencode(name) + b"\0" for name in changed if name not in left_out)
-        run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", text=text)
-        source._take_tree(run)
-        source.blobs = dict(_listed(run))
+    if changed:
+        with _index(root) as run:
+            run("read-tree", source.commit)
+            text = b"".join(os.fsencode(name) + b"\0" for name in changed if name not in left_out)
+            run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", text=text)
+            source._take_tree(run)
+            listed = run(*LISTED, source.tree)
+    else:
+        listed = run_git(*LISTED, source.tree, folder=root, options=EXACT)
+    source.blobs = dict(_read_tree(listed))
     # A repository further up that ignores this folder has a commit and a clean tree, and no line of this code.
     source.dirty = "true" if states or source.tree != before or not source.blobs else "false"
     for name, (mode, blob) in source.blobs.items():
@@ -293,7 +313,10 @@ def _capture_work(source: Source) -> None:
 def _compare(source: Source, path: str, blob: str, uncommitted: bool) -> None:
     """Note a file whose bytes are not those that git stores, and whether they can be had elsewhere."""
     file = source.root / path
-    if not file.is_file() or _name_of_file(file, source.commit) == blob:
+    if not file.is_file():
+        return
+    source.written[path] = file.stat().st_mtime_ns
+    if _name_of_file(file, source.commit) == blob:
         return
     content = file.read_bytes()
     source.converted[path] = digest.of_bytes(content)
@@ -311,8 +334,9 @@ def _changed(root: Path, folder: str) -> Iterator[tuple[str, str]]:
     arguments = ("--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none", "--", ".")
     prefix = len(f"{folder}/".encode()) if folder else 0
     for line in run_git("status", *arguments, folder=root, options=EXACT).split(b"\0"):
-        if line:
-            yield line[:2].decode(), os.fsdecode(line[3 + prefix :])
+        name = os.fsdecode(line[3 + prefix :])
+        if line and (os.access(root / name, os.R_OK) or not (root / name).exists()):  # nor can the run read it
+            yield line[:2].decode(), name
     # What git was told not to look at: `git update-index --assume-unchanged` or `--skip-worktree`.
     for line in run_git("ls-files", "-v", "-z", folder=root, options=EXACT).split(b"\0"):
         flag, name = line[:1].decode(), os.fsdecode(line[2:])
@@ -341,12 +365,12 @@ def _index(folder: Path) -> Iterator[Git]:
     """Give a git that works on an index and an object folder of its own, and sees the repository's objects."""
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects", folder=folder) or ""
     options = (*EXACT, *described(folder))
-    with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, "objects").mkdir()
+    with temporary_folder("capture") as scratch:
+        (scratch / "objects").mkdir()
         quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
         variables = {
-            "GIT_INDEX_FILE": str(Path(scratch, "index")),
-            "GIT_OBJECT_DIRECTORY": str(Path(scratch, "objects")),
+            "GIT_INDEX_FILE": str(scratch / "index"),
+            "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"',  # a colon would stand between two
         }
 
@@ -356,12 +380,12 @@ def _index(folder: Path) -> Iterator[Git]:
         yield run
 
 
-def _listed(run: Git) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Give mode and hash of every file in the index, by its path relative to the project."""
-    for line in run("ls-files", "--stage", "-z").split(b"\0"):
+def _read_tree(listed: bytes) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Give mode and hash of every file that `git ls-tree` lists, by its path relative to the project."""
+    for line in listed.split(b"\0"):
         if line:
             about, _, name = line.partition(b"\t")
-            mode, blob, _ = about.decode().split(" ")
+            mode, _, blob = about.decode().split(" ")
             yield os.fsdecode(name), (mode, blob)
 
 

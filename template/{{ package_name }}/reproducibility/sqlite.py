@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import uuid
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -72,9 +73,11 @@ def require(path: Path) -> None:
             if schema:
                 raise another_mlflow(uri(path))
             return
+    # A journal that stayed would be played back into the next store of this name.
+    files = [f"{path}{end}" for end in ("", "-journal", "-wal", "-shm") if Path(f"{path}{end}").exists()]
     raise ProjectError(
         f"the store {path} was begun and never finished, by a full disk or an interrupt; it has no run in it.",
-        f"rm {shlex.quote(str(path))}      then the next run makes it anew",
+        f"rm {shlex.join(files)}      then the next run makes it anew",
     )
 
 
@@ -123,10 +126,12 @@ def create(path: Path, artifacts: Path) -> None:
 def wait_for_others(path: Path) -> None:
     """Have MLflow open a database as `connect` does."""
     if not _waiting:
+        from alembic.config import Config
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
 
         event.listen(Engine, "do_connect", _open)
+        Config.set_main_option = partialmethod(_set_option, Config.set_main_option)  # type: ignore[assignment]
     _waiting.add(os.path.abspath(path))  # noqa: PTH100 - as SQLAlchemy does, which follows no links
 
 
@@ -150,6 +155,11 @@ def another_mlflow(uri: str) -> ProjectError:
 def _open(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
     if arguments and arguments[0] in _waiting:
         options |= {"factory": _Connection, "timeout": 0}
+
+
+def _set_option(config: Any, setter: Callable[..., None], name: str, value: str) -> None:
+    """Tell Alembic where MLflow lies also if there is a % in that path: MLflow forgets that it is a sign there."""
+    setter(config, name, value.replace("%%", "%").replace("%", "%%") if name == "script_location" else value)
 
 
 class _Cursor(sqlite3.Cursor):

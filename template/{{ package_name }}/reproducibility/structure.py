@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import copyreg
 import functools
 import importlib
 import json
+import sys
 import types
 from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .content import Content
 from .project import PACKAGE
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, defaultdict, Cou
 SCALARS = (type(None), bool, int, float, str)
 #: Of these packages classes may be named inside the format of skops, which holds estimators of scikit-learn.
 ESTIMATORS = ("sklearn.", "numpy.", "scipy.")
+HARMLESS = frozenset({"builtins.range", "collections.OrderedDict", "collections.defaultdict"})
 #: Functions that a model may name, besides the project's own; they are called when it predicts.
 FUNCTIONS = ("torch.nn.functional.", "sklearn.metrics.", "sklearn.feature_selection.", "keras.src.activations.")
 #: Types that a model may name.
@@ -130,7 +133,7 @@ class _Writer:
 
     def _object(self, value: Any) -> Any:
         made, arguments, state, items, pairs = (*value.__reduce_ex__(4), None, None, None)[:5]
-        if made is not vars(copyreg)["__newobj__"] or arguments != (type(value),) or items or pairs:
+        if made.__name__ != "__newobj__" or arguments != (type(value),) or items or pairs:
             raise NotImplementedError(f"a {_full_name(type(value))} is more than its attributes")
         return [self._name(type(value)), self.write(state)]
 
@@ -209,7 +212,10 @@ class _Reader:
         return _find(name, self.framework)
 
     def _read_method(self, content: Any, _: str, number: int) -> Any:
-        return getattr(self.read(content[0]), content[1])
+        found = getattr(self.read(content[0]), content[1])
+        if not isinstance(found, types.MethodType):
+            raise NotImplementedError(f"{content[1]} is no method")
+        return found
 
     def _read_partial(self, nodes: list[Any], _: str, number: int) -> Any:
         function, arguments, keywords = self._read_all(nodes)
@@ -264,6 +270,9 @@ class _Reader:
 def _dump_estimator(value: Any, framework: Framework) -> bytes:
     import skops.io
 
+    # Before skops sees it: to copy an object of C++ can end the process.
+    held = Content(value, framework.unpack).code
+    _require_known([name for name in held if name.split(".")[0] not in sys.stdlib_module_names], framework)
     content = skops.io.dumps(value)
     _trusted(content, framework)
     return content
@@ -274,10 +283,14 @@ def _trusted(content: bytes, framework: Framework) -> list[str]:
     import skops.io
 
     named = skops.io.get_untrusted_types(data=content)
-    known = (*ESTIMATORS, *framework.packages, f"{PACKAGE}.")
-    if strange := [name for name in named if not name.startswith(known) and name != "builtins.range"]:
-        raise NotImplementedError(f"there is no format but pickle for {', '.join(strange)}")
+    _require_known([name for name in named if name not in HARMLESS], framework)
     return list(named)
+
+
+def _require_known(names: Iterable[str], framework: Framework) -> None:
+    known = (*ESTIMATORS, *framework.packages, f"{PACKAGE}.")
+    if strange := [name for name in names if not name.startswith(known)]:
+        raise NotImplementedError(f"there is no format but pickle for {', '.join(sorted(strange))}")
 
 
 def _full_name(value: Any) -> str:

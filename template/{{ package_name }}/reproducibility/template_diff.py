@@ -8,7 +8,7 @@ import subprocess
 from . import template
 from .merge import File, read, write
 from .project import ROOT, ProjectError, command_line
-from .scratch import scratch
+from .scratch import temporary_folder
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     made = template.origin(ROOT)
-    with scratch("template-diff") as folder:
+    with temporary_folder("template-diff") as folder:
         rendered, yours = folder / "template", folder / "yours"
         is_yours = template.Template(made.source, folder / "clone").render_old(made, rendered)
         yours.mkdir()

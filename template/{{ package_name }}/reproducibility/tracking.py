@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import joining, sqlite
-from .project import ROOT, ProjectError, options
+from .project import ROOT, ProjectError, options, wrapped
 
 
 def store_uri() -> str:
@@ -98,14 +98,6 @@ def explain(error: Exception) -> ProjectError:
     )
 
 
-def wrapped(error: BaseException) -> ProjectError | None:
-    """Find the error of ours that MLflow wrapped into one of its own, if there is one: `sqlite` raises inside of it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ProjectError):
-        cause = cause.__cause__
-    return cause
-
-
 def public(uri: str) -> str:
     """Leave user names and passwords out of a URI, for messages."""
     if path := sqlite.path_of(uri):
@@ -129,7 +121,7 @@ def _experiment() -> str:
     name = experiment_name()
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
-        # The default location would be the folder that happened to create the sqlite.
+        # The default location would be the folder that happened to create the database.
         location = (ROOT / "mlruns").as_uri() if is_own_store() else None
         try:
             # The kind opens MLflow's UI on training runs, not on its pages for language models.

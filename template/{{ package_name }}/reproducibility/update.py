@@ -15,7 +15,7 @@ from . import journal, merge, template
 from .git import follows, run_git
 from .merge import Change, File, Kind
 from .project import ProjectError
-from .scratch import scratch
+from .scratch import temporary_folder
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
 #: Answers that cannot change any more, with the reason.
@@ -109,7 +109,7 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
     answers = answers or {}
     changed = {name: value for name, value in answers.items() if str(made.answers.get(name)) != value}
     _refuse_fixed(made.answers, changed)
-    with scratch("template") as folder:
+    with temporary_folder("template") as folder:
         source = template.Template(made.source, folder / "clone")
         wanted = version or (made.version if answers else template.newest(str(source.folder)))
         before, after = source.commit(made.version), source.commit(wanted)

@@ -6,13 +6,13 @@ import argparse
 import os
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from pathlib import Path
 
 from . import shell
 from .locks import BUILD_LOCK
 from .project import ROOT, ProjectError, command_line
+from .scratch import temporary_folder
 
 #: No part of a wheel, and some of it large.
 LEFT_OUT = {"data", "dist", "mlruns", "mlartifacts"}
@@ -70,12 +70,10 @@ def verify(python: str) -> None:
     """
     from .digest import of_file
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = build(
-            Path(folder, "a"), python, 0o022, 1_700_000_000, {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1"}
-        )
+    with temporary_folder("wheel") as folder:
+        plain = build(folder / "a", python, 0o022, 1_700_000_000, {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1"})
         other = {"TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "SOURCE_DATE_EPOCH": "1000000000"}
-        twin = build(Path(folder, "elsewhere", "b"), python, 0o077, 1_000_000_000, other)
+        twin = build(folder / "elsewhere" / "b", python, 0o077, 1_000_000_000, other)
         digests = of_file(plain), of_file(twin)
         if digests[0] != digests[1]:
             raise ProjectError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from .base import Framework, self_contained
@@ -14,17 +15,26 @@ class LightGBM(Framework):
     loader = "mlflow.lightgbm"
     packages = ("lightgbm.sklearn.", "lightgbm.basic.Booster")
 
+    def advice(self, error: BaseException) -> tuple[str, str] | None:
+        """Tell what to do where it refuses the name of a column."""
+        if not (type(error).__name__ == "LightGBMError" and "feature name" in str(error)):
+            return None
+        return (
+            "LightGBM refuses the name of a column: none of `[]{}\",:` may be in it, nor may two be alike.",
+            "In model.py, hand over the numbers alone, here and where it predicts: lgb.Dataset(X.to_numpy(), y)",
+        )
+
     def unpack(self, value: Any) -> Any:
         """Give every tree of a booster, and what it answers by; not its parameters, which name its threads."""
         import lightgbm
 
         if not isinstance(value, lightgbm.Booster):
             return value
-        return {
-            "trees": value.model_to_string(num_iteration=-1).partition("end of trees")[0],
-            "best_iteration": value.best_iteration,
-            "categories": value.pandas_categorical,
-        }
+        return SimpleNamespace(
+            trees=value.model_to_string(num_iteration=-1).partition("end of trees")[0].split("\n\n"),
+            best_iteration=value.best_iteration,
+            pandas_categorical=value.pandas_categorical,
+        )
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say that it has trees."""

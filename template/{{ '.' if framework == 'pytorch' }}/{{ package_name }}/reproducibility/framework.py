@@ -76,7 +76,7 @@ class PyTorch(Framework):
             case torch.Generator():
                 return value.get_state()
             case torch.optim.Optimizer() | torch.optim.lr_scheduler.LRScheduler():
-                return type(value).__qualname__  # it serves the training alone
+                return None  # it serves the training alone
         return value
 
     def predict(self, model: Any, rows: Any) -> Any:
@@ -135,13 +135,17 @@ class PyTorch(Framework):
                     "trains": value.requires_grad,
                 }
                 return type(value).__name__, content
+            case torch.nn.Module() if hasattr(value, "_orig_mod"):
+                return "compiled", value._orig_mod
+            case torch.optim.Optimizer() | torch.optim.lr_scheduler.LRScheduler():
+                return "training", None
             case torch.dtype():
                 return "dtype", _name(value)
             case torch.device():
                 return "device", "cpu"
             case torch.Size():
                 return "size", list(value)
-            case types.BuiltinFunctionType() if getattr(torch, value.__name__, None) is value:
+            case types.BuiltinFunctionType() if value is _operation(value.__name__):
                 return "operation", value.__name__
         return None
 
@@ -150,6 +154,8 @@ class PyTorch(Framework):
         import torch
 
         match kind:
+            case "compiled" | "training":
+                return content
             case "dtype":
                 return _dtype(content)
             case "device":
@@ -157,10 +163,7 @@ class PyTorch(Framework):
             case "size":
                 return torch.Size(content)
             case "operation":
-                found = getattr(torch, content)
-                if not isinstance(found, types.BuiltinFunctionType):
-                    raise TypeError(f"torch.{content} is no operation")
-                return found
+                return _operation(content)
         flat = torch.empty(0, dtype=_dtype(content["type"]))
         if content["bytes"] is not None:
             flat = torch.from_numpy(content["bytes"].copy()).view(_dtype(content["type"]))
@@ -248,6 +251,14 @@ def _dtype(name: str) -> torch.dtype:
     if not isinstance(found, torch.dtype):
         raise TypeError(f"torch.{name} is no type of numbers")
     return found
+
+
+def _operation(name: str) -> Any:
+    """Find an operation of PyTorch's own, such as `torch.relu`; None where there is none of that name."""
+    import torch
+
+    found = [getattr(space, name, None) for space in (torch, torch.nn.functional)]
+    return next((one for one in found if isinstance(one, types.BuiltinFunctionType)), None)
 
 
 FRAMEWORK = PyTorch()

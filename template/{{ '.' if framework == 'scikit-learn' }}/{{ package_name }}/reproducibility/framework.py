@@ -11,7 +11,7 @@ from .project import PACKAGE
 
 #: Code of these packages may be named by a stored model, and of the standard library this. skops refuses all else.
 TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
-TRUSTED_TYPES = ("builtins.range",)
+TRUSTED_TYPES = ("builtins.range", "functools.partial")
 
 
 class ScikitLearn(Framework):

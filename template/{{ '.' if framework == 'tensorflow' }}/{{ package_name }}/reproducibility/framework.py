@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 BATCH = 10_000
 #: What a network holds for its training alone.
 FOR_TRAINING = frozenset(
-    {"optimizer", "history", "stop_training", "compiled", "loss", "steps_per_execution", "unrolled_steps_per_execution"}
-    | {"train_function", "test_function", "predict_function"}
+    {"optimizer", "loss", "compiled", "history", "steps_per_execution", "unrolled_steps_per_execution"}
+    | {f"{what}_function" for what in ("train", "test", "predict")}
+    | {f"stop_{what}" for what in ("training", "evaluating", "predicting")}
 )
 #: What a configuration names besides what a layer does.
 UNNAMED = frozenset({"name", "build_config", "build_input_shape"})
@@ -86,7 +87,7 @@ class TensorFlow(Framework):
             case keras.random.SeedGenerator():
                 return value.state
             case keras.Optimizer() | keras.Loss() | keras.Metric() | keras.callbacks.Callback():
-                return type(value).__qualname__  # it serves the training alone
+                return None  # it serves the training alone
         return value
 
     def predict(self, model: Any, rows: Any) -> Any:
@@ -107,7 +108,8 @@ class TensorFlow(Framework):
         from mlflow.models import ModelSignature, infer_signature
 
         own = any(name.startswith(f"{PACKAGE}.") for name in names)
-        if own or not isinstance(model, keras.Model) or beside["signature"] is None:
+        own = own or not isinstance(model, keras.Model) or not _is_compiled_by_keras(model)
+        if own or beside["signature"] is None:
             return super().log_model(model, beside, names)
         example = beside["input_example"]
         rows = example.to_numpy("float32") if hasattr(example, "to_numpy") else example
@@ -184,6 +186,17 @@ def _nameless(config: Any, names: list[str]) -> Any:
         case list() | tuple():
             return [_nameless(value, names) for value in config]
     return config
+
+
+def _is_compiled_by_keras(network: keras.Model) -> bool:
+    """Tell whether Keras alone can make loss, metrics and optimizer of a network again."""
+    import keras
+
+    try:
+        keras.saving.deserialize_keras_object(network.get_compile_config() or {})
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _own(network: keras.Model) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from .base import Framework, self_contained
@@ -23,6 +24,15 @@ class XGBoost(Framework):
 
         return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
 
+    def advice(self, error: BaseException) -> tuple[str, str] | None:
+        """Tell what to do where it refuses the name of a column."""
+        if not (isinstance(error, ValueError) and "feature_names must be string" in str(error)):
+            return None
+        return (
+            "XGBoost refuses the name of a column: `[`, `]` and `<` may not be in it, nor may two be alike.",
+            "In model.py, hand over the numbers alone, here and where it predicts: xgb.DMatrix(X.to_numpy(), y)",
+        )
+
     def unpack(self, value: Any) -> Any:
         """Give every tree or weight of a booster, and what it answers by; not its threads and device."""
         import xgboost
@@ -31,7 +41,7 @@ class XGBoost(Framework):
             return value
         learner = json.loads(value.save_raw("json"))["learner"]
         learner["attributes"].pop("scikit_learn", None)
-        return learner
+        return SimpleNamespace(**learner)
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say that it has trees."""
@@ -50,9 +60,10 @@ class XGBoost(Framework):
         import mlflow.xgboost
         import xgboost
 
-        # MLflow hands over the names of the table, whatever they are called in the booster.
+        # MLflow hands over the columns by the names that they have in the table.
         columns = beside["metadata"]["columns"]
-        if type(model) is not xgboost.Booster or model.feature_names not in (None, columns):
+        named = isinstance(columns, list) and any(set("[]<") & set(str(name)) for name in columns)
+        if type(model) is not xgboost.Booster or model.feature_names not in (None, columns) or named:
             return super().log_model(model, beside, names)
         info = mlflow.xgboost.log_model(model, **self_contained(beside), model_format="ubj")
         return str(info.model_uri)

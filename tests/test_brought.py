@@ -1,0 +1,228 @@
+"""Models of the other frameworks as people bring them: told apart, told equal, stored, loaded, and asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Project, clone, refused, sample_of
+from test_randomness import train
+from test_run import local_path
+
+pytestmark = pytest.mark.e2e
+
+ORACLES = Path(__file__).parent / "oracles"
+TASKS = {
+    "xgboost": "classification",
+    "lightgbm": "regression",
+    "pytorch": "regression",
+    "tensorflow": "classification",
+}
+BOOSTERS, NETWORKS = ("xgboost", "lightgbm"), ("pytorch", "tensorflow")
+#: Networks are asked in as many parts; one of them in `just test`.
+SHARDS = 24
+#: What has no format but pickle or a program, and why.
+NOT_STORED = {
+    "weight norm": "PyTorch makes a class for each parametrized module; as a graph it is stored",
+    "spectral norm": "the same",
+    "quantized": "the packed weights are an object of C++",
+    "scripted": "TorchScript is a program",
+    "a lambda": "a lambda is code",
+    "a secret": "a network of Keras is made again from its configuration, which does not tell the attribute",
+    "lookup": "Keras stores models, and this is a layer",
+    "lambda": "a lambda is code",
+}
+#: What cannot be made for the oracle, and why.
+NOT_MADE = {
+    r"nn\.FractionalMaxPool\dd \d+": "PyTorch's own inputs fit other types of numbers only",
+    "FlaxLayer|JaxLayer|TorchModuleWrapper|TFSMLayer": "layers around what other libraries made",
+    "Layer|Wrapper|InputLayer|Pipeline": "bases, and what is no layer by itself",
+    r".*Cell|StackedRNNCells|MultiHeadAttention|GroupQueryAttention": "called with states or queries besides rows",
+    "(Integer|String)Lookup|TextVectorization|HashedCrossing": "take texts or pairs; the first are brought as models",
+    "ContrastLimited.*|Equalization|RandomPosterization|MaxNumBoundingBoxes|.*Spectrogram|ConvLSTM3D|Adaptive.*3D": (
+        "take images, boxes, sounds or videos of sizes of their own"
+    ),
+}
+
+
+def ask(project: Project, oracle: str, *arguments: str, hash_seed: int = 1) -> dict[str, dict[str, Any]]:
+    """Run an oracle in a project, in a fresh process."""
+    variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "KERAS_BACKEND": "tensorflow", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [str(project.path / ".venv/bin/python"), str(ORACLES / oracle), *arguments],
+        cwd=project.path,
+        env=os.environ | variables | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(project.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def brings(set_up: Callable[..., Project], framework: str, folder: Path) -> Project:
+    """Give a project of a framework with the models that people bring as a module of its own."""
+    project = clone(set_up(TASKS[framework], framework), folder / "bikes")
+    source = ORACLES / f"brought_{'boosters' if framework in BOOSTERS else framework}.py"
+    shutil.copy(source, project.path / "bikes" / "brought.py")
+    return project
+
+
+def hold(first: dict[str, dict[str, Any]], again: dict[str, dict[str, Any]]) -> None:
+    """Hold the harness to what the models themselves answer."""
+    for name, one in first.items():
+        if "left out" in one:
+            assert any(re.fullmatch(pattern, name) for pattern in NOT_MADE), f"{name}: {one['left out']}"
+            continue
+        two = again[name]
+        assert one["answer"] == two["answer"], f"{name} does not repeat itself: the test proves nothing"
+        parts = [path for path, part in one["parts"].items() if two["parts"].get(path) != part]
+        assert one["content"] == two["content"], f"{name}: equal, and called different in {parts}"
+        assert one["content"] == one["after"], f"{name} is called another once it was asked"
+        for other in (two["other"], two.get("threads", two)):
+            if one["answer"] != other["answer"]:
+                assert one["content"] != other["content"], f"{name}: different, and called equal"
+        if one["answer"] == two.get("threads", {}).get("answer"):
+            assert one["content"] == two["threads"]["content"], f"{name} is called another for its threads"
+        assert bool(one["not stored"]) == (name in NOT_STORED), f"{name}: {one['not stored'] or 'stored'}"
+        if name not in NOT_STORED:
+            assert two["loaded"] == one["answer"], f"{name} answers otherwise once it was stored"
+
+
+def check_networks(project: Project, shard: int, folder: Path) -> None:
+    arguments = (str(shard), str(SHARDS), str(folder))
+    first = ask(project, "networks.py", "first", *arguments)
+    assert len(first) >= 5
+    hold(first, ask(project, "networks.py", "again", *arguments, hash_seed=2))
+
+
+@pytest.mark.parametrize("framework", ["pytorch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def test_a_sample_of_the_networks(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project = brings(set_up, framework, tmp_path)
+    (tmp_path / "stored").mkdir()
+    check_networks(project, sample_of(SHARDS, framework), tmp_path / "stored")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", NETWORKS)
+def test_every_network(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project = brings(set_up, framework, tmp_path)
+    for shard in range(SHARDS):
+        (tmp_path / str(shard)).mkdir()
+        check_networks(project, shard, tmp_path / str(shard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", BOOSTERS)
+def test_boosters_of_every_kind(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project = set_up(TASKS[framework], framework)
+    first = ask(project, "boosters.py", "first", str(tmp_path))
+    assert len(first) > 40
+    hold(first, ask(project, "boosters.py", "again", str(tmp_path), hash_seed=2))
+
+
+@pytest.mark.parametrize(
+    "framework", ["xgboost", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "xgboost")]
+)
+def test_a_run_keeps_any_model_or_says_why_not(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    """Whatever the columns are called, and loaded by MLflow's own tools."""
+    project = brings(set_up, framework, tmp_path)
+    logged = ask(project, "kept.py", "log", str(tmp_path))
+    loaded = ask(project, "kept.py", "load", str(tmp_path), hash_seed=2)
+    assert len(logged) > 8
+    for name, one in logged.items():
+        assert one["stages"] == ["weights", "probe"], name
+        assert one["unchanged"], f"{name} is called another once it was asked and stored"
+        # What PyTorch makes a class for is stored as a graph.
+        assert ("repro.model_not_stored" in one) == (name in NOT_STORED and name != "weight norm"), f"{name}: {one}"
+        if "repro.model" in one:
+            assert loaded[name] == pytest.approx(one["answer"], rel=1e-6), name
+
+
+#: Puts the first line of a training that its user lets MLflow log by itself.
+AUTOLOG = "    import mlflow\n\n    mlflow.autolog()\n"
+BEGIN = "    table = run.dataset(settings.dataset)\n"
+
+
+@pytest.mark.parametrize(
+    "framework", ["xgboost", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "xgboost")]
+)
+def test_autologging_changes_no_result_and_takes_little_time(
+    framework: str, set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = clone(set_up(TASKS[framework], framework), tmp_path / "bikes")
+    module = project.path / "bikes" / "train.py"
+    source = module.read_text("utf-8")
+    assert source.count(BEGIN) == 1
+    told: dict[bool, str] = {}
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for logs in (False, True, False, True):  # what only a first run does is in neither's best
+        module.write_text(source.replace(BEGIN, AUTOLOG + BEGIN) if logs else source, "utf-8")
+        began = time.monotonic()
+        told[logs] = project.just("train").stdout
+        times[logs].append(time.monotonic() - began)
+    results = {run.data.tags["repro.result"] for run in project.runs()}
+    assert len(results) == 1
+    assert min(times[True]) < 1.5 * min(times[False]), times
+    assert len(re.findall("WARNING", told[True])) <= len(re.findall("WARNING", told[False])) + 1, told[True]
+
+
+#: Names that libraries, formats, shells, formulas and Python itself have a use for.
+NAMES = ["speed [m/s]", "pct, total", "a<b", "{x}", '"q"', "größe €", "1st", "two  words", "$a$ and $b_$", "self"]
+SOURCES = {"classification": ("breast_cancer", "diagnosis"), "regression": ("diabetes", "progression")}
+
+
+def with_odd_names(set_up: Callable[..., Project], framework: str, folder: Path) -> tuple[Project, tuple[str, str]]:
+    """Give a project with a dataset whose columns have them, and what its conf says then."""
+    project = clone(set_up(TASKS[framework], framework), folder / "bikes")
+    dataset, target = SOURCES[TASKS[framework]]
+    table = pd.read_csv(project.path / "data" / f"{dataset}.csv")
+    columns = [name for name in table.columns if name != target]
+    table.rename(columns=dict(zip(columns, NAMES, strict=False))).to_csv(project.path / "data/odd.csv", index=False)
+    project.just("data-add", "data/odd.csv")
+    return project, ("dataset=odd", f"target={target}")
+
+
+@pytest.mark.parametrize(
+    "framework", ["lightgbm", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "lightgbm")]
+)
+def test_columns_may_have_any_name(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
+    project, settings = with_odd_names(set_up, framework, tmp_path)
+    run = train(project, *settings)["run"]
+    output = tmp_path / "predictions.csv"
+    project.just("predict", run.info.run_id, "data/odd.csv", "-o", str(output))
+    predicted = pd.read_csv(output)
+    assert {*NAMES, "prediction"} <= {*predicted.columns}
+    then = pd.read_parquet(local_path(run.info.artifact_uri) / "record" / "predictions.parquet")["prediction"]
+    gaps = np.abs(predicted["prediction"].to_numpy()[:, None] - then.to_numpy().astype(float)[None]).min(axis=0)
+    assert (gaps <= 1e-5 * np.abs(then)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framework", "new", "old"),
+    [
+        ("lightgbm", "lgb.Dataset(matrix(train[0]), train[1],", "lgb.Dataset(*train,"),
+        ("xgboost", "matrix(*train), matrix(*validation)", "xgb.DMatrix(*train), xgb.DMatrix(*validation)"),
+    ],
+)
+def test_a_model_of_an_older_release_says_why_a_name_is_refused(
+    framework: str, new: str, old: str, set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    project, settings = with_odd_names(set_up, framework, tmp_path)
+    module = project.path / "bikes" / "model.py"
+    source = module.read_text("utf-8")
+    assert source.count(new) == 1
+    module.write_text(source.replace(new, old), "utf-8")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    message = refused(project.just("train", *arguments, check=False))
+    assert "refuses the name of a column" in message and "X.to_numpy()" in message
