@@ -65,7 +65,8 @@ def enter() -> None:
 
 def restart() -> None:
     """Start this very command again, with the environment variables as they are now. Does not return."""
-    sys.stdout.flush()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     command = [sys.executable, *sys.orig_argv[1:]]
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
