@@ -26,8 +26,8 @@ def beside() -> Iterator[None]:
     Notes
     -----
     By itself `autolog` logs a model for every call of a fit, ten in a training with checkpoints, and for each it starts
-    a process to find out what it requires. Here its default is `log_models=False`; who says True gets them. What a model
-    requires is what is locked. Of a parameter that two fits of one run are given differently, the first value is kept.
+    a process to find out what it requires. Here its default is `log_models=False`; who says True gets them. What a
+    model requires is what is locked. Of a parameter that two fits of a run set differently, the first value is kept.
     """
     import mlflow
 
