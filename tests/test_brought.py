@@ -49,8 +49,8 @@ NOT_MADE = {
     "Layer|Wrapper|InputLayer|Pipeline": "bases, and what is no layer by itself",
     r".*Cell|StackedRNNCells|MultiHeadAttention|GroupQueryAttention": "called with states or queries besides rows",
     "(Integer|String)Lookup|TextVectorization|HashedCrossing": "take texts or pairs; the first are brought as models",
-    "ContrastLimited.*|Equalization|RandomPosterization|MaxNumBoundingBoxes|.*Spectrogram|ConvLSTM3D|Adaptive.*3D": (
-        "take images, boxes, sounds or videos of sizes of their own"
+    "ContrastLimited.*|Equalization|RandomPosterization|.*Spectrogram|ConvLSTM3D": (
+        "take images, sounds or videos of sizes of their own"
     ),
 }
 

@@ -83,6 +83,12 @@ def held(address: bool) -> Any:
     return Thing(part=part, part_id=id(part) if address else 5)
 
 
+def set_generator() -> Any:
+    generator = np.random.RandomState()
+    generator.set_state(np.random.RandomState(1).get_state())
+    return generator
+
+
 EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "an address of a part": (lambda: held(True), lambda: held(True)),
     "an address of nothing": (words, lambda: pickle.loads(pickle.dumps(words()))),
@@ -100,6 +106,7 @@ EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: Thing(path=content.ROOT / "a.txt", text=f"{content.ROOT}/a.txt"),
         lambda: Thing(path=Path("PROJECT/a.txt"), text="PROJECT/a.txt"),
     ),
+    "what a generator was seeded from": (lambda: np.random.RandomState(1), set_generator),
     "where results are cached": (lambda: joblib.Memory("/tmp/a"), lambda: joblib.Memory("/tmp/b")),
     "a lock": (lambda: Thing(lock=threading.Lock()), lambda: Thing(lock=threading.Lock())),
     "a function": (lambda: Thing(f=add), lambda: Thing(f=add)),

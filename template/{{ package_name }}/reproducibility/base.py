@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from .adapter import ModelAdapter
-from .content import Content, differing
 
 
 class Framework(ModelAdapter):
@@ -103,6 +102,7 @@ class Framework(ModelAdapter):
             If something in it is neither a value nor of a known class.
         """
         from . import structure  # not at the top: the doctor reads this module with whatever Python there is
+        from .content import Content, differing
 
         structure.save(model, folder, self)
         written, read = (Content(one, self.unpack).tree.named() for one in (model, self.load(folder)))

@@ -170,6 +170,10 @@ class Content:
             case pd.DataFrame():
                 columns = [(f".iloc[:, {i}]", value.iloc[:, i].array) for i in range(value.shape[1])]
                 return self._join("table", [(".index", value.index.array), (".columns", list(value.columns)), *columns])
+            case np.random.RandomState():  # what it was seeded from is drawn by the machine, where its state was set
+                return self._join(type(value), [(".state", value.get_state(legacy=False))])
+            case np.random.BitGenerator():
+                return self._join(type(value), [(".state", value.state)])
             case Path():
                 return Node(self._scalar(str(value)), {})
             case type():

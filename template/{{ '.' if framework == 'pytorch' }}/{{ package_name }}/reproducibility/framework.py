@@ -179,7 +179,9 @@ def _held(module: torch.nn.Module) -> dict[str, Any]:
     """Give what a module holds: attributes, what it stores, submodules, and hooks that change answers; not its mode."""
     import torch
 
-    internal = {*vars(torch.nn.Module()), "_compiled_call_impl", "_c", "_concrete_type", "_initializing", "forward"}
+    internal = {*vars(torch.nn.Module()), "_compiled_call_impl"}
+    if isinstance(module, torch.jit.ScriptModule):
+        internal |= vars(module).keys()
     held = {name: value for name, value in vars(module).items() if name not in internal}
     with torch.no_grad():
         module._save_to_state_dict(held, "", True)  # the packed weights of quantized modules are nowhere else

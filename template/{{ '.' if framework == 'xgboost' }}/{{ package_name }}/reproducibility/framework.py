@@ -88,7 +88,7 @@ class XGBoost(Framework):
 
 
 def matrix(rows: Any, names: list[str] | None) -> Any:
-    """Give rows as XGBoost takes them, with the names of its own that a booster has for their columns.
+    """Give rows as XGBoost takes them: columns by their names, or by position where the booster has others for them.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ def matrix(rows: Any, names: list[str] | None) -> Any:
     import xgboost
 
     if hasattr(rows, "columns"):
+        rows = rows[names] if names and {*names} == {*rows.columns} else rows
         rows = rows.set_axis(names or [f"f{i}" for i in range(rows.shape[1])], axis=1)
     return xgboost.DMatrix(rows, feature_names=names)
 
