@@ -154,12 +154,16 @@ BEGIN = "    table = run.dataset(settings.dataset)\n"
 
 
 @pytest.mark.parametrize(
-    "framework", ["xgboost", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "xgboost")]
+    "framework",
+    [
+        "xgboost",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in (*TASKS, "scikit-learn") if name != "xgboost"),
+    ],
 )
 def test_autologging_changes_no_result_and_takes_little_time(
     framework: str, set_up: Callable[..., Project], tmp_path: Path
 ) -> None:
-    project = clone(set_up(TASKS[framework], framework), tmp_path / "bikes")
+    project = clone(set_up(TASKS.get(framework, "classification"), framework), tmp_path / "bikes")
     module = project.path / "bikes" / "train.py"
     source = module.read_text("utf-8")
     assert source.count(BEGIN) == 1
