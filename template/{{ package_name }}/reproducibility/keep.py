@@ -45,8 +45,8 @@ class Kept:
             if inputs is not None:
                 run.stage("probe", self.adapter.probe(model, adapter.first(inputs)))
 
-        _try("what the model is made of is not compared", weights)
-        _try("the model was not asked to predict once more", probe)
+        attempt("what the model is made of is not compared", weights)
+        attempt("the model was not asked to predict once more", probe)
 
     def kind(self) -> dict[str, str]:
         """Say what it is, for the record."""
@@ -83,12 +83,12 @@ class Kept:
             beside = adapter.beside(storing, self.result.inputs, self.result.predictions, requirements, code)
             found[STORED] = storing.log_model(self.result.model, beside, names)
 
-        why = _try("the model is not stored", store)
+        why = attempt("the model is not stored", store)
         return found or {NOT_STORED: why[:5000]}
 
 
-def _try(otherwise: str, act: Callable[[], object]) -> str:
-    """Do what a model may not allow; if so, tell, and give the reason."""
+def attempt(otherwise: str, act: Callable[[], object]) -> str:
+    """Do what a result may not allow, such as to be stored or drawn; if so, tell, and give the reason."""
     try:
         act()
     except Exception as error:

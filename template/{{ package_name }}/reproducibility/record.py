@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
-from .keep import STORED, Kept
+from .keep import STORED, Kept, attempt
 from .project import PACKAGE
 from .scratch import temporary_folder
 
@@ -81,7 +82,7 @@ class Recorder:
         run_id = mlflow.active_run().info.run_id
         metrics.log(run_id, values)
         for name, figure in result.figures.items():
-            mlflow.log_figure(figure, f"plots/{name}.png")
+            attempt(f"the picture {name} is not kept", partial(mlflow.log_figure, figure, f"plots/{name}.png"))
         modules = self.code.settle(imports.taken())
         content = {
             "schema": SCHEMA_VERSION,
