@@ -12,7 +12,7 @@ from typing import Any
 
 from . import bytecode, environment, in_use, shell
 from .environment import RUNTIME_LOCK
-from .project import ROOT, ProjectError, exclusive, write_whole
+from .project import ROOT, ProjectError, exclusive, require_uv, write_whole
 
 #: In an environment: the projects that have used it.
 USERS = "projects.json"
@@ -53,8 +53,7 @@ def ready(root: Path = ROOT) -> Path:
     ProjectError
         If it cannot be built: a hash of the lock does not fit, the network is down, no such Python.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     path, lock = current(root), root / RUNTIME_LOCK.name
     with exclusive(path):
         if path.exists() and (problems := _problems(path, lock)):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bytecode, in_use, markers, shadows, shell
-from .project import ROOT, ProjectError, write_whole
+from .project import ROOT, ProjectError, require_uv, write_whole
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
@@ -214,8 +214,7 @@ def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
     ProjectError
         If it is not what the lock says even then.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     (prefix / MARKER).unlink(missing_ok=True)
     for folder in site_packages.rglob("__pycache__"):
         shutil.rmtree(folder)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from . import requirements, sdists, shell
 from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
-from .project import ROOT, ProjectError, command_line, write_whole
+from .project import ROOT, ProjectError, command_line, require_uv, write_whole
 from .requirements import normal
 from .scratch import temporary_folder
 
@@ -47,8 +46,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     floor = re.search(r">=\s*(3\.\d+)", pyproject["project"]["requires-python"])
     if floor is None:
         raise ProjectError("`requires-python` names no lowest version.", 'requires-python = ">=3.11"')
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     _tell_withheld()
     universal = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--no-header", "--quiet"]
     # The addresses of indexes may hold passwords.

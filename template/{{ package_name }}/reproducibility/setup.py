@@ -11,7 +11,7 @@ import subprocess
 from . import environment, in_use, shell
 from .environment import DEVELOPMENT_LOCK
 from .git import git, repository
-from .project import ROOT, ProjectError, command_line, exclusive
+from .project import ROOT, ProjectError, command_line, exclusive, require_uv
 
 VENV = ROOT / ".venv"
 #: Where it is built; left there by a setup that was killed.
@@ -33,8 +33,7 @@ def build(python: str) -> None:
     ProjectError
         If uv refuses the lock or cannot reach the index. The environment that is there is then as it was.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     with exclusive(NEW):
         if OLD.exists() and not VENV.exists():  # killed between the two renames
             OLD.rename(VENV)
