@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +81,12 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     conf = scratch / "conf.yaml"
     conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
-    kept = {name: value for name, value in shell.child(*FOREIGN).items() if name not in launch.THREAD_VARIABLES}
     # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
     own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
         python = env_cache.python(env_cache.ready(project))
     command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
-    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log")
     found = list(store.glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
@@ -225,13 +223,7 @@ def _enter(entries: list[Dataset], manifest: Path) -> None:
 def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path) -> None:
     """Run the training; its results go to a log, its progress to the terminal."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+        code = shell.run(command, folder, variables, output, umask)
     if code:
         said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
         raise ProjectError(
