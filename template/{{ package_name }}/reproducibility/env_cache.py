@@ -64,7 +64,7 @@ def ready(root: Path = ROOT) -> Path:
             _build(path, root)
             # Out of uv's cache, which shares its files with environments by hard links.
             if _problems(path, lock, fresh=True):
-                environment.repair(path, _site_packages(path), lock)
+                environment.repair(path, environment.site_packages(path), lock)
             _lend_bytecode(path)
             _problems(path, lock, fresh=True)  # all bytecode that is there by now is known
         in_use.hold(path)
@@ -119,21 +119,16 @@ def _python_env(root: Path) -> Any:
 def _lend_bytecode(path: Path) -> None:
     environment.remember()  # what this very process has compiled is known too
     own = Path(sysconfig.get_path("purelib"))
-    bytecode.lend(own, environment.known_bytecode(Path(sys.prefix)), _site_packages(path))
+    bytecode.lend(own, environment.known_bytecode(Path(sys.prefix)), environment.site_packages(path))
 
 
 def _problems(path: Path, lock: Path, fresh: bool = False) -> list[str]:
-    site_packages = _site_packages(path)
+    site_packages = environment.site_packages(path)
     if not site_packages.exists():
         return ["it has no packages"]
     if not python(path).exists():  # a link to an interpreter that was since upgraded away
         return ["its Python is gone"]
     return environment.find_problems(site_packages, path, lock, fresh=fresh)
-
-
-def _site_packages(path: Path) -> Path:
-    pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
-    return next(path.glob(pattern), path / pattern)
 
 
 def python(path: Path) -> Path:

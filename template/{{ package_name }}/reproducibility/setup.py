@@ -55,8 +55,7 @@ def _remove() -> None:
 
 def _heal() -> None:
     """Look at what was built: it came out of uv's cache, which shares its files with other environments."""
-    pattern = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
-    site_packages = next(NEW.glob(pattern))
+    site_packages = environment.site_packages(NEW)
     problems = environment.find_problems(site_packages, NEW, DEVELOPMENT_LOCK, fresh=True)
     if not problems:
         return
