@@ -22,7 +22,9 @@ from .waiting import holders, is_locked, patiently
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).resolve().parents[1].name
 HARNESS = Path(__file__).resolve().parent
-#: Exit codes: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
+#: Exit codes of commands on runs: a record that is not its run's, as for another result; a part that is missing.
+NOT_ITS_RUNS, CANNOT_BE_TRIED = 1, 2
+#: Of all: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
 FAILED, FAULT, INTERRUPTED = 3, 70, 130
 #: How uv is had. Debian's Python, and others that a system manages, want to be told (PEP 668).
 UV_FIX = "PIP_BREAK_SYSTEM_PACKAGES=1 pip install uv      in PowerShell or cmd: pip install uv"
@@ -40,7 +42,7 @@ class ProjectError(Exception):
     fix : str
         What to do about it: commands, one a line.
     exit_code : int, default 3
-        3 for errors, 64 for wrong usage.
+        3 for errors, 64 for wrong usage; the README has all.
     """
 
     def __init__(self, cause: str, fix: str, exit_code: int = 3) -> None:
