@@ -18,7 +18,7 @@ from conftest import Project, copy_project
 
 from harness import load
 
-addresses = load("addresses")
+addresses, tracking = load("addresses"), load("tracking")
 GITHUB = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"
 SECRET = "s3cr3t"
 
@@ -76,6 +76,34 @@ def test_what_opens_an_address_is_left_out(address: str) -> None:
 @pytest.mark.parametrize("address", HARMLESS)
 def test_other_addresses_stay_as_they_are(address: str) -> None:
     assert addresses.public(address) == address
+
+
+STORES = {
+    f"postgresql://db/x?user=ada&password={SECRET}": "postgresql://db/x",
+    f"postgresql+psycopg2://ada:{SECRET}@db:5432/x?sslmode=require": "postgresql+psycopg2://db:5432/x?sslmode=require",
+    f"mysql://ada:a/{SECRET}@db/x": "mysql://***",
+    f"mssql://db/x?driver=ODBC+Driver+17+for+SQL+Server&PWD={SECRET}": "mssql://db/x",
+    f"https://ada:{SECRET}@host:5000/mlflow": "https://host:5000/mlflow",
+    f"sqlite:////home/ada/a b.db?key={SECRET}": "sqlite:////home/ada/a b.db",
+    "sqlite:///mlflow.db": "sqlite:///mlflow.db",
+    "databricks": "databricks",
+    "databricks://profile": "databricks://profile",
+    "databricks://scope:prefix": "databricks://scope:prefix",
+    "/home/ada/mlruns": "/home/ada/mlruns",
+    "file:///home/ada/mlruns": "file:///home/ada/mlruns",
+    "git@github.com:ada/template.git": "git@github.com:ada/template.git",
+}
+
+
+@pytest.mark.parametrize("uri", STORES)
+def test_of_a_stores_address_only_what_opens_it_is_left_out(uri: str) -> None:
+    assert tracking.public(uri) == STORES[uri]
+
+
+def test_an_address_without_its_user_leads_to_where_it_led() -> None:
+    address = f"https://ada:{SECRET}@host:8080/simple/{GITHUB}/?sig=1#x"
+    assert addresses.without_user(address) == f"https://host:8080/simple/{GITHUB}/?sig=1#x"
+    assert addresses.without_user("/home/ada/x@2.csv") == "/home/ada/x@2.csv"
 
 
 def test_what_is_percent_encoded_is_scrubbed_too() -> None:

@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 from conftest import Project, refused
 
+from harness import load
+
 pytestmark = pytest.mark.e2e
 QUICK = ("--set", "model.n_estimators=2")
 
@@ -333,7 +335,7 @@ def test_the_doctor_works_where_uv_git_and_venv_are_missing(project: Project, tm
         assert found
         (folder / tool).symlink_to(found)
     found = ill(doctor(project, 3, PATH=str(folder)))
-    assert found["uv: not on the PATH"] == "pip install uv"
+    assert found["uv: not on the PATH"] == load("project").UV_FIX
     assert "git-scm" in found["git: not on the PATH"]
     assert any(fix == "just setup" for what, fix in found.items() if what.startswith(".venv"))
 

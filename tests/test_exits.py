@@ -171,6 +171,18 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         del sys.modules[name]
 
 
+def test_a_training_that_is_started_gets_no_number_of_threads(
+    rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = rendered("launch")
+    monkeypatch.setattr(launch.FRAMEWORK, "thread_variables", ("TF_NUM_INTRAOP_THREADS",))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID", "MINE"):
+        monkeypatch.setenv(name, "7")
+    found = launch.child("MLFLOW_")
+    assert found["MINE"] == "7"
+    assert not {"OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID"} & found.keys()
+
+
 @pytest.mark.parametrize("end", ["sys.exit(1)", "os._exit(1)", "os.kill(os.getpid(), 9)", "os.abort()", "1 / 0"])
 def test_a_replay_that_dies_is_no_verdict(end: str, rendered: Callable[[str], ModuleType], tmp_path: Path) -> None:
     replay = rendered("replay")

@@ -754,6 +754,20 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
     assert files(outside) == before
 
 
+#: Ten lines that are a billion values.
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("text", [BOMB, "- x\n", "a: [\n", "a: \xff", None])
+def test_no_manifest_of_a_commit_stops_who_enters_other_data(project: Path, tmp_path: Path, text: str | None) -> None:
+    manifest = tmp_path / "datasets.yaml"
+    if text is not None:
+        manifest.write_bytes(text.encode("latin-1"))
+    with pytest.raises(of(project, "project").ProjectError, match="cannot be used") as caught:
+        of(project, "replay")._enter([], manifest)
+    assert caught.value.exit_code == 2
+
+
 @pytest.fixture
 def clean(project: Path) -> Iterator[Path]:
     """The rendered project, published, and as it was again afterwards."""

@@ -129,8 +129,12 @@ def test_a_source_for_one_system_gives_two_entries_and_each_system_its_own(
     text = (project.path / "constraints.txt").read_text()
     assert "fast==2.0 ; sys_platform != 'linux'" in text and "fast==2.0+cpu ; sys_platform == 'linux'" in text
     assert install(project.path / "constraints.txt", web, tmp_path / "alone") == {"fast-2.0+cpu"}
-    read_lock = harness.load("environment").read_lock
-    assert read_lock(project.path / "constraints.txt")["fast"][0] == "2.0+cpu"
+    environment = harness.load("environment")
+    assert environment.read_lock(project.path / "constraints.txt")["fast"][0] == "2.0+cpu"
+    assert {str(pin) for pin in environment.pins(project.path / "constraints.txt")} == {
+        "fast==2.0 ; sys_platform != 'linux'",
+        "fast==2.0+cpu ; sys_platform == 'linux'",
+    }
 
 
 def test_groups_that_include_groups_and_sources_of_a_group_are_followed(
@@ -161,6 +165,10 @@ def test_a_wheel_at_an_address_is_locked_by_its_hash(write: Callable[..., Projec
     )
     assert install(project.path / "constraints.txt", web, tmp_path / "alone") == {"loose-3.0+a.1"}
     environment = harness.load("environment")
+    assert environment.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
+    assert [str(pin) for pin in environment.pins(project.path / "constraints.txt")] == [f"loose @ {address}"]
+    assert "constraints.txt: 1 package, unchanged" in lock(project, web)
+    project.just("lock-upgrade", "loose", UV_DEFAULT_INDEX=f"{web}/all")
     assert environment.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
     [packages] = (tmp_path / "alone").glob("lib/python3*/site-packages")
     for _ in range(2):

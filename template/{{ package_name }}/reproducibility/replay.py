@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from . import checkout, datasets, digest, env_cache, launch, records, shell
+from . import checkout, conf, datasets, digest, env_cache, launch, records, shell
 from .checkout import inside, outside
 from .datasets import Dataset
 from .project import CANNOT_BE_TRIED, ROOT, ProjectError
@@ -79,16 +78,15 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     project = check_out(recipe.code, scratch / "code")
     _put_data(recipe, project, scratch)
     put_lock(project, recipe.lock)
-    conf = scratch / "conf.yaml"
-    conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
+    settings = scratch / "conf.yaml"
+    settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
-    kept = {name: value for name, value in shell.child(*FOREIGN).items() if name not in launch.THREAD_VARIABLES}
     # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
     own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
         python = env_cache.python(env_cache.ready(project))
-    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
-    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log")
+    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log")
     found = list(store.glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
@@ -217,21 +215,22 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
 
 
 def _enter(entries: list[Dataset], manifest: Path) -> None:
-    known = yaml.safe_load(manifest.read_text("utf-8")) or {}
-    known.update({entry.name: entry.entry() for entry in entries})
+    try:
+        known = (conf.parse(manifest.read_text("utf-8")) or {}) | {entry.name: entry.entry() for entry in entries}
+    except (ProjectError, OSError, UnicodeError, TypeError) as error:
+        why = error.cause if isinstance(error, ProjectError) else error
+        raise ProjectError(
+            f"data/datasets.yaml of the run's code cannot be used: {why}",
+            "Look at that file in the run's commit.",
+            CANNOT_BE_TRIED,
+        ) from error
     manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
 
 
 def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path) -> None:
     """Run the training; its results go to a log, its progress to the terminal."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+        code = shell.run(command, folder, variables, output, umask)
     if code:
         said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
         raise ProjectError(
