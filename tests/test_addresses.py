@@ -69,7 +69,7 @@ HARMLESS = [
 def test_what_opens_an_address_is_left_out(address: str) -> None:
     assert addresses.public(address) == SECRETS[address]
     assert addresses.public(SECRETS[address]) == SECRETS[address]
-    for text in (f"cannot open {address}!", f"nonnumeric port: {address.rpartition('@')[0]!r}", address.upper()[:0]):
+    for text in (f"cannot open {address}!", f"nonnumeric port: {address.rpartition('@')[0]!r}"):
         assert SECRET not in addresses.scrubbed(text, address) and GITHUB not in addresses.scrubbed(text, address)
 
 
