@@ -28,7 +28,12 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 
 
 #: The files that take longest, longest first: begun last, one would keep one worker busy alone.
-LONGEST = ("frameworks", "docs", "compare", "reproduce", "environment", "errors", "run", "data", "render", "ci", "demo")
+#: As `--dist loadfile` deals them out, the first and the third share a worker, and so the environments of frameworks.
+LONGEST = (
+    *("frameworks", "own_models", "brought", "training", "setup", "git", "docs", "compare", "reproduce", "environment"),
+    *("errors", "run", "data", "estimators", "store", "sources", "shell", "randomness", "tables", "render", "ci"),
+    "demo",
+)
 
 
 def sample_of(parts: int, what: str = "") -> int:
