@@ -19,6 +19,8 @@ from conftest import copy_project
 
 import harness
 
+pytestmark = pytest.mark.e2e
+
 source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
 ProjectError = harness.load("project").ProjectError
 
@@ -695,7 +697,7 @@ def fill(value: Any, **names: str) -> Any:
     return value
 
 
-@pytest.mark.parametrize("way", ["executed", "dry run"])
+@pytest.mark.parametrize("way", ["executed", pytest.param("dry run", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", [*HOSTILE, "data", "data in git"])
 def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: Path, what: str, way: str) -> None:
     outside, scratch = tmp_path / "outside", tmp_path / "scratch"

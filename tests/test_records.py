@@ -24,6 +24,8 @@ import pytest
 from conftest import copy_project
 from sklearn.linear_model import LinearRegression
 
+pytestmark = pytest.mark.e2e
+
 PACKAGE = "records_under_test"
 
 

@@ -277,7 +277,7 @@ def test_two_first_uses_at_once_share_one_store(root: Path) -> None:
 
 
 # --- Where it lies --------------------------------------------------------------
-@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("name", [ALL_NASTY, *(pytest.param(name, marks=pytest.mark.slow) for name in NASTY[:-1])])
 def test_a_store_works_whatever_its_folder_is_called(
     tables: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +322,7 @@ def test_a_store_works_whatever_its_folder_is_called(
 
 
 # --- Experiments ----------------------------------------------------------------
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", [pytest.param("bikes", marks=pytest.mark.slow), "50% off #1 'x'"])
 def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch
