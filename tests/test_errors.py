@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -176,18 +175,6 @@ def test_a_store_of_another_schema_or_of_rubbish_is_refused_and_left_alone(proje
     assert "cannot be used" in refused(project.just("run", check=False))
     assert store.read_bytes() == bytes(range(256)) * 40
     assert "does not exist" in train(project, MLFLOW_TRACKING_URI="sqlite:////nowhere/at/all.db")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
-    if os.name != "posix" or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs: run as root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(project: Project, small_disk: Path) -> None:
