@@ -64,7 +64,7 @@ def look(project: Path, releases: dict[str, str]) -> Status:
         return Status(str(project), "unknown", "", error.cause if project.exists() else "no such folder")
     newest = list(releases)[-1]
     commit = releases.get(origin.version, origin.version)
-    follows = harness.load("source").follows(commit, releases[newest], ROOT)
+    follows = harness.load("git").follows(commit, releases[newest], ROOT)
     behind = harness.load("template").is_newer(newest, origin.version) and not follows
     version = f"{origin.version}, {newest} is out" if behind else origin.version
     return Status(str(project), version, _drift(project, commit, origin.answers), _verified(project))

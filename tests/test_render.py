@@ -114,7 +114,9 @@ def test_all_pairs_of_answers_give_valid_and_clean_files(number: int, bare: Path
     answers = ROWS[number] | ({"tracking_uri": URI} if ROWS[number]["tracking"] == "server" else {})
     path = copy_project(tmp_path / "a födler with späces" / "it's", source=bare, **answers)
     files = tree(path)
-    assert len(files) <= 100
+    most = re.search(r"at most (\d+) files, (\d+) of them the harness", (TEMPLATE / "README.md").read_text("utf-8"))
+    harness = sum(f"{answers['package_name']}/reproducibility/" in name for name in files)
+    assert most and len(files) <= int(most[1]) and harness == int(most[2])
     package = answers["package_name"]
     for name, content in files.items():
         text = content.decode("utf-8")

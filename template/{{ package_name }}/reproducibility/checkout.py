@@ -12,11 +12,9 @@ from typing import Any
 
 from . import digest
 from .git import EXACT, QUIET, address, described, git, has_commit, public, remotes, repository, run_git
-from .project import ROOT, ProjectError
+from .project import CANNOT_BE_TRIED, ROOT, ProjectError
 from .source import EXACT_PATCH, SUBMODULE
 
-#: Exit code where a part of a run cannot be had.
-CANNOT_BE_TRIED = 2
 #: What is checked out is just what git stores.
 RAW = "* -text !eol !crlf !filter -ident !working-tree-encoding\n"
 #: Of a repository's own configuration, what says how remotes are reached and how its filters work.

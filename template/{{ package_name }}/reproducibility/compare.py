@@ -11,7 +11,8 @@ from typing import Any
 from . import conf
 from .content import differing
 from .fingerprint import KERNEL_VARIABLES
-from .records import CANNOT_BE_TRIED, Record
+from .project import CANNOT_BE_TRIED
+from .records import Record
 
 IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
 NOT_REPRODUCIBLE = "not reproducible"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import adapter, own_code
 from .content import Content
 from .framework import FRAMEWORK
+from .project import ProjectError
 
 if TYPE_CHECKING:
     from .run import Result, Run
@@ -85,6 +86,32 @@ class Kept:
 
         why = attempt("the model is not stored", store)
         return found or {NOT_STORED: why[:5000]}
+
+
+def stored(run: Any) -> str:
+    """Give the URI of the model of a run.
+
+    Parameters
+    ----------
+    run : mlflow.entities.Run
+        The run.
+
+    Raises
+    ------
+    ProjectError
+        If it stored none, with the reason.
+    """
+    tags, outputs = run.data.tags, run.outputs.model_outputs
+    if NOT_STORED in tags:
+        raise ProjectError(
+            f"run {run.info.run_id} could not store its model: {tags[NOT_STORED][:500]}",
+            "Give the result an adapter with `save` and `load`: Result(…, adapter=…); the README says how.",
+        )
+    # By its tag: a training may log models of its own beside the one that it gives back.
+    uri = tags.get(STORED) or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
+    if not uri:
+        raise ProjectError(f"run {run.info.run_id} logged no model.", "Choose a run that finished: just runs")
+    return str(uri)
 
 
 def attempt(otherwise: str, act: Callable[[], object]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import ModuleType
 
-from . import digest
+from .imports import OWN
 from .project import PACKAGE, ROOT
 
 HARNESS = f"{PACKAGE}/reproducibility/"
@@ -41,15 +42,21 @@ def needed(names: Iterable[str], imported: Mapping[str, str]) -> dict[str, str]:
     return {own[name]: imported[own[name]] for name in sorted(found)}
 
 
+def is_own(name: str) -> bool:
+    """Tell whether "module.name" is of the project's package, but not of the harness, which no model has a use for."""
+    return name.startswith(f"{PACKAGE}.") and not name.startswith(f"{PACKAGE}.reproducibility.")
+
+
 def changed(modules: Mapping[str, str]) -> list[str]:
     """Name the modules that the project has not as they were."""
+    from . import digest  # not at the top: the doctor reads this module with whatever Python there is
+
     return [path for path, content in modules.items() if not digest.fits(ROOT / path, content)]
 
 
 def _path(module: ModuleType) -> str:
-    # Not `getattr`: it would import every module that MLflow only imports when it is used.
-    file = vars(module).get("__file__") or ""
-    return file.removeprefix(f"{ROOT}/").replace("\\", "/") if file.startswith(str(ROOT)) else ""
+    file = vars(module).get("__file__") or ""  # not `getattr`, see imports.py
+    return Path(file).relative_to(ROOT).as_posix() if file.startswith(OWN) else ""
 
 
 def _home(value: object) -> str:

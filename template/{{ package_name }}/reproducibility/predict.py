@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import adapter, own_code, promote, records, tracking
 from .datasets import read
 from .framework import FRAMEWORK
-from .keep import NOT_STORED, STORED
+from .keep import stored
 from .project import PACKAGE, ProjectError, write_whole
 from .record import as_table
 
@@ -88,21 +88,8 @@ def _download(model: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        if model == promote.ALIAS:
-            uri = f"models:/{PACKAGE}@{promote.ALIAS}"
-        else:
-            # By its tag: a training may log models of its own beside the one that it gives back.
-            run = records.get_run(model)
-            model = run.info.run_id
-            tags, outputs = run.data.tags, run.outputs.model_outputs
-            if NOT_STORED in tags:
-                raise ProjectError(
-                    f"run {model} could not store its model: {tags[NOT_STORED][:500]}",
-                    "Give the result an adapter with `save` and `load`: Result(…, adapter=…); the README says how.",
-                )
-            uri = tags.get(STORED) or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
-            if not uri:
-                raise ProjectError(f"run {model} logged no model.", "Choose a run that finished: just runs")
+        champion = f"models:/{PACKAGE}@{promote.ALIAS}"
+        uri = champion if model == promote.ALIAS else stored(records.get_run(model))
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         first_line = str(error).partition("\n")[0]

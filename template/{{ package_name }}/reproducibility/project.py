@@ -21,7 +21,9 @@ from .waiting import holders, is_locked, patiently
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).resolve().parents[1].name
 HARNESS = Path(__file__).resolve().parent
-#: Exit codes: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
+#: Exit codes of commands on runs: a record that is not its run's, as for another result; a part that is missing.
+NOT_ITS_RUNS, CANNOT_BE_TRIED = 1, 2
+#: Of all: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
 FAILED, FAULT, INTERRUPTED = 3, 70, 130
 #: How long one process waits for what another builds, in seconds: an environment, at the worst.
 PATIENCE = 1800
@@ -37,7 +39,7 @@ class ProjectError(Exception):
     fix : str
         What to do about it: commands, one a line.
     exit_code : int, default 3
-        3 for errors, 64 for wrong usage.
+        3 for errors, 64 for wrong usage; the README has all.
     """
 
     def __init__(self, cause: str, fix: str, exit_code: int = 3) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from . import compare, records, tracking
-from .project import PACKAGE, ProjectError
+from .keep import stored
+from .project import NOT_ITS_RUNS, PACKAGE, ProjectError
 from .record import files_of_model
 from .records import Record
 from .scratch import temporary_folder
@@ -45,20 +46,19 @@ def promote(run_id: str, force: bool = False) -> str:
         raise ProjectError(
             f"{run_id} is a reproduction.", f"Promote the original: just promote {tags['repro.reproduces']}"
         )
-    if "repro.model" not in tags:
-        raise ProjectError(f"run {run_id} logged no model.", "Choose a run that finished: just runs")
+    model = stored(run)
     verdict = tags.get("repro.verdict", "never tried")
     with temporary_folder("promote") as scratch:
         record = records.download(run, scratch / "original")
         records.require_own(record, run)
-        _require_recorded_model(record, tags["repro.model"])
+        _require_recorded_model(record, model)
         doubt = verdict if verdict not in PROVEN else _doubt(record, run, scratch / "replay")
     if doubt and not force:
         raise ProjectError(
             f"run {run_id} was not reproduced ({doubt}).", f"just reproduce {run_id}      or all the same: --force"
         )
     told = {"repro.run": run_id, "repro.verdict": verdict, **({"repro.forced": "true"} if doubt else {})}
-    version = mlflow.register_model(tags["repro.model"], PACKAGE, tags=told).version
+    version = mlflow.register_model(model, PACKAGE, tags=told).version
     mlflow.MlflowClient().set_registered_model_alias(PACKAGE, ALIAS, version)
     return str(version)
 
@@ -86,5 +86,5 @@ def _require_recorded_model(record: Record, uri: str) -> None:
         raise ProjectError(
             f"the model of run {record.name} is not the one that its record speaks of: {', '.join(names[:8])}.",
             "Restore its artifacts from a backup of the store, or run it anew.",
-            records.NOT_ITS_RUNS,
+            NOT_ITS_RUNS,
         )

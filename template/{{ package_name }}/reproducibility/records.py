@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from . import conf, digest, metrics, tracking
-from .project import PACKAGE, ProjectError
+from .project import CANNOT_BE_TRIED, NOT_ITS_RUNS, PACKAGE, ProjectError
 from .record import RECORD, SCHEMA_VERSION, digest_of_result, files
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Exit code where a run cannot be executed again, since a part of it is missing.
-CANNOT_BE_TRIED = 2
-#: Exit code where a record is not its run's: that of "different".
-NOT_ITS_RUNS = 1
 #: Names a run without its ID.
 LAST = "last"
 #: So many digits of a run's ID must be given, as with git.
@@ -229,8 +225,8 @@ def contradictions(record: Record, run: Any) -> list[str]:
     if "repro.data" in tags or "repro.reproduces" not in tags:  # replays of 0.4 and before have none
         pairs["the tag repro.data"] = (json.loads(tags.get("repro.data", "{}")), data)
     if by_itself:
-        names = [*content["files"], *files(record.folder)]
         found = files(record.folder)
+        names = [*content["files"], *found]
         pairs |= {f"the file {name}": (found.get(name, "gone"), content["files"].get(name, "none")) for name in names}
     if by_itself or "repro.record" in tags:
         pairs["the tag repro.record"] = (tags.get("repro.record"), digest.of_file(record.folder / RECORD))

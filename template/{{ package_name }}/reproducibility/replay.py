@@ -17,8 +17,8 @@ import yaml
 from . import checkout, datasets, digest, env_cache, launch, records, shell
 from .checkout import inside, outside
 from .datasets import Dataset
-from .project import ROOT, ProjectError
-from .records import CANNOT_BE_TRIED, Record
+from .project import CANNOT_BE_TRIED, ROOT, ProjectError
+from .records import Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")

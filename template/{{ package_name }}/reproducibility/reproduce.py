@@ -14,14 +14,14 @@ from .active import begun
 from .compare import Comparison
 from .datasets import Dataset
 from .interrupts import Interrupts
-from .project import ROOT, ProjectError
+from .project import CANNOT_BE_TRIED, NOT_ITS_RUNS, ROOT, ProjectError
 from .record import RECORD
 from .records import Record
 from .replay import Recipe
 from .scratch import temporary_folder
 
 #: Verdicts without a replay, by the exit code of the error that says why.
-REFUSALS = {records.CANNOT_BE_TRIED: compare.NOT_REPRODUCIBLE, records.NOT_ITS_RUNS: compare.DIFFERENT}
+REFUSALS = {CANNOT_BE_TRIED: compare.NOT_REPRODUCIBLE, NOT_ITS_RUNS: compare.DIFFERENT}
 
 
 def reproduce(run_id: str, dry_run: bool = False) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .content import Content
-from .project import PACKAGE
+from .own_code import is_own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, defaultdict, Cou
 SCALARS = (type(None), bool, int, float, str)
 #: Of these packages classes may be named inside the format of skops, which holds estimators of scikit-learn.
 ESTIMATORS = ("sklearn.", "numpy.", "scipy.")
-HARMLESS = frozenset({"builtins.range", "collections.OrderedDict", "collections.defaultdict"})
+HARMLESS = frozenset({"builtins.range", "functools.partial", "collections.OrderedDict", "collections.defaultdict"})
 #: Functions that a model may name, besides the project's own; they are called when it predicts.
 FUNCTIONS = ("torch.nn.functional.", "sklearn.metrics.", "sklearn.feature_selection.", "keras.src.activations.")
 #: Types that a model may name.
@@ -138,7 +138,8 @@ class _Writer:
         return [self._name(type(value)), self.write(state)]
 
     def _is_own(self, kind: type) -> bool:
-        return f"{kind.__module__}.{kind.__qualname__}".startswith((f"{PACKAGE}.", *self.framework.packages))
+        name = _full_name(kind)
+        return name.startswith(self.framework.packages) or is_own(name)
 
     def _array(self, array: np.ndarray) -> str:
         name = str(len(self.arrays))
@@ -288,8 +289,8 @@ def _trusted(content: bytes, framework: Framework) -> list[str]:
 
 
 def _require_known(names: Iterable[str], framework: Framework) -> None:
-    known = (*ESTIMATORS, *framework.packages, f"{PACKAGE}.")
-    if strange := [name for name in names if not name.startswith(known)]:
+    known = (*ESTIMATORS, *framework.packages)
+    if strange := [name for name in names if not name.startswith(known) and not is_own(name)]:
         raise NotImplementedError(f"there is no format but pickle for {', '.join(sorted(strange))}")
 
 
@@ -312,7 +313,7 @@ def _find(name: str, framework: Framework) -> Any:
         found = getattr(builtins if parts[0] == "builtins" else np, parts[1], None)
         if isinstance(found, type) and (found in TYPES or issubclass(found, np.generic)):
             return found
-    if not name.startswith((f"{PACKAGE}.", *framework.packages, *FUNCTIONS)):
+    if not name.startswith((*framework.packages, *FUNCTIONS)) and not is_own(name):
         raise NotImplementedError(f"{name} is neither the project's nor the framework's")
     for count in range(len(parts) - 1, 0, -1):
         try:

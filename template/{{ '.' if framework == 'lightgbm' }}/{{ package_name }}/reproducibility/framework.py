@@ -20,7 +20,7 @@ class LightGBM(Framework):
         if not (type(error).__name__ == "LightGBMError" and "feature name" in str(error)):
             return None
         return (
-            "LightGBM refuses the name of a column: none of `[]{}\",:` may be in it, nor may two be alike.",
+            'LightGBM refuses the name of a column: none of `[]{}",:` may be in it, nor may two be alike.',
             "In model.py, hand over the numbers alone, here and where it predicts: lgb.Dataset(X.to_numpy(), y)",
         )
 

@@ -7,11 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .base import Framework
-from .project import PACKAGE
-
-#: Code of these packages may be named by a stored model, and of the standard library this. skops refuses all else.
-TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
-TRUSTED_TYPES = ("builtins.range", "functools.partial")
+from .own_code import is_own
 
 
 class ScikitLearn(Framework):
@@ -56,12 +52,16 @@ class ScikitLearn(Framework):
 
     def refusal(self, flavors: dict[str, Any], own: bool) -> str | None:
         """Refuse pickles, and code outside scikit-learn that is not the project's own."""
+        from .structure import (  # not at the top: the doctor reads this with whatever Python there is
+            ESTIMATORS,
+            HARMLESS,
+        )
+
         flavor = flavors.get("sklearn", {})
         if flavor.get("serialization_format") != "skops":
             return "it is stored as a pickle, which runs any code that is in it"
-        trusted = (*TRUSTED_PACKAGES, f"{PACKAGE}.") if own else TRUSTED_PACKAGES
-        named = [name for name in flavor.get("skops_trusted_types") or [] if name not in TRUSTED_TYPES]
-        strange = [name for name in named if not name.startswith(trusted)]
+        named = [name for name in flavor.get("skops_trusted_types") or [] if name not in HARMLESS]
+        strange = [name for name in named if not name.startswith(ESTIMATORS) and not (own and is_own(name))]
         return f"it names code outside scikit-learn: {', '.join(strange)}" if strange else None
 
 
