@@ -435,6 +435,17 @@ def test_a_run_whose_replay_says_so_is_promoted(shelf: Shelf) -> None:
 
 
 @SQLITE
+def test_a_model_that_must_be_downloaded_has_the_files_that_it_has(
+    shelf: Shelf, harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = shelf.store.client.get_run(shelf.original).data.tags["repro.model"]
+    near = harness("record").files_of_model(uri)
+    monkeypatch.setattr(harness("tracking"), "local_path", lambda location: None)
+    assert harness("record").files_of_model(uri) == near
+    assert shelf.promote(shelf.original)
+
+
+@SQLITE
 @pytest.mark.parametrize("what", DOUBTS)
 def test_a_verdict_is_believed_only_with_its_replay(
     shelf: Shelf, harness: Callable[[str], ModuleType], what: str

@@ -166,7 +166,9 @@ def files_of_model(uri: str) -> dict[str, str]:
     if (path := tracking.local_path(place)) and path.is_dir():
         return files(path)
     with temporary_folder("record") as scratch:
-        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
+        folder = scratch / "model"  # a download of a whole model is its destination, where the scratch has its lock
+        folder.mkdir()
+        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))))
 
 
 def _folder(run_id: str, scratch: Path) -> Path:
