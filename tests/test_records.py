@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -328,6 +329,43 @@ def test_a_replay_that_an_older_harness_kept_is_its_own(recorded: Any) -> None:
 
 # Promotion: on one kind of store, since none of it depends on the kind.
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True, scope="module")
+
+
+#: Names that a run logged, of one kind each, and whether they could all be names of files.
+NAMES = {
+    ("loss", "accuracy", "val/loss", "train/loss", "conf.model.depth", "conf.model"): True,
+    ("loss", "loss/val"): False,
+    ("a", "a/b/c"): False,
+    ("loss", "Loss"): False,
+    ("ä" * 128,): False,
+    ("a" * 240, "b/" * 120 + "b"): True,
+}
+
+
+@pytest.mark.parametrize("names", NAMES, ids=lambda names: " ".join(names)[:30])
+def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
+    harness: Callable[[str], ModuleType], tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    replay = harness("replay")
+    write_record(harness, tmp_path / "record", {})
+    plain = harness("records").read("r", tmp_path / "record")
+    logged = (frozenset(names), frozenset(["loss"]), frozenset(["loss/val"]))
+    content = {**plain.content, "metrics": dict.fromkeys(names, (0.5).hex())}
+    for record in (dataclasses.replace(plain, logged=logged), dataclasses.replace(plain, content=content)):
+        assert replay.needs_database(replay.Recipe.of(record)) is not NAMES[names]
+    settings = {"seed": 1, **dict.fromkeys(names, 1)}
+    if "Loss" not in names:
+        assert replay.needs_database(replay.Recipe(plain, plain, plain, settings)) is not NAMES[names]
+
+
+def test_a_record_knows_what_its_run_logged(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    run_id = store.run(digits(""), status="RUNNING", mine="x")
+    write_record(harness, tmp_path / "record", {})
+    store.client.log_artifacts(run_id, str(tmp_path / "record"), "record")
+    store.client.log_metric(run_id, "mine/loss", 1)
+    store.client.set_terminated(run_id)
+    metrics, params, tags = store.records.download(store.client.get_run(run_id), tmp_path / "found").logged
+    assert metrics == {"mine/loss"} and not params and "mine" in tags
 
 
 @dataclass
