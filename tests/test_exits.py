@@ -182,8 +182,9 @@ def test_a_training_that_is_started_gets_no_number_of_threads(
 def test_a_replay_that_dies_is_no_verdict(end: str, rendered: Callable[[str], ModuleType], tmp_path: Path) -> None:
     replay = rendered("replay")
     with pytest.raises(rendered("project").ProjectError) as caught:
-        replay._run([sys.executable, "-c", f"import os, sys; {end}"], tmp_path, dict(os.environ), -1, tmp_path / "log")
-    assert caught.value.exit_code == 3
+        command = [sys.executable, "-c", f"import os, sys; {end}"]
+        replay._run(command, tmp_path, dict(os.environ), -1, tmp_path / "log", replay.OF_FILES.format("/tmp/store"))
+    assert caught.value.exit_code == 3 and "\nIf it names a file in /tmp/store: " in caught.value.fix
 
 
 @pytest.mark.parametrize(

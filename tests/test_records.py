@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -326,6 +327,43 @@ def test_a_replay_that_an_older_harness_kept_is_its_own(recorded: Any) -> None:
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True, scope="module")
 
 
+#: Names that a run logged, of one kind each, and whether they could all be names of files.
+NAMES = {
+    ("loss", "accuracy", "val/loss", "train/loss", "conf.model.depth", "conf.model"): True,
+    ("loss", "loss/val"): False,
+    ("a", "a/b/c"): False,
+    ("loss", "Loss"): False,
+    ("ä" * 128,): False,
+    ("a" * 240, "b/" * 120 + "b"): True,
+}
+
+
+@pytest.mark.parametrize("names", NAMES, ids=lambda names: " ".join(names)[:30])
+def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
+    harness: Callable[[str], ModuleType], tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    replay = harness("replay")
+    write_record(harness, tmp_path / "record", {})
+    plain = harness("records").read("r", tmp_path / "record")
+    logged = (frozenset(names), frozenset(["loss"]), frozenset(["loss/val"]))
+    content = {**plain.content, "metrics": dict.fromkeys(names, (0.5).hex())}
+    for record in (dataclasses.replace(plain, logged=logged), dataclasses.replace(plain, content=content)):
+        assert replay.needs_database(replay.Recipe.of(record)) is not NAMES[names]
+    settings = {"seed": 1, **dict.fromkeys(names, 1)}
+    if "Loss" not in names:
+        assert replay.needs_database(replay.Recipe(plain, plain, plain, settings)) is not NAMES[names]
+
+
+def test_a_record_knows_what_its_run_logged(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    run_id = store.run(digits(""), status="RUNNING", mine="x")
+    write_record(harness, tmp_path / "record", {})
+    store.client.log_artifacts(run_id, str(tmp_path / "record"), "record")
+    store.client.log_metric(run_id, "mine/loss", 1)
+    store.client.set_terminated(run_id)
+    metrics, params, tags = store.records.download(store.client.get_run(run_id), tmp_path / "found").logged
+    assert metrics == {"mine/loss"} and not params and "mine" in tags
+
+
 @dataclass
 class Shelf:
     """A run with a model, and a replay that proves it."""
@@ -428,6 +466,17 @@ def test_a_run_whose_replay_says_so_is_promoted(shelf: Shelf) -> None:
     found = shelf.store.client.get_model_version_by_alias(PACKAGE, "champion")
     assert str(found.version) == version and found.tags["repro.run"] == shelf.original
     assert "repro.forced" not in found.tags
+
+
+@SQLITE
+def test_a_model_that_must_be_downloaded_has_the_files_that_it_has(
+    shelf: Shelf, harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = shelf.store.client.get_run(shelf.original).data.tags["repro.model"]
+    near = harness("record").files_of_model(uri)
+    monkeypatch.setattr(harness("tracking"), "local_path", lambda location: None)
+    assert harness("record").files_of_model(uri) == near
+    assert shelf.promote(shelf.original)
 
 
 @SQLITE

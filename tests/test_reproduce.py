@@ -328,11 +328,17 @@ def test_a_run_from_a_notebook_is_tracked_and_says_what_is_lost(project: Project
         "before = signal.getsignal(signal.SIGINT)\n"
         "execute(experiment, Path('confs/train.yaml').resolve(), ('model.n_estimators=5',))\n"
         "assert signal.getsignal(signal.SIGINT) is before\n"
+        "import sqlite3, sys\n"
+        "lock = sqlite3.connect(Path(sys.prefix).resolve() / 'in-use.lock', timeout=0)\n"
+        "try:\n"
+        "    lock.execute('BEGIN EXCLUSIVE')\n"
+        "except sqlite3.OperationalError:\n"
+        "    print('nobody can delete the environment')\n"
         "print('the notebook goes on')\n"
     )
     done = project.run(str(project.path / ".venv/bin/python"), "-c", cell)
     assert "the launch environment cannot be set" in done.stdout and "PYTHONHASHSEED" in done.stdout
-    assert "the notebook goes on" in done.stdout
+    assert "nobody can delete the environment" in done.stdout and "the notebook goes on" in done.stdout
     [run] = project.runs()
     assert run.info.status == "FINISHED"
     assert record(project, run.info.run_id)["launch"]["PYTHONHASHSEED"] == "unset"

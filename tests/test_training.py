@@ -233,6 +233,21 @@ def test_an_unruly_training_is_verified_and_compared(laboratory: Laboratory, tmp
     assert all(f"<td>{value}</td><td>yes</td>" in page.read_text("utf-8") for value in ("nan", "inf", "-inf"))
 
 
+@pytest.mark.slow
+def test_a_run_whose_names_are_folders_of_each_other_is_reproduced(
+    set_up: Callable[[str], Project], tmp_path: Path
+) -> None:
+    project = clone(set_up("classification"), tmp_path / "bikes")
+    file = project.path / "bikes" / "train.py"
+    lines = 'mlflow.log_params({"a": 1, "a/b": 2})\n    mlflow.set_tags({"c": 1, "c/d": 2})\n    return Result('
+    metrics = '{"accuracy": 0.5, "accuracy/val": 1}'
+    text = UNRULY_TRAIN.partition("    for step")[0] + "    inputs" + UNRULY_TRAIN.partition("    inputs")[2]
+    text = text.partition("    metrics =")[0] + f"    metrics = {metrics}\n    return Result("
+    file.write_text(text.replace("return Result(", lines) + "model, inputs, model.predict(inputs), metrics)\n")
+    assert "identical: every stage" in project.just("verify").stdout
+    assert not project.git("status", "--porcelain", "mlruns")
+
+
 def test_a_run_leaves_collector_and_signals_as_they_were_wherever_it_fails(
     set_up: Callable[[str], Project], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 MASK = "***"
 #: Names of query parameters that are, or may be, secrets; and of path segments after which one comes.
-SECRET_NAME = re.compile(r"(?i)sig|token|key|secret|pass|pwd|cred|auth|sas|jwt|session|user|login")
+SECRET_NAME = re.compile(r"(?i)sig|token|key|secret|pass|pwd|cred|auth|sas|jwt|session|user|login|^code$")
 SECRET_FOLLOWS = re.compile(r"(?i)((access|api)[_-]?)?(token|key)|secret|sig|signature|auth|sas|password")
 #: How tokens of well-known services begin.
 KNOWN = re.compile(

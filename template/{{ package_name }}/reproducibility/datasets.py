@@ -326,6 +326,11 @@ def stored_copy(content: str) -> str | None:
     return f"runs:/{runs[0].info.run_id}/data/{content.removeprefix('sha256:')}" if runs else None
 
 
+def is_remote(source: str) -> bool:
+    """Tell whether a source is an address from which `fetch` gets a file on any machine."""
+    return source.startswith("runs:/") or source.partition("://")[0].lower() in {"http", "https", "s3"}
+
+
 def fetch(origin: str, target: Path) -> None:
     """Copy a file, from wherever a URI says, to a path.
 

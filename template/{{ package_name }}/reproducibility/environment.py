@@ -60,8 +60,7 @@ def ensure(files: bool = True) -> None:
     prefix, site_packages = Path(sys.prefix), Path(sysconfig.get_path("purelib"))
     lock = own_lock()
     in_venv = lock is DEVELOPMENT_LOCK
-    if in_venv or is_mlflow_environment(prefix):
-        in_use.hold(prefix)
+    hold()
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
     shadows.refuse(site_packages)
@@ -88,6 +87,13 @@ def ensure(files: bool = True) -> None:
     else:  # an environment, or a whole Python, that is not this project's: nothing of it is to be deleted
         fix = f"Use the project's own: `just setup` makes it, `just …` or {VENV_PYTHON} uses it."
     raise ProjectError(f"the environment {prefix} is not what {lock.name} says: {found}.", fix + hint(problems))
+
+
+def hold() -> None:
+    """Let nobody delete or rebuild the environment of this process until it ends, if it is of this project's making."""
+    prefix = Path(sys.prefix)
+    if own_lock() is DEVELOPMENT_LOCK or is_mlflow_environment(prefix):
+        in_use.hold(prefix)
 
 
 def said(problems: list[str]) -> str:

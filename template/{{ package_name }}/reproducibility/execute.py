@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import alive, autolog, checkpoint, conf, launch, seeds, tracking
+from . import alive, autolog, checkpoint, conf, environment, launch, seeds, tracking
 from .active import begun
 from .collector import Collector
 from .framework import FRAMEWORK
@@ -55,6 +55,7 @@ def execute(
     ProjectError
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
+    environment.hold()
     start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(_settings(config, overrides))
     settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]

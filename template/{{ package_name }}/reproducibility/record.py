@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import conf, digest, environment, fingerprint, imports, launch, metrics, source, tracking
+from . import conf, datasets, digest, environment, fingerprint, imports, launch, metrics, source, tracking
 from .keep import STORED, Kept, attempt
 from .project import PACKAGE
 from .scratch import temporary_folder
 
 if TYPE_CHECKING:
+    from .datasets import Dataset
     from .run import Result, Run
 
 #: From 3 on a record holds the digests of its own files and of the model's, and the tag repro.record its own.
@@ -24,6 +28,8 @@ SCHEMA_VERSION = 3
 RESULT = ("weights", "predictions", "metrics")
 #: The file of a record that speaks of all others.
 RECORD = "record.json"
+#: Set for a replay, which has a store of its own: from where it could be executed again is not asked.
+REPLAY = "REPRO_REPLAY"
 #: What file managers, and MLflow in a model's, leave in every folder that somebody looks at.
 DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini", "registered_model_meta"}
 
@@ -84,6 +90,7 @@ class Recorder:
         for name, figure in result.figures.items():
             attempt(f"the picture {name} is not kept", partial(mlflow.log_figure, figure, f"plots/{name}.png"))
         modules = self.code.settle(imports.taken())
+        self.note_data(run.datasets.values())
         content = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
@@ -133,12 +140,26 @@ class Recorder:
         )
         return outcome
 
+    def note_data(self, entries: Iterable[Dataset]) -> None:
+        """Note the datasets of which only this folder has the bytes."""
+        if REPLAY not in os.environ and self.code.commit != "none":
+            self.code.only_here += map(_only_copy, filter(self._is_only_here, entries))
+
+    def _is_only_here(self, entry: Dataset) -> bool:
+        """Tell whether neither git nor the tracking store has a dataset, nor its source could give it."""
+        if self.code.has(entry.file, entry.digest) or datasets.is_remote(entry.source):
+            return False
+        return datasets.stored_copy(entry.digest) is None
+
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
+        if REPLAY in os.environ:  # its original has said so
+            return self.code.reproducible
         if self.code.refused:
             print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
         elif self.code.commit == "none":
-            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
+            start = 'git init && git add -A && git commit -m "Start"'
+            print(f"notice: no git commit, so nobody can reproduce this run: {start}", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:
@@ -147,6 +168,13 @@ class Recorder:
             if reason != source.NO_REMOTE:
                 print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
         return self.code.reproducible
+
+
+def _only_copy(entry: Dataset) -> str:
+    return (
+        f"dataset {entry.name!r}: neither git nor the tracking store has {entry.path}, and its source, {entry.source}, "
+        f"cannot be fetched (just data-add {shlex.quote(entry.path)} --name {entry.name} keeps a copy; or --source URI)"
+    )
 
 
 def digest_of_result(stages: dict[str, str]) -> str:
@@ -168,7 +196,9 @@ def files_of_model(uri: str) -> dict[str, str]:
     if (path := tracking.local_path(place)) and path.is_dir():
         return files(path)
     with temporary_folder("record") as scratch:
-        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)))
+        folder = scratch / "model"  # a download of a whole model is its destination, where the scratch has its lock
+        folder.mkdir()
+        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))))
 
 
 def _folder(run_id: str, scratch: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,15 @@ class Record:
         record.json, in today's schema.
     conf : dict
         The resolved settings.
+    logged : tuple of frozenset of str
+        Names of the run's metrics, parameters and tags; empty of a record that is read without its run.
     """
 
     name: str
     folder: Path
     content: dict[str, Any]
     conf: dict[str, Any]
+    logged: tuple[frozenset[str], ...] = ()
 
     @property
     def lock(self) -> bytes:
@@ -157,7 +160,8 @@ def download(run: Any, folder: Path) -> Record:
             "Only a run that finished through `just train`, `just run` or `mlflow run` leaves one: just runs",
             CANNOT_BE_TRIED,
         ) from error
-    return read(run_id, Path(found))
+    logged = tuple(frozenset(names) for names in (run.data.metrics, run.data.params, run.data.tags))
+    return replace(read(run_id, Path(found)), logged=logged)
 
 
 def read(name: str, folder: Path) -> Record:

@@ -8,19 +8,29 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from . import checkout, conf, datasets, digest, env_cache, launch, records, shell
+from . import checkout, conf, datasets, digest, env_cache, launch, records, shell, sqlite
 from .checkout import inside, outside
+from .conf import flatten
 from .datasets import Dataset
+from .metrics import keys
 from .project import CANNOT_BE_TRIED, ROOT, ProjectError
+from .record import REPLAY
 from .records import Record
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
+#: Bytes of a file's name.
+LONGEST = 255
+#: What may be wrong with a replay in a store of files, though no name that the run is known to have logged says so.
+OF_FILES = (
+    "\nIf it names a file in {}: the training logs a name that cannot be a file's there, as `loss`\n"
+    "beside `loss/val`, or one of more than 255 bytes. The run itself is well; name it otherwise."
+)
 #: What of the project is nobody's code.
 NOT_CODE = (".git", ".venv*", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
 
@@ -81,16 +91,37 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     settings = scratch / "conf.yaml"
     settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
-    # A store of plain files: the MLflow of the recorded lock writes it, and no database need be made for it.
-    own = {"MLFLOW_TRACKING_URI": store.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
+    in_files = not needs_database(recipe)
+    # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
+    uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
+    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
         python = env_cache.python(env_cache.ready(project))
     command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
-    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log")
-    found = list(store.glob("*/*/artifacts/record"))
+    hint = OF_FILES.format(store) if in_files else ""
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log", hint)
+    # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
+    found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
     return records.read("replay", found[0])
+
+
+def needs_database(recipe: Recipe) -> bool:
+    """Tell whether names that the run logged could not all be those of files: "loss" and "loss/val", or too long."""
+    records = (recipe.code, recipe.data, recipe.lock)
+    kinds = [{*keys(record.metrics).values()} for record in records]
+    kinds += [{*names} for record in records for names in record.logged]
+    kinds.append({*flatten(recipe.conf)})
+    return any(not _could_be_files(names) for names in kinds)
+
+
+def _could_be_files(names: set[str]) -> bool:
+    # Some file systems take "Loss" and "loss" for one name.
+    paths = [PurePosixPath(name.casefold()) for name in names]
+    folders = {folder for path in paths for folder in path.parents}
+    too_long = any(len(os.fsencode(part)) > LONGEST for name in names for part in name.split("/"))
+    return not (too_long or folders & {*paths} or len({*paths}) < len(names))
 
 
 def check_out(record: Record, folder: Path) -> Path:
@@ -227,7 +258,7 @@ def _enter(entries: list[Dataset], manifest: Path) -> None:
     manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
 
 
-def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path) -> None:
+def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path, hint: str = "") -> None:
     """Run the training; its results go to a log, its progress to the terminal."""
     with log.open("wb") as output:
         code = shell.run(command, folder, variables, output, umask)
@@ -235,5 +266,5 @@ def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int
         said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
         raise ProjectError(
             f"the code of the run failed when it was executed again (exit code {code}). {said}",
-            "Its own message stands above. It ran before: has something outside the repository changed?",
+            f"Its own message stands above. It ran before: has something outside the repository changed?{hint}",
         )

@@ -179,6 +179,17 @@ class Source:
             if file.exists() and file.stat().st_mtime_ns != then:
                 yield f"{self.path}/{path}" if self.path else path
 
+    def has(self, file: Path, wanted: str) -> bool:
+        """Tell whether a file of the project is in commit or patch, and has the bytes of a digest."""
+        code = self._repository_of(file)
+        if code is None:
+            return False
+        path = _beside(file, code.root.resolve())
+        if path in code.converted:
+            return code.converted[path] == wanted
+        known = code.blobs.get(path)
+        return known is not None and digest.fits(file, wanted) and known[1] == _name_of_file(file, code.commit)
+
     def holds(self, path: str, content: bytes) -> bool:
         """Tell whether commit and patch lead to a file of these bytes; the path is relative to `root`."""
         if path in self.converted:

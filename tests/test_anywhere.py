@@ -1,0 +1,92 @@
+"""From where a run says that it can be reproduced: the data that it read must be elsewhere than in its folder."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import copy_project
+
+PACKAGE = "anywhere_under_test"
+CONTENT = b"a,b\n1,2\n3,4\n"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is pushed."""
+    folder = copy_project(tmp_path_factory.mktemp("anywhere") / "project", package_name=PACKAGE)
+    for name in ("ignored", "untracked", "committed", "changed"):
+        (folder / "data" / f"{name}.csv").write_bytes(CONTENT)
+    (folder / ".gitignore").open("a").write("/data/ignored.csv\n")
+    git(folder, "init", "--quiet", "--bare", f"{folder}.git")
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all", ":!data/untracked.csv")
+    git(folder, "commit", "--quiet", "--no-verify", "--message", "Start")
+    git(folder, "remote", "add", "origin", f"{folder}.git")
+    git(folder, "push", "--quiet", "origin", "HEAD")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def harness(root: Path) -> Iterator[Callable[[str], ModuleType]]:
+    sys.path.insert(0, str(root))
+    yield lambda name: importlib.import_module(f"{PACKAGE}.reproducibility.{name}")
+    sys.path.remove(str(root))
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+#: File, source, whether the tracking store has a copy; from where, and how often the store was asked.
+CASES = {
+    "only here": ("ignored", "unknown", False, "here", 1),
+    "a path as the source": ("ignored", "/data/ignored.csv", False, "here", 1),
+    "a source that nothing here can fetch": ("ignored", "ftp://host/x.csv", False, "here", 1),
+    "a stored copy": ("ignored", "unknown", True, "anywhere", 1),
+    "an address": ("ignored", "https://host/x.csv", False, "anywhere", 0),
+    "a bucket": ("ignored", "s3://bucket/x.csv", False, "anywhere", 0),
+    "another run": ("ignored", f"runs:/{'0' * 32}/x.csv", False, "anywhere", 0),
+    "committed": ("committed", "unknown", False, "anywhere", 0),
+    "uncommitted": ("untracked", "unknown", False, "anywhere", 0),
+    "written since": ("changed", "unknown", False, "here", 1),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
+    root: Path,
+    harness: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    name, source, copied, where, questions = CASES[what]
+    digest, record, asked = harness("digest").of_bytes(CONTENT), harness("record"), []
+    monkeypatch.setattr(harness("datasets"), "stored_copy", lambda content: asked.append(content) or copied or None)
+    entry = harness("datasets").Dataset(name, f"data/{name}.csv", digest, len(CONTENT), source)
+    recorder = record.Recorder({"seed": 1, "threads": 1}, {})
+    if what == "written since":
+        entry.file.write_bytes(b"another")
+    recorder.note_data([entry])
+    assert recorder._say_from_where() == where and asked == [digest] * questions
+    told = capsys.readouterr().err
+    assert (f"dataset '{name}'" in told and f"just data-add data/{name}.csv" in told) == (where == "here")
+
+
+def test_a_replay_is_not_asked_from_where(
+    harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = harness("record")
+    monkeypatch.setenv(record.REPLAY, "1")
+    entry = harness("datasets").Dataset("ignored", "data/ignored.csv", harness("digest").of_bytes(CONTENT), 12)
+    recorder = record.Recorder({"seed": 1, "threads": 1}, {})
+    recorder.note_data([entry])
+    assert recorder._say_from_where() == "anywhere" and not capsys.readouterr().err
