@@ -14,6 +14,8 @@ from unittest.mock import patch
 from . import environment
 from .framework import FRAMEWORK
 
+#: What `autolog` does by default in a training: no models, which the harness logs, and no pictures of importances.
+DEFAULTS: dict[str, Any] = {"log_models": False, "importance_types": []}
 #: Modules of MLflow besides the framework's own whose `autolog` a training may call.
 ALSO = {"mlflow.keras": "mlflow.tensorflow"}
 
@@ -24,10 +26,10 @@ def beside() -> Iterator[None]:
 
     Notes
     -----
-    By itself `autolog` logs a model for every call of a fit, ten in a training with checkpoints, and for each it starts
-    a process to find out what it requires. Here its default is `log_models=False`; who says True gets them. What a
-    model requires is what is locked. Of a parameter that two fits of one run are given differently, the first value
-    is kept.
+    By itself `autolog` logs a model for every call of a fit, ten in a training with checkpoints, starts a process for
+    each to find out what it requires, and draws what XGBoost's looks at. Here its defaults are `DEFAULTS`; who asks for
+    these gets them. What a model requires is what is locked. Of a parameter that two fits of one run are given
+    differently, the first value is kept.
     """
     import mlflow
 
@@ -37,21 +39,20 @@ def beside() -> Iterator[None]:
         for name in sorted(modules):
             module = importlib.import_module(name)
             if hasattr(module, "autolog"):
-                stack.enter_context(patch.object(module, "autolog", _without_models(module.autolog)))
+                stack.enter_context(patch.object(module, "autolog", _by_default(module.autolog)))
         stack.enter_context(patch.object(mlflow.models, "infer_pip_requirements", _locked))
         logger.addFilter(_is_news)
         stack.callback(logger.removeFilter, _is_news)
         yield
 
 
-def _without_models(autolog: Callable[..., None]) -> Callable[..., None]:
+def _by_default(autolog: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(autolog)
 
     @functools.wraps(autolog)
     def quietly(*arguments: Any, **options: Any) -> None:
-        if "log_models" in signature.parameters.keys() - signature.bind(*arguments, **options).arguments.keys():
-            options["log_models"] = False
-        autolog(*arguments, **options)
+        left = signature.parameters.keys() - signature.bind(*arguments, **options).arguments.keys()
+        autolog(*arguments, **options, **{name: value for name, value in DEFAULTS.items() if name in left})
 
     return quietly
 
