@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import copier
@@ -28,7 +31,12 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 
 
 #: The files that take longest, longest first: begun last, one would keep one worker busy alone.
-LONGEST = ("frameworks", "docs", "compare", "reproduce", "environment", "errors", "run", "data", "render", "ci", "demo")
+#: As `--dist loadfile` deals them out, the first and the third share a worker, and so the environments of frameworks.
+LONGEST = (
+    *("frameworks", "own_models", "brought", "training", "setup", "git", "docs", "compare", "reproduce", "environment"),
+    *("errors", "run", "data", "estimators", "store", "sources", "shell", "randomness", "tables", "render", "ci"),
+    "demo",
+)
 
 
 def sample_of(parts: int, what: str = "") -> int:
@@ -93,6 +101,37 @@ def copy_project(destination: Path, *, source: Path = TEMPLATE, **answers: Any) 
     lost = {name: value for name, value in answers.items() if given.get(name) != value}
     assert not lost, f"answers that were not consumed: {lost}"
     return destination
+
+
+@contextmanager
+def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType]]:
+    """Render a project, and import modules of its harness by their names.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to render it.
+    package : str
+        Its package, of a name that nothing else here has.
+    """
+    copy_project(folder, package_name=package)
+    sys.path.insert(0, str(folder))
+    yield lambda name: importlib.import_module(f"{package}.reproducibility.{name}")
+    sys.path.remove(str(folder))
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB; skip where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if os.name != "posix" or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs: run as root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @dataclass

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +12,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import Project, copy_project
+from conftest import Project, importing
 
 from harness import load
 
-addresses = load("addresses")
+addresses, tracking = load("addresses"), load("tracking")
 GITHUB = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"
 SECRET = "s3cr3t"
 
@@ -71,13 +69,41 @@ HARMLESS = [
 def test_what_opens_an_address_is_left_out(address: str) -> None:
     assert addresses.public(address) == SECRETS[address]
     assert addresses.public(SECRETS[address]) == SECRETS[address]
-    for text in (f"cannot open {address}!", f"nonnumeric port: {address.rpartition('@')[0]!r}", address.upper()[:0]):
+    for text in (f"cannot open {address}!", f"nonnumeric port: {address.rpartition('@')[0]!r}"):
         assert SECRET not in addresses.scrubbed(text, address) and GITHUB not in addresses.scrubbed(text, address)
 
 
 @pytest.mark.parametrize("address", HARMLESS)
 def test_other_addresses_stay_as_they_are(address: str) -> None:
     assert addresses.public(address) == address
+
+
+STORES = {
+    f"postgresql://db/x?user=ada&password={SECRET}": "postgresql://db/x",
+    f"postgresql+psycopg2://ada:{SECRET}@db:5432/x?sslmode=require": "postgresql+psycopg2://db:5432/x?sslmode=require",
+    f"mysql://ada:a/{SECRET}@db/x": "mysql://***",
+    f"mssql://db/x?driver=ODBC+Driver+17+for+SQL+Server&PWD={SECRET}": "mssql://db/x",
+    f"https://ada:{SECRET}@host:5000/mlflow": "https://host:5000/mlflow",
+    f"sqlite:////home/ada/a b.db?key={SECRET}": "sqlite:////home/ada/a b.db",
+    "sqlite:///mlflow.db": "sqlite:///mlflow.db",
+    "databricks": "databricks",
+    "databricks://profile": "databricks://profile",
+    "databricks://scope:prefix": "databricks://scope:prefix",
+    "/home/ada/mlruns": "/home/ada/mlruns",
+    "file:///home/ada/mlruns": "file:///home/ada/mlruns",
+    "git@github.com:ada/template.git": "git@github.com:ada/template.git",
+}
+
+
+@pytest.mark.parametrize("uri", STORES)
+def test_of_a_stores_address_only_what_opens_it_is_left_out(uri: str) -> None:
+    assert tracking.public(uri) == STORES[uri]
+
+
+def test_an_address_without_its_user_leads_to_where_it_led() -> None:
+    address = f"https://ada:{SECRET}@host:8080/simple/{GITHUB}/?sig=1#x"
+    assert addresses.without_user(address) == f"https://host:8080/simple/{GITHUB}/?sig=1#x"
+    assert addresses.without_user("/home/ada/x@2.csv") == "/home/ada/x@2.csv"
 
 
 def test_what_is_percent_encoded_is_scrubbed_too() -> None:
@@ -119,14 +145,11 @@ def guarded() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+def rendered(tmp_path: Path) -> Iterator[Callable[[str], ModuleType]]:
     """Import modules of a rendered project of this test's own."""
-    copy_project(tmp_path / "project", package_name="addresses_under_test")
-    subprocess.run(["git", "init", "--quiet", str(tmp_path / "project")], check=True)
-    monkeypatch.syspath_prepend(str(tmp_path / "project"))
-    for name in [name for name in sys.modules if name.split(".")[0] == "addresses_under_test"]:
-        monkeypatch.delitem(sys.modules, name)
-    return lambda name: importlib.import_module(f"addresses_under_test.reproducibility.{name}")
+    with importing(tmp_path / "project", "addresses_under_test") as load:
+        subprocess.run(["git", "init", "--quiet", str(tmp_path / "project")], check=True)
+        yield load
 
 
 def test_no_password_reaches_manifest_or_messages(

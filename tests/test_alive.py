@@ -11,18 +11,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import mlflow
 import pytest
+from mlflow.store.tracking import sqlalchemy_store
 from mlflow.utils import mlflow_tags
 
 from harness import FOLDER, load
 
-alive, bare_runs, leftovers, project, scratch, tracking = (
-    load(name) for name in ("alive", "bare_runs", "leftovers", "project", "scratch", "tracking")
+alive, bare_runs, leftovers, project, scratch, sqlite, tracking = (
+    load(name) for name in ("alive", "bare_runs", "leftovers", "project", "scratch", "sqlite", "tracking")
 )
 
 
@@ -31,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder with a store in it."""
     folder = tmp_path_factory.mktemp("alive") / "bikes"
     folder.mkdir()
-    load("sqlite").create(folder / "mlflow.db", folder / "mlruns")
+    sqlite.create(folder / "mlflow.db", folder / "mlruns")
     return folder
 
 
@@ -79,6 +82,23 @@ def killed(root: Path, **changes: Any) -> dict[str, str]:
     tag = json.loads(in_killed(lambda: held.__enter__()[alive.TAG]))
     assert Path(tag["lock"]).exists()
     return {alive.TAG: json.dumps(tag | changes)}
+
+
+def half_made(path: Path) -> str:
+    """Begin to make a store as a process does that is killed meanwhile, and give the draft's path."""
+    begun = []
+
+    def begin(uri: str, _: str) -> None:
+        begun.append(sqlite.path_of(uri))
+        raise OSError
+
+    with (
+        patch.object(sqlalchemy_store, "SqlAlchemyStore", begin),
+        patch.object(sqlite, "_remove"),
+        suppress(project.ProjectError),
+    ):
+        sqlite.create(path, path.parent / "mlruns")
+    return str(begun[0])
 
 
 # --- Runs with a lock -------------------------------------------------------------
@@ -257,8 +277,11 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
 
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
+    draft = in_killed(lambda: half_made(root / "other.db"))
+    drafts = [Path(draft), Path(f"{draft}-journal")]
     gone = [
         root / f"constraints.txt.{process.pid}.part",
+        *drafts,
         root / f"data/raw/cars.csv.{process.pid}.part",
         root / "data/.fetch-a1b2.part/cars.csv",
         root / "data/cars.download.part/x",

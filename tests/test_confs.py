@@ -171,7 +171,7 @@ TAGS = st.sampled_from(["int", "float", "bool", "null", "timestamp", "binary", "
 TAGGED = st.builds("k: !!{} {}".format, TAGS, YAMLISH)
 
 
-@settings(max_examples=400, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.one_of(st.text(max_size=80), YAMLISH, TAGGED, st.binary(max_size=40)))
 def test_whatever_the_text_it_is_a_conf_or_refused(text: str | bytes, tmp_path: Path) -> None:
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
@@ -192,6 +192,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=VALUES)
 def test_what_yaml_writes_is_read_as_yaml_reads_it(value: Any) -> None:
     text = yaml.safe_dump(value, allow_unicode=True)

@@ -10,8 +10,11 @@ import random
 import re
 import threading
 import time
+from collections import UserDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import joblib
@@ -89,6 +92,71 @@ def set_generator() -> Any:
     return generator
 
 
+@dataclass
+class Fitted:
+    """An estimator as a dataclass: what it learns is no field."""
+
+    alpha: float = 1.0
+    data: Path | None = None
+
+    def fit(self, learned: float) -> Fitted:
+        self.coef_ = np.array([learned])
+        return self
+
+
+class Pair:
+    """Gives a state of its own."""
+
+    def __init__(self, w: Any, b: Any) -> None:
+        self.w, self.b = w, b
+
+    def __getstate__(self) -> Any:
+        return self.w, self.b
+
+
+class Silent(Thing):
+    """Refuses to be copied."""
+
+    def __getstate__(self) -> Any:
+        raise TypeError("not me")
+
+
+class Alike:
+    """Is written as all others of its class are."""
+
+    def __init__(self, i: int) -> None:
+        self.i = i
+
+    def __repr__(self) -> str:
+        return "alike"
+
+
+class Table(dict[str, Any]):
+    pass
+
+
+class Array(np.ndarray):
+    pass
+
+
+def marked(kind: type, value: Any, mark: int) -> Any:
+    made = value.view(kind) if kind is Array else kind(value)
+    made.mark = mark
+    return made
+
+
+def wrapped(number: int) -> Any:
+    return functools.update_wrapper(Thing(number=number), add)
+
+
+def padded(filling: int) -> Any:
+    """Long floats, whose last bytes are nobody's."""
+    array = np.empty(3, np.longdouble)
+    array.view(np.uint8)[:] = filling
+    array[:] = [1, 2, 3]
+    return array
+
+
 EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "an address of a part": (lambda: held(True), lambda: held(True)),
     "an address of nothing": (words, lambda: pickle.loads(pickle.dumps(words()))),
@@ -108,6 +176,12 @@ EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "what a generator was seeded from": (lambda: np.random.RandomState(1), set_generator),
     "where results are cached": (lambda: joblib.Memory("/tmp/a"), lambda: joblib.Memory("/tmp/b")),
+    "the bytes behind a long float": (lambda: padded(0), lambda: padded(255)),
+    "the folder of the project in a dataclass": (
+        lambda: Fitted(data=content.ROOT / "a.csv"),
+        lambda: Fitted(data=Path("PROJECT/a.csv")),
+    ),
+    "the number of threads": (lambda: Thing(n_jobs=1), lambda: Thing(n_jobs=2)),
     "a lock": (lambda: Thing(lock=threading.Lock()), lambda: Thing(lock=threading.Lock())),
     "a function": (lambda: Thing(f=add), lambda: Thing(f=add)),
     "Fortran and C order": (lambda: np.eye(3), lambda: np.asfortranarray(np.eye(3))),
@@ -151,6 +225,23 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "the length of a chain": (lambda: linked(3), lambda: linked(4)),
     "a place in a sequence": (lambda: [Thing(a=1), Thing(a=2)], lambda: [Thing(a=2), Thing(a=1)]),
     "a nesting": (lambda: [[1], 2], lambda: [[1, 2]]),
+    "what a dataclass learned": (lambda: Fitted().fit(1), lambda: Fitted().fit(2)),
+    "half a state": (lambda: Pair(1, 2), lambda: Pair(3, 2)),
+    "what cannot be copied": (lambda: Silent(a=1), lambda: Silent(a=2)),
+    "a key that names a time": (lambda: {"train_time": 1.0}, lambda: {"train_time": 9.0}),
+    "keys that are written alike": (lambda: {Alike(1): 1, Alike(2): 2}, lambda: {Alike(1): 3, Alike(2): 2}),
+    "what a key holds": (lambda: {Alike(1): 1}, lambda: {Alike(2): 1}),
+    "an attribute of a mapping": (lambda: marked(Table, {"a": 1}, 1), lambda: marked(Table, {"a": 1}, 2)),
+    "an attribute of an array": (lambda: marked(Array, np.zeros(2), 1), lambda: marked(Array, np.zeros(2), 2)),
+    "an attribute of a mapping of the library": (lambda: marked(UserDict, {}, 1), lambda: marked(UserDict, {}, 2)),
+    "a mapping that may not be changed": (lambda: MappingProxyType({"a": 1}), lambda: MappingProxyType({"a": 2})),
+    "the object of a method of C": (lambda: {"a": 1}.get, lambda: {"a": 2}.get),
+    "what a wrapper holds": (lambda: wrapped(1), lambda: wrapped(2)),
+    "a level of an index": (
+        lambda: pd.Series([1], index=pd.MultiIndex.from_tuples([("a", 1)])),
+        lambda: pd.Series([1], index=pd.MultiIndex.from_tuples([("a", 2)])),
+    ),
+    "the last bit of a long float": (lambda: np.longdouble(1), lambda: np.nextafter(np.longdouble(1), 2)),
     "minus zero": (lambda: 0.0, lambda: -0.0),
     "a number and its text": (lambda: Thing(a=1), lambda: Thing(a="int 1")),
 }

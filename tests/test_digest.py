@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import subprocess
 import sys
 import tracemalloc
@@ -23,19 +22,15 @@ import pandas as pd
 import pyarrow
 import pytest
 import scipy.sparse
-from conftest import copy_project
+from conftest import importing
 from pydantic import BaseModel
 
 
 @pytest.fixture(scope="module")
 def digest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The rendered module, under a package name that nothing else here has."""
-    folder = copy_project(tmp_path_factory.mktemp("digest") / "project", package_name="digest_under_test")
-    sys.path.insert(0, str(folder))
-    yield importlib.import_module("digest_under_test.reproducibility.digest")
-    sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] == "digest_under_test"]:
-        del sys.modules[name]
+    with importing(tmp_path_factory.mktemp("digest") / "project", "digest_under_test") as load:
+        yield load("digest")
 
 
 def padded(garbage: int) -> Any:

@@ -24,6 +24,8 @@ from types import ModuleType
 import pytest
 from conftest import Project, build_environment, copy_project, refused
 
+from harness import load
+
 #: Of these two the harness's command line consists, so an environment of them is built in no time.
 SMALL = ("click", "packaging")
 DEADLINE = 240.0
@@ -407,7 +409,7 @@ def test_without_uv_what_needs_it_says_how_to_get_it(project: Project, bare_path
     path = bare_path("git")
     for recipe in ("setup", "lock", "package-build", "run"):
         message = refused(project.just(recipe, check=False, PATH=path))
-        assert "uv is not on the PATH" in message and "pip install uv" in message, recipe
+        assert f"error: uv is not on the PATH.\nfix: {load('project').UV_FIX}\n" in message, recipe
     assert "RUNNING" not in {run.info.status for run in project.runs()}
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Project, refused
+
+from harness import load
 
 pytestmark = pytest.mark.e2e
 QUICK = ("--set", "model.n_estimators=2")
@@ -176,18 +177,6 @@ def test_a_store_of_another_schema_or_of_rubbish_is_refused_and_left_alone(proje
     assert "does not exist" in train(project, MLFLOW_TRACKING_URI="sqlite:////nowhere/at/all.db")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
-    if os.name != "posix" or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs: run as root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(project: Project, small_disk: Path) -> None:
     (project.path / "mlruns").symlink_to(small_disk)
     message = train(project)
@@ -333,7 +322,7 @@ def test_the_doctor_works_where_uv_git_and_venv_are_missing(project: Project, tm
         assert found
         (folder / tool).symlink_to(found)
     found = ill(doctor(project, 3, PATH=str(folder)))
-    assert found["uv: not on the PATH"] == "pip install uv"
+    assert found["uv: not on the PATH"] == load("project").UV_FIX
     assert "git-scm" in found["git: not on the PATH"]
     assert any(fix == "just setup" for what, fix in found.items() if what.startswith(".venv"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import Project, copy_project
+from conftest import Project, importing
 
 from harness import load
 
@@ -163,12 +162,20 @@ def test_a_verdict_outlives_whoever_reads_it(shell: str, code: int) -> None:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
     """Import modules of a rendered project, which has a framework."""
-    folder = copy_project(tmp_path_factory.mktemp("exits") / "project", package_name="exits_under_test")
-    sys.path.insert(0, str(folder))
-    yield lambda name: importlib.import_module(f"exits_under_test.reproducibility.{name}")
-    sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] == "exits_under_test"]:
-        del sys.modules[name]
+    with importing(tmp_path_factory.mktemp("exits") / "project", "exits_under_test") as load_rendered:
+        yield load_rendered
+
+
+def test_a_training_that_is_started_gets_no_number_of_threads(
+    rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = rendered("launch")
+    monkeypatch.setattr(launch.FRAMEWORK, "thread_variables", ("TF_NUM_INTRAOP_THREADS",))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID", "MINE"):
+        monkeypatch.setenv(name, "7")
+    found = launch.child("MLFLOW_")
+    assert found["MINE"] == "7"
+    assert not {"OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID"} & found.keys()
 
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "os._exit(1)", "os.kill(os.getpid(), 9)", "os.abort()", "1 / 0"])

@@ -15,9 +15,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import copy_project
+from conftest import importing
 
 import harness
+
+pytestmark = pytest.mark.e2e
 
 source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
 ProjectError = harness.load("project").ProjectError
@@ -618,13 +620,10 @@ def test_files_of_git_lfs_come_back(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A rendered project, committed, whose modules are imported here under a package name that nothing else has."""
-    folder = copy_project(tmp_path_factory.mktemp("git") / "project", package_name="git_under_test")
-    commit(folder)
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] == "git_under_test"]:
-        del sys.modules[name]
+    folder = tmp_path_factory.mktemp("git") / "project"
+    with importing(folder, "git_under_test"):
+        commit(folder)
+        yield folder
 
 
 def of(project: Path, name: str) -> ModuleType:
@@ -695,7 +694,7 @@ def fill(value: Any, **names: str) -> Any:
     return value
 
 
-@pytest.mark.parametrize("way", ["executed", "dry run"])
+@pytest.mark.parametrize("way", ["executed", pytest.param("dry run", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", [*HOSTILE, "data", "data in git"])
 def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: Path, what: str, way: str) -> None:
     outside, scratch = tmp_path / "outside", tmp_path / "scratch"
@@ -752,6 +751,20 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
         with pytest.raises(of(project, "project").ProjectError, match="outside the project"):
             replay._put_data(replay.Recipe(record, other, record, {}), checked_out, tmp_path / "data scratch")
     assert files(outside) == before
+
+
+#: Ten lines that are a billion values.
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("text", [BOMB, "- x\n", "a: [\n", "a: \xff", None])
+def test_no_manifest_of_a_commit_stops_who_enters_other_data(project: Path, tmp_path: Path, text: str | None) -> None:
+    manifest = tmp_path / "datasets.yaml"
+    if text is not None:
+        manifest.write_bytes(text.encode("latin-1"))
+    with pytest.raises(of(project, "project").ProjectError, match="cannot be used") as caught:
+        of(project, "replay")._enter([], manifest)
+    assert caught.value.exit_code == 2
 
 
 @pytest.fixture

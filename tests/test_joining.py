@@ -57,6 +57,19 @@ def invite(store: Any, monkeypatch: pytest.MonkeyPatch, tags: dict[str, str] = P
     return str(run.info.run_id)
 
 
+def test_the_entry_points_are_read_with_their_parameters(joining: ModuleType) -> None:
+    file = joining.ROOT / "MLproject"
+    file.write_text('entry_points:\n  main: {command: "python x.py", parameters: {seed: float, set: string}}\n')
+    assert joining.entry_points() == {"main": ("python x.py", ["seed", "set"])}
+    for text in ("", "entry_points:", "entry_points: [main]", "entry_points: {main: x}", "entry_points: {", "x: 1"):
+        file.write_text(text)
+        with pytest.raises(load("project").ProjectError, match="MLproject cannot be used"):
+            joining.entry_points()
+    file.unlink()
+    with pytest.raises(load("project").ProjectError, match="MLproject cannot be used"):
+        joining.entry_points()
+
+
 @pytest.mark.parametrize("entry_point", ["main", "own", "script.py"])
 def test_a_run_that_mlflow_run_has_just_made_is_joined(
     joining: ModuleType, store: Any, monkeypatch: pytest.MonkeyPatch, entry_point: str

@@ -90,6 +90,7 @@ def killed_at(point: int, body: Callable[[], object], below: Path) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.e2e
 def test_an_update_killed_before_any_of_its_writes_is_taken_back_whole(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

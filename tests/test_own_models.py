@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import Project, clone, refused
+from conftest import Project, clone, refused, sample_of
 
 pytestmark = pytest.mark.e2e
 
@@ -165,15 +165,26 @@ KINDS = (
 )
 #: With MLflow watching: its marks on the estimator are no result.
 WATCHED = ("stacking+autolog", "search+autolog", "transformer+autolog")
+#: What `just test` trains: what a test names, and one of the others.
+PROMPT = {"transformer", "transformer+autolog", "ensemble", "nothing", KINDS[1 + sample_of(8)]}
 #: What has no format but pickle.
 NOT_STORED = {"lambda": "PicklingError|lambda|Can't get", "clusters": "Birch"}
 
 
+def of_kinds(*kinds: str) -> pytest.MarkDecorator:
+    """Hold a test for each kind: at once for those that `just test` trains."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k in PROMPT else slow) for k in kinds])
+
+
 @pytest.fixture(scope="module")
 def brought(
-    set_up: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, set_up: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, list[dict[str, Any]]]:
-    """A project whose model is the user's own, and the runs of two processes with all of its kinds."""
+    """A project whose model is the user's own, and the runs of two processes with all kinds that tests ask for."""
+    tests = [test for test in request.session.items if test.path == request.path and isinstance(test, pytest.Function)]
+    asked = {test.callspec.params["kind"] for test in tests if hasattr(test, "callspec")}
+    asked |= {"transformer", "ensemble", "nothing"} | {kind.removesuffix("+autolog") for kind in asked}
     project = clone(set_up("classification"), tmp_path_factory.mktemp("own") / "bikes")
     package = project.path / "bikes"
     for name, text in {"settings": SETTINGS, "model": MODEL, "train": TRAIN}.items():
@@ -187,21 +198,21 @@ def brought(
     runs = []
     for hash_seed in ("1", "2"):
         python = str(project.path / ".venv/bin/python")
-        project.run(python, "all.py", *KINDS, *WATCHED, PYTHONHASHSEED=hash_seed, PYTHONPATH="")
+        project.run(python, "all.py", *sorted(asked), PYTHONHASHSEED=hash_seed, PYTHONPATH="")
         found = json.loads((project.path / "found.json").read_text())
         runs.append({kind: project.client().get_run(run_id) for kind, run_id in found.items()})
     (project.path / "found.json").unlink()
     return project, runs
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *WATCHED])
+@of_kinds(*KINDS, *WATCHED)
 def test_equal_trainings_of_other_processes_give_equal_results(brought: Any, kind: str) -> None:
     _, (one, other) = brought
     assert one[kind].info.status == "FINISHED"
     assert one[kind].data.tags["repro.result"] == other[kind].data.tags["repro.result"]
 
 
-@pytest.mark.parametrize("kind", WATCHED)
+@of_kinds(*WATCHED)
 def test_who_watches_changes_no_result(brought: Any, kind: str) -> None:
     _, (one, _) = brought
     plain = kind.removesuffix("+autolog")
@@ -226,7 +237,7 @@ def asked(brought: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     }
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nothing"])
+@of_kinds(*KINDS[:-1])
 def test_a_model_of_ones_own_is_stored_and_asked_again(brought: Any, asked: Any, kind: str) -> None:
     _, (one, _) = brought
     found, tags = asked[kind], one[kind].data.tags
@@ -278,11 +289,10 @@ def test_a_difference_in_what_a_model_holds_alone_is_said_to_be_just_that(brough
     assert "random_state" not in done.stdout, "the user's seed is not to blame"
 
 
-def test_a_run_of_an_own_model_is_reproduced_from_its_id(brought: Any) -> None:
+@of_kinds("stacking+autolog", "ensemble")
+def test_a_run_of_an_own_model_is_reproduced_from_its_id(brought: Any, kind: str) -> None:
     project, (one, _) = brought
-    for kind in ("stacking+autolog", "ensemble"):
-        done = project.just("reproduce", one[kind].info.run_id)
-        assert "identical" in done.stdout
+    assert "identical" in project.just("reproduce", one[kind].info.run_id).stdout
 
 
 def test_mlflow_itself_loads_what_an_adapter_stored(brought: Any) -> None:

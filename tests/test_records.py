@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import shutil
-import sys
 import time
 import uuid
 import zipfile
@@ -22,8 +20,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import copy_project
+from conftest import importing
 from sklearn.linear_model import LinearRegression
+
+pytestmark = pytest.mark.e2e
 
 PACKAGE = "records_under_test"
 
@@ -31,12 +31,8 @@ PACKAGE = "records_under_test"
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
     """The modules of a rendered project, under a package name that nothing else here has."""
-    folder = copy_project(tmp_path_factory.mktemp("records") / "project", package_name=PACKAGE)
-    sys.path.insert(0, str(folder))
-    yield lambda name: importlib.import_module(f"{PACKAGE}.reproducibility.{name}")
-    sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
-        del sys.modules[name]
+    with importing(tmp_path_factory.mktemp("records") / "project", PACKAGE) as load:
+        yield load
 
 
 @dataclass

@@ -86,7 +86,7 @@ def test_what_is_red_or_would_lose_something_is_not_released(
 
 
 def test_green_is_what_check_and_test_say(repository: Path) -> None:
-    (repository / "justfile").write_text("check:\n    @true\n\ntest:\n    @false\n")
+    (repository / "justfile").write_text("check:\n    @true\n\ntest-all:\n    @false\n")
     assert release.find_red(repository) == ["`just test-all` fails: see above."]
 
 

@@ -202,7 +202,7 @@ def test_the_record_holds_all_that_repeating_takes(ran: Ran) -> None:
     record, folder = ran.record(ran.run), ran.artifacts(ran.run) / "record"
     conf = yaml.safe_load((ran.project.path / "confs" / "train.yaml").read_text("utf-8"))
     manifest = yaml.safe_load((ran.project.path / "data" / "datasets.yaml").read_text("utf-8"))
-    assert record["schema"] == 2
+    assert record["schema"] == 3
     assert record["code"]["commit"] == ran.project.git("rev-parse", "HEAD")
     assert record["code"]["dirty"] == "false"
     assert record["seeded"] == {"random": 42, "numpy.random": 42}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -205,7 +206,7 @@ def test_setup_waits_for_who_works_in_venv_and_answers_ctrl_c(tiny: Project) -> 
         setup = start(tiny, "just", "setup")
         assert setup.stdout
         for line in setup.stdout:
-            if "is still worked in, by process" in line:
+            if WAITING.search(line):
                 break
         one.kill()  # the system takes its lock back; the other's is left
         time.sleep(0.6)
@@ -214,7 +215,7 @@ def test_setup_waits_for_who_works_in_venv_and_answers_ctrl_c(tiny: Project) -> 
         assert setup.wait(30) == 130
         assert (tiny.path / ".venv").stat().st_ino == former and not left_over(tiny)
         setup = start(tiny, "just", "setup")
-        assert setup.stdout and any("is still worked in, by process" in line for line in setup.stdout)
+        assert setup.stdout and any(WAITING.search(line) for line in setup.stdout)
     assert setup.wait(60) == 0
     assert (tiny.path / ".venv").stat().st_ino != former
 
@@ -228,18 +229,19 @@ def test_an_environment_in_which_a_training_runs_is_neither_rebuilt_nor_deleted(
     (site_packages(environment) / "planted.py").write_text("")
     with in_use(environment):
         process = start(tiny, sys.executable, "-c", READY, MLFLOW_ENV_ROOT=str(root))
-        assert process.stdout and any("is still worked in, by process" in line for line in process.stdout)
+        assert process.stdout and any(WAITING.search(line) for line in process.stdout)
         assert (site_packages(environment) / "planted.py").exists()
     assert process.wait(60) == 0
     assert not (site_packages(environment) / "planted.py").exists()
     with in_use(environment):
         process = start(tiny, sys.executable, "-c", DELETE, MLFLOW_ENV_ROOT=str(root))
-        assert process.stdout and any("is still worked in, by process" in line for line in process.stdout)
+        assert process.stdout and any(WAITING.search(line) for line in process.stdout)
         assert environments(root) == [environment]
     assert process.wait(60) == 0
     assert environments(root) == []
 
 
+WAITING = re.compile("waiting for the environment .*, which is locked by process .*; as long as it takes")
 READY = "from bikes.reproducibility import env_cache; print(env_cache.ready())"
 DELETE = "from bikes.reproducibility import env_cache; env_cache.delete(env_cache.current())"
 

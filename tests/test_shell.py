@@ -176,6 +176,7 @@ def test_a_hostile_shell_leads_no_recipe_elsewhere(project: Project, tmp_path: P
     assert "Usage:" in done.stdout and "Warning" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_cold_run_under_uv_system_python_installs_into_its_own_environment(project: Project, tmp_path: Path) -> None:
     add_look(project)

@@ -156,12 +156,12 @@ def assert_recorded(laboratory: Laboratory, what: str) -> Any:
     return run
 
 
-@pytest.mark.parametrize("what", sampled(UNRULY, 9))
+@pytest.mark.parametrize("what", sampled(UNRULY, 5))
 def test_a_run_gets_its_record_whatever_its_training_does_to_mlflow(laboratory: Laboratory, what: str) -> None:
     assert assert_recorded(laboratory, what).data.metrics == {"accuracy": 0.5}
 
 
-@pytest.mark.parametrize("what", sampled(MEASURED, 6))
+@pytest.mark.parametrize("what", sampled(MEASURED, 3))
 def test_the_metrics_of_the_result_count_whatever_was_logged_under_their_names(
     laboratory: Laboratory, what: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_the_metrics_of_the_result_count_whatever_was_logged_under_their_names(
     )
 
 
-@pytest.mark.parametrize("what", FAILING)
+@pytest.mark.parametrize("what", sampled(FAILING, 3))
 def test_a_training_without_a_result_is_failed_and_says_why(laboratory: Laboratory, what: str) -> None:
     told = laboratory.told[what]
     assert FAILING[what][1] in told.get("cause", told.get("raised", "")), told

@@ -17,6 +17,8 @@ from updates import EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, tr
 import harness
 import releases
 
+pytestmark = pytest.mark.e2e
+
 merge, update = harness.load("merge"), harness.load("update")
 #: The oldest release in the fast tests, the others in the slow ones.
 FROM = [RELEASES[0], *(pytest.param(version, marks=pytest.mark.slow) for version in RELEASES[1:])]

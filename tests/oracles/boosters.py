@@ -8,7 +8,6 @@ another number of threads, and loads what was stored. Prints one JSON object.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from described import describe, store
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -239,26 +239,6 @@ def combined(make: Callable[[int, int], Any]) -> Iterator[Trained]:
 
 def _asked(model: Any) -> Any:
     return getattr(model, "predict_proba", model.predict)(NUMBERS)
-
-
-def store(name: str, model: Any, folder: Path) -> str:
-    """Write a model down; give the reason where that cannot be."""
-    path = folder / name
-    path.mkdir()
-    try:
-        FRAMEWORK.save(model, path)
-    except Exception as error:
-        shutil.rmtree(path)
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def describe(model: Any, ask: Callable[[Any], Any]) -> dict[str, Any]:
-    """Tell a model's content before and after it is asked, and its answer."""
-    before = Content(model, FRAMEWORK.unpack)
-    answer = Content(ask(model)).digest
-    after = Content(model, FRAMEWORK.unpack)
-    return {"content": before.digest, "after": after.digest, "parts": before.tree.named(), "answer": answer}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bikes import brought
-from bikes.reproducibility import record
+from bikes.reproducibility import imports, record, source
 from bikes.reproducibility.environment import RUNTIME_LOCK
 from bikes.reproducibility.framework import FRAMEWORK
 from bikes.reproducibility.keep import STORED, Kept
@@ -35,7 +35,7 @@ def log(store: Path) -> dict[str, Any]:
             run = Run(1)
             kept.note(run)
             before = dict(run.stages)
-            tags = kept.log(str(RUNTIME_LOCK), "none", record._own_modules())
+            tags = kept.log(str(RUNTIME_LOCK), "none", source.capture().settle(imports.taken()))
             kept.note(run)
             found[name] = {
                 **tags,

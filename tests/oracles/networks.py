@@ -9,7 +9,6 @@ Prints one JSON object.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import types
 import unittest
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from described import describe, store
 
 from bikes import brought
 from bikes.reproducibility.content import Content
@@ -84,27 +84,12 @@ def of_keras() -> Iterator[Network]:
             yield name, lambda cls=cls: brought.around(cls), brought.ask
 
 
-def store(name: str, network: Any, folder: Path) -> str:
-    """Write a network down; give the reason where that cannot be."""
-    path = folder / name
-    path.mkdir()
-    try:
-        FRAMEWORK.save(network, path)
-    except Exception as error:
-        shutil.rmtree(path)
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def describe(make: Callable[[], Any], ask: Callable[[Any], Any], seed: int) -> tuple[Any, dict[str, Any]]:
-    """Make and fit a network, and tell its content before and after it is asked, and its answer."""
+def made(make: Callable[[], Any], ask: Callable[[Any], Any], seed: int) -> tuple[Any, dict[str, Any]]:
+    """Make and fit a network from a seed, and describe it."""
     FRAMEWORK.set_seed(seed)
     np.random.seed(seed)
     network = make()
-    before = Content(network, FRAMEWORK.unpack)
-    answer = Content(ask(network)).digest
-    after = Content(network, FRAMEWORK.unpack)
-    return network, {"content": before.digest, "after": after.digest, "parts": before.tree.named(), "answer": answer}
+    return network, describe(network, ask)
 
 
 def main() -> None:
@@ -115,14 +100,14 @@ def main() -> None:
         if position % shards != shard:
             continue
         try:
-            network, found[name] = describe(make, ask, seed=1)
+            network, found[name] = made(make, ask, seed=1)
         except Exception as error:
             found[name] = {"left out": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
             continue
         if time == "first":
             found[name]["not stored"] = store(name, network, folder)
         else:
-            found[name]["other"] = describe(make, ask, seed=2)[1]
+            found[name]["other"] = made(make, ask, seed=2)[1]
             if (folder / name).exists():
                 found[name]["loaded"] = Content(ask(FRAMEWORK.load(folder / name))).digest
     json.dump(found, sys.stdout)

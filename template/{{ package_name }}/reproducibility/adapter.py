@@ -190,15 +190,15 @@ def find(name: str) -> ModelAdapter:
     try:
         if not module.startswith(f"{PACKAGE}."):
             raise ImportError(f"{module} is not of this project")
-        adapter = getattr(importlib.import_module(module), attribute)()
+        kind = getattr(importlib.import_module(module), attribute)
+        if not (isinstance(kind, type) and issubclass(kind, ModelAdapter) and kind.__module__ == module):
+            raise TypeError("it is no ModelAdapter")  # and is not called: a function could do anything
+        return kind()
     except (ImportError, AttributeError, TypeError) as error:
         raise ProjectError(
             f"the model was stored by {name}, which cannot be used: {error}.",
             "Check the commit of its run out, or put that class back.",
         ) from error
-    if not isinstance(adapter, ModelAdapter):
-        raise ProjectError(f"the model was stored by {name}, which is no ModelAdapter.", "Train it anew: just train")
-    return adapter
 
 
 def _load_pyfunc(path: str) -> Any:

@@ -43,6 +43,12 @@ def public(address: str) -> str:
     return parts._replace(netloc=host, path=_path(parts.path), query=query, fragment="").geturl()
 
 
+def without_user(address: str) -> str:
+    """Leave user name and password out of an address, and nothing else: it leads to where it led."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _split(address: str) -> SplitResult:
     parts = urlsplit(address)
     parts.port  # noqa: B018 - raises a ValueError where it is no number

@@ -6,7 +6,6 @@ import functools
 import importlib
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -58,8 +57,7 @@ def _without_models(autolog: Callable[..., None]) -> Callable[..., None]:
 
 
 def _locked(*_: Any, **__: Any) -> list[str]:
-    lock = environment.RUNTIME_LOCK.read_text("utf-8")
-    return [requirement.strip() for requirement in re.findall(r"^(\S+==[^\\\n]+)", lock, re.MULTILINE)]
+    return [str(pin) for pin in environment.pins(environment.RUNTIME_LOCK)]
 
 
 def _is_news(record: logging.LogRecord) -> bool:

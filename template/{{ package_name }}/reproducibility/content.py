@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copyreg
+import dataclasses
 import functools
 import re
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 from . import digest
 from .project import ROOT
 
-#: What objects hold besides their content: clocks, marks of a tracker, threads, the version of the library.
+#: Attributes that are no content: clocks, marks of a tracker, the version of the library, an address.
 NOT_CONTENT = re.compile(
-    r"(.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|n_jobs|nthread|num_threads|_sklearn_version|_stop_words_id"
+    r"\.((.*_)?(re)?(fit|score|train|training|predict)_times?_?|_mlflow_.*|_sklearn_version|_stop_words_id)"
 )
+#: Attributes and keys that are none: the number of threads, and the clocks of scikit-learn's searches.
+NEVER_CONTENT = re.compile(r"(\.|\[')(n_jobs|nthread|num_threads)('\])?|\['(mean|std)_(fit|score)_time'\]")
 #: Where results are cached is no result.
 CACHES = ("joblib.memory.",)
 #: Addresses in texts, such as "<object at 0x7f0c>".
@@ -152,24 +155,32 @@ class Content:
             case np.ndarray() if value.dtype.names and not value.dtype.hasobject:
                 packed, fields = _packed(value.dtype)
                 return Node(f"{fields} {value.shape} {digest.of_bytes(value.astype(packed).tobytes())}", {})
+            case dict() if type(value) is dict and _is_large_and_plain(value) and _all_plain(value.values()):
+                return self._plain("mapping", sorted((*map(self._scalar, item),) for item in value.items()))
             case dict():
-                if len(value) > PLAIN and _all_plain(value) and _all_plain(value.values()):
-                    return self._plain("mapping", sorted((*map(self._scalar, item),) for item in value.items()))
-                kind = "mapping" if type(value) is dict else type(value)
-                return self._join(kind, [(_key(key), item) for key, item in value.items()])
+                return self._join(_kind(value, "mapping"), [*_items(value), *_attributes(value)])
+            case list() | tuple() if type(value) in {list, tuple} and _is_large_and_plain(value):
+                return self._plain("sequence", map(self._scalar, value))
             case list() | tuple():
-                if len(value) > PLAIN and _all_plain(value):
-                    return self._plain("sequence", map(self._scalar, value))
-                return self._join("sequence", _numbered(value))
+                return self._join(_kind(value, "sequence"), [*_numbered(value), *_attributes(value)])
             case set() | frozenset():
-                return self._plain("set", sorted(self._node(item).digest for item in value))
+                content = self._plain("set", sorted(self._node(item).digest for item in value)).digest
+                return self._join(_kind(value, "set"), [("content", content), *_attributes(value)])
+            case types.MappingProxyType():
+                return self._join("mapping", _items(value))
+            case np.ma.MaskedArray():
+                return Node(digest.of_value(value), {})
+            case np.ndarray() if type(value) is not np.ndarray:
+                return self._join(type(value), [(".array", value.view(np.ndarray)), *_attributes(value)])
             case pd.Series():
-                return self._join("column", [(".index", value.index.array), (".array", value.array)])
+                return self._join("column", [(".index", value.index.to_numpy()), (".array", value.array)])
             case pd.Categorical():
                 return self._join("categories", [(".categories", value.categories.array), (".codes", value.codes)])
             case pd.DataFrame():
                 columns = [(f".iloc[:, {i}]", value.iloc[:, i].array) for i in range(value.shape[1])]
-                return self._join("table", [(".index", value.index.array), (".columns", list(value.columns)), *columns])
+                return self._join(
+                    "table", [(".index", value.index.to_numpy()), (".columns", list(value.columns)), *columns]
+                )
             case np.random.RandomState():  # what it was seeded from is drawn by the machine, where its state was set
                 return self._join(type(value), [(".state", value.get_state(legacy=False))])
             case np.random.BitGenerator():
@@ -186,8 +197,8 @@ class Content:
                 return self._join(self._named(value).digest, [(name, part) for name, part in held if part])
             case types.ModuleType():
                 return Node(f"module {value.__name__}", {})
-            case _ if callable(value) and hasattr(value, "__qualname__") and hasattr(value, "__module__"):
-                return self._named(value)
+        if dataclasses.is_dataclass(value) or isinstance(value, Mapping) or hasattr(type(value), "model_fields"):
+            return self._object(value)  # which may hold more than its fields
         try:
             return Node(digest.of_value(value), {})
         except TypeError:
@@ -201,28 +212,31 @@ class Content:
         try:
             reducer = copyreg.dispatch_table.get(type(value))
             reduced = reducer(value) if reducer else value.__reduce_ex__(4)
-        except Exception:  # a lock, a connection, an open file: what cannot be copied is not what was learned
-            return Node(name, {})
-        if isinstance(reduced, str):
-            return Node(f"{type(value).__module__}.{reduced}", {})
+        except (
+            Exception
+        ):  # what cannot be copied, such as a lock or an open file, was not learned; its attributes may be
+            return self._join(name, _attributes(value))
+        if isinstance(reduced, str):  # a function of C
+            home = getattr(value, "__module__", None) or type(value).__module__
+            self.code.add(f"{home}.{reduced}")
+            return Node(f"{home}.{reduced}", {})
         _, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         parts = [(f"({i})", part) for i, part in enumerate(arguments) if not isinstance(part, type)]
-        for held in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-            if isinstance(held, dict):
-                parts += [(f".{attribute}", part) for attribute, part in held.items()]
-            elif held is not None:
-                parts.append((".state", held))
-        parts += _numbered(items or ())
-        parts += [(_key(key), part) for key, part in pairs or ()]
-        return self._join(name, parts)
+        halves = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # attributes, and those in slots
+        if all(isinstance(half, dict | None) for half in halves):
+            parts += [(f".{attribute}", part) for half in halves for attribute, part in (half or {}).items()]
+        else:
+            parts.append((".state", state))
+        return self._join(name, [*parts, *_numbered(items or ()), *_items(dict(pairs or ()))])
 
     def _join(self, kind: Any, parts: Iterable[tuple[str, Any]]) -> Node:
         """Make a node of parts, whose order is that of their names."""
         name = kind if isinstance(kind, str) else self._named(kind).digest
-        children = {}
+        children: dict[str, Node] = {}
         for step, part in parts:
-            if not NOT_CONTENT.fullmatch(step.strip(".[]'")):
-                children[step] = self._node(part)
+            if not NOT_CONTENT.fullmatch(step) and not NEVER_CONTENT.fullmatch(step):
+                # Keys that are written alike are told apart by their order.
+                children[step if step not in children else f"{step}#{len(children)}"] = self._node(part)
         content = sha256(name.encode())
         for step in sorted(children):
             content.update(_bytes(f"\0{step}\0{children[step].digest}"))
@@ -270,12 +284,29 @@ def _numbered(values: Iterable[Any]) -> list[tuple[str, Any]]:
     return [(f"[{i}]", value) for i, value in enumerate(values)]
 
 
-def _key(key: Any) -> str:
-    return f"[{ADDRESS.sub('', repr(key))}]"
+def _items(mapping: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Give the values of a mapping by their keys; what a key holds counts where it is more than its text."""
+    named = [(f"[{ADDRESS.sub('', repr(key))}]", key, value) for key, value in mapping.items()]
+    keys = [(f"{step}.key", key) for step, key, _ in named if type(key) not in SCALARS]
+    return [*((step, value) for step, _, value in named), *keys]
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """Give what an object holds besides what its class is made for."""
+    return [(f".{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
+
+
+def _kind(value: Any, plain: str) -> Any:
+    """Name a plain container by what it is, and any other by its class."""
+    return plain if type(value) in {dict, list, tuple, set, frozenset} else type(value)
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _is_large_and_plain(values: Any) -> bool:
+    return len(values) > PLAIN and _all_plain(values)
 
 
 def _all_plain(values: Iterable[Any]) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import yaml
 
 from . import conf, digest, tables
-from .addresses import public, scrubbed
+from .addresses import public, scrubbed, without_user
 from .checkout import committed
 from .project import ROOT, ProjectError, write_whole
 
@@ -369,9 +369,8 @@ def fetch(origin: str, target: Path) -> None:
 
 def _request(address: str) -> urllib.request.Request:
     """Send user name and password as a header, to that host alone: urllib takes them for a part of its name."""
-    parts = urlsplit(address)
-    user, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(parts._replace(netloc=host, fragment="").geturl())  # noqa: S310
+    user = urlsplit(address).netloc.rpartition("@")[0]
+    request = urllib.request.Request(without_user(address))  # noqa: S310 - which sends no fragment
     if user:
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}")
     return request

@@ -97,6 +97,9 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
         case np.datetime64() | np.timedelta64():  # before the integers, which NumPy counts the latter among
             head("time")
             _feed_array(update, np.asarray(value))
+        case np.floating() | np.complexfloating() if value.dtype.char in "gG":  # more bits than Python's
+            head("long")
+            _feed_array(update, np.asarray(value))
         case int() | np.integer():
             head(f"int {int(value)}")
         case float() | np.floating():
@@ -203,6 +206,10 @@ def _feed_array(update: Callable[[Any], object], array: Any) -> None:
         update(f"objects{array.shape};".encode())
         for item in array.ravel():
             _feed(update, item)
+    elif array.dtype.char in "gG" and np.finfo(array.dtype).nmant == 63:  # ten bytes, and arbitrary ones up to sixteen
+        parts = np.ascontiguousarray(array).view(np.longdouble).reshape(-1, 1).view(np.uint8)
+        update(f"{array.dtype.str}{array.shape};".encode())
+        update(np.ascontiguousarray(parts[:, :10]).data)
     else:
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         update(f"{little.dtype.str}{array.shape};".encode())

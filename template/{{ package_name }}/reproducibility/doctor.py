@@ -13,7 +13,7 @@ from pathlib import Path
 from . import shadows, shell
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
 from .git import git, repository
-from .project import PACKAGE, ROOT, ProjectError, command_line
+from .project import PACKAGE, ROOT, UV_FIX, ProjectError, command_line
 
 #: A finding: is it well, what was looked at, and how to mend it.
 Finding = tuple[bool, str, str]
@@ -22,7 +22,7 @@ ROOM_GB = 3
 
 def machine() -> Iterator[Finding]:
     """Look at what this project needs of the machine."""
-    for tool, fix in (("git", "https://git-scm.com"), ("uv", "pip install uv"), ("just", "uv tool install rust-just")):
+    for tool, fix in (("git", "https://git-scm.com"), ("uv", UV_FIX), ("just", "uv tool install rust-just")):
         path = shutil.which(tool)
         yield bool(path), f"{tool}: {path or 'not on the PATH'}", fix
     free = shutil.disk_usage(ROOT).free / 1e9

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import bytecode, environment, in_use, shell
 from .environment import RUNTIME_LOCK
-from .project import ROOT, ProjectError, exclusive, write_whole
+from .project import ROOT, ProjectError, exclusive, require_uv, write_whole
 
 #: In an environment: the projects that have used it.
 USERS = "projects.json"
@@ -53,8 +53,7 @@ def ready(root: Path = ROOT) -> Path:
     ProjectError
         If it cannot be built: a hash of the lock does not fit, the network is down, no such Python.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     path, lock = current(root), root / RUNTIME_LOCK.name
     with exclusive(path):
         if path.exists() and (problems := _problems(path, lock)):
@@ -65,7 +64,7 @@ def ready(root: Path = ROOT) -> Path:
             _build(path, root)
             # Out of uv's cache, which shares its files with environments by hard links.
             if _problems(path, lock, fresh=True):
-                environment.repair(path, _site_packages(path), lock)
+                environment.repair(path, environment.site_packages(path), lock)
             _lend_bytecode(path)
             _problems(path, lock, fresh=True)  # all bytecode that is there by now is known
         in_use.hold(path)
@@ -120,21 +119,16 @@ def _python_env(root: Path) -> Any:
 def _lend_bytecode(path: Path) -> None:
     environment.remember()  # what this very process has compiled is known too
     own = Path(sysconfig.get_path("purelib"))
-    bytecode.lend(own, environment.known_bytecode(Path(sys.prefix)), _site_packages(path))
+    bytecode.lend(own, environment.known_bytecode(Path(sys.prefix)), environment.site_packages(path))
 
 
 def _problems(path: Path, lock: Path, fresh: bool = False) -> list[str]:
-    site_packages = _site_packages(path)
+    site_packages = environment.site_packages(path)
     if not site_packages.exists():
         return ["it has no packages"]
     if not python(path).exists():  # a link to an interpreter that was since upgraded away
         return ["its Python is gone"]
     return environment.find_problems(site_packages, path, lock, fresh=fresh)
-
-
-def _site_packages(path: Path) -> Path:
-    pattern = "Lib/site-packages" if (path / "Lib").exists() else "lib/python3*/site-packages"
-    return next(path.glob(pattern), path / pattern)
 
 
 def python(path: Path) -> Path:

@@ -18,16 +18,19 @@ import sys
 import sysconfig
 import urllib.parse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import bytecode, in_use, markers, shadows, shell
-from .project import ROOT, ProjectError, write_whole
+from .project import ROOT, ProjectError, require_uv, write_whole
+from .requirements import normal
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
 #: Left in an environment that was found whole: the lock's digest, size and time of every file, and of the bytecode
 #: that is known to be what its source compiles to. (Older releases left `verified.json`, having looked at less.)
 MARKER = "as-locked.json"
+#: An entry of a lock: the package, `==version` or ` @ address`, and where it holds.
+PIN = re.compile(r"^([\w.-]+)(==[^\s;]+| @ \S+)(?: ; ([^\\\n]*))?", re.MULTILINE)
 #: Installed by environment managers themselves, not by the lock.
 INSTALLERS = {"pip", "setuptools", "wheel"}
 INSTALLER_FILES = {"_virtualenv.py", "_virtualenv.pth", "distutils-precedence.pth"}
@@ -124,6 +127,12 @@ def is_mlflow_environment(prefix: Path) -> bool:
     return re.fullmatch(r"mlflow-[0-9a-f]{40}", prefix.name) is not None
 
 
+def site_packages(prefix: Path) -> Path:
+    """Give the folder of an environment's packages, whether it is there or not."""
+    pattern = "Lib/site-packages" if (prefix / "Lib").exists() else "lib/python3*/site-packages"
+    return next(prefix.glob(pattern), prefix / pattern)
+
+
 def find_problems(site_packages: Path, prefix: Path, lock: Path, files: bool = True, fresh: bool = False) -> list[str]:
     """Compare installed packages with a lock.
 
@@ -188,23 +197,53 @@ def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
         If the lock is missing or holds no pinned requirement.
     """
     try:
-        pins = re.findall(
-            r"^([\w.-]+)(?:==([^\s;]+)| @ (\S+))(?: ; ([^\\\n]*))?", lock.read_text("utf-8"), re.MULTILINE
-        )
+        found = pins(lock)
     except OSError as error:
         raise ProjectError(f"the lock {lock.name} is missing.", f"git checkout -- {lock.name}") from error
-    if not pins:
+    if not found:
         raise ProjectError(f"the lock {lock.name} pins nothing.", f"git checkout -- {lock.name}")
     locked: dict[str, tuple[str, str]] = {}
-    for name, version, address, marker in pins:
-        if _normal(name) not in locked or markers.holds(marker.strip()):
-            locked[_normal(name)] = (version or wheel_version(address), marker.strip())
+    for pin in found:
+        if pin.name not in locked or markers.holds(pin.marker):
+            locked[pin.name] = (pin.version, pin.marker)
     return locked
 
 
-def wheel_version(address: str) -> str:
-    """Give the version in a wheel's address."""
-    return urllib.parse.unquote(address.rpartition("/")[2]).split("-")[1]
+class Pin(NamedTuple):
+    """An entry of a lock, without hashes; as text, the requirement that it is.
+
+    Parameters
+    ----------
+    name : str
+        The package's, as all spellings of it share it.
+    which : str
+        `==version` or ` @ address`.
+    marker : str
+        Where it holds; "" for everywhere.
+    """
+
+    name: str
+    which: str
+    marker: str
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.which}{f' ; {self.marker}' if self.marker else ''}"
+
+    @property
+    def has_address(self) -> bool:
+        return self.which.startswith(" @ ")
+
+    @property
+    def version(self) -> str:
+        """Give the version that is pinned; of an address, that of the wheel there."""
+        if self.has_address:
+            return urllib.parse.unquote(self.which.rpartition("/")[2]).split("-")[1]
+        return self.which.removeprefix("==")
+
+
+def pins(lock: Path) -> list[Pin]:
+    """Read every entry of a lock, for whatever system it is."""
+    return [Pin(normal(name), which, marker.strip()) for name, which, marker in PIN.findall(lock.read_text("utf-8"))]
 
 
 def installed(site_packages: Path) -> dict[str, str]:
@@ -220,8 +259,7 @@ def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
     ProjectError
         If it is not what the lock says even then.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     (prefix / MARKER).unlink(missing_ok=True)
     for folder in site_packages.rglob("__pycache__"):
         shutil.rmtree(folder)
@@ -244,11 +282,7 @@ def repair(prefix: Path, site_packages: Path, lock: Path) -> None:
 
 def _distributions(site_packages: Path) -> list[tuple[str, str]]:
     folders = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in site_packages.glob("*.dist-info"))
-    return [(_normal(name), version) for name, _, version in sorted(folders)]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return [(normal(name), version) for name, _, version in sorted(folders)]
 
 
 def _refuse_other_code(site_packages: Path) -> None:
@@ -313,19 +347,19 @@ def _snapshot(site_packages: Path, prefix: Path) -> tuple[str, dict[str, str]]:
                     continue
                 status = entry.stat(follow_symlinks=False)
                 if not is_cache:
-                    lines.append(f"{place}{entry.name} {status.st_size} {status.st_mtime_ns}")
+                    lines.append(f"{place}{entry.name} {bytecode.stamp(status)}")
                 elif entry.name.endswith(".pyc"):
-                    compiled[place + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
+                    compiled[place + entry.name] = bytecode.stamp(status)
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest(), compiled
 
 
 def _changed_files(site_packages: Path, lock: Path) -> list[str]:
     """Compare every installed file with the digest in its wheel's RECORD; find the code that is in none."""
     problems = []
-    addressed = {_normal(name) for name in re.findall(r"^([\w.-]+) @ ", lock.read_text("utf-8"), re.MULTILINE)}
+    addressed = {pin.name for pin in pins(lock) if pin.has_address}
     for folder in sorted(site_packages.glob("*.dist-info")):
         package, record = folder.name.removesuffix(".dist-info"), folder / "RECORD"
-        from_elsewhere = (folder / "direct_url.json").exists() and _normal(package.rpartition("-")[0]) not in addressed
+        from_elsewhere = (folder / "direct_url.json").exists() and normal(package.rpartition("-")[0]) not in addressed
         if not record.exists() or from_elsewhere:
             problems.append(f"{package} did not come from a package index, or its RECORD is missing")
             continue

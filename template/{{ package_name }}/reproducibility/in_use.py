@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .project import ProjectError
-from .waiting import holders, is_locked
+from .waiting import patiently
 
 #: In an environment: the file whose lock is meant. The system takes it back from a process that dies.
 NAME = "in-use.lock"
-POLL = 0.2
 #: The environments that this process works in, until it ends.
 _held: dict[Path, sqlite3.Connection] = {}
 
@@ -27,7 +24,7 @@ def hold(prefix: Path) -> None:
         return
     # Where nothing can be written, nothing can be deleted either.
     with contextlib.suppress(ProjectError):
-        _held[path] = _lock(path, "BEGIN", f"{prefix} is being made anew")
+        _held[path] = _lock(prefix, "BEGIN")
 
 
 @contextlib.contextmanager
@@ -39,29 +36,26 @@ def alone(prefix: Path) -> Iterator[None]:
     path = prefix.resolve() / NAME
     if path in _held:
         _held.pop(path).close()
-    with contextlib.closing(_lock(path, "BEGIN EXCLUSIVE", f"{prefix} is still worked in")) as connection:
+    with contextlib.closing(_lock(prefix, "BEGIN EXCLUSIVE")) as connection:
         if os.name == "nt":  # which deletes no open file
             connection.close()
         yield
 
 
-def _lock(path: Path, begin: str, why: str) -> sqlite3.Connection:
-    told = False
-    while True:
+def _lock(prefix: Path, begin: str) -> sqlite3.Connection:
+    path = prefix.resolve() / NAME
+
+    def attempt() -> sqlite3.Connection:
         with contextlib.ExitStack() as stack:
-            try:
-                # Opened anew each time: the environment may be another by now.
-                connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-                stack.callback(connection.close)
-                connection.execute(begin)
-                connection.execute("SELECT count(*) FROM sqlite_master")  # BEGIN alone locks nothing yet
-            except sqlite3.DatabaseError as error:
-                if not is_locked(error):
-                    raise ProjectError(f"{path} cannot be locked: {error}.", "Mend its permissions.") from error
-            else:
-                stack.pop_all()
-                return connection
-        if not told:
-            print(f"notice: {why}, by {holders(path)}; waiting for the end of that.", file=sys.stderr, flush=True)
-            told = True
-        time.sleep(POLL)
+            # Opened anew each time: the environment may be another by now.
+            connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            stack.callback(connection.close)
+            connection.execute(begin)
+            connection.execute("SELECT count(*) FROM sqlite_master")  # BEGIN alone locks nothing yet
+            stack.pop_all()
+            return connection
+
+    try:
+        return patiently(attempt, path, f"the environment {prefix}")
+    except sqlite3.DatabaseError as error:
+        raise ProjectError(f"{path} cannot be locked: {error}.", "Mend its permissions.") from error

@@ -5,14 +5,41 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
-from .project import PACKAGE, ROOT
+from .project import PACKAGE, ROOT, ProjectError
 
 #: Set for a process whose run another command of this package has made or joined: that run's ID.
 VOUCHED = "REPRO_VOUCHED"
 #: What would make MLflow write into something that was made before.
 NAMES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_ACTIVE_MODEL_ID", "_MLFLOW_ACTIVE_MODEL_ID", VOUCHED)
+
+
+class EntryPoint(NamedTuple):
+    """What `mlflow run` can execute: its command line, and the names of its parameters."""
+
+    command: str
+    parameters: list[str]
+
+
+def entry_points() -> dict[str, EntryPoint]:
+    """Read the entry points of MLproject.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, is not YAML, or is not written as MLflow wants it.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+        return {
+            name: EntryPoint(str(entry["command"]), list(entry.get("parameters") or ()))
+            for name, entry in found.items()
+        }
+    except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+        raise ProjectError(f"MLproject cannot be used: {error!r}.", "git diff MLproject") from error
 
 
 def invited() -> Any | None:
@@ -81,11 +108,9 @@ def _stale(run: Any) -> str | None:
 
 def _command(entry_point: str) -> str | None:
     """Tell which command of this package an entry point of MLproject runs, if any."""
-    import yaml
-
     try:
-        line = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"][entry_point]["command"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        line = entry_points()[entry_point].command
+    except (ProjectError, KeyError):
         return None
-    found = re.search(rf"-m {re.escape(PACKAGE)} (\w+)", str(line))
+    found = re.search(rf"-m {re.escape(PACKAGE)} (\w+)", line)
     return found[1] if found else None

@@ -51,7 +51,13 @@ class Kept:
 
     def kind(self) -> dict[str, str]:
         """Say what it is, for the record."""
-        return self.adapter.kind(self.result.model)
+        found = {"kind": "other"}
+
+        def ask() -> None:
+            found.update(self.adapter.kind(self.result.model))
+
+        attempt("what kind of model it is is not known", ask)
+        return found
 
     def log(self, requirements: str, commit: str, imported: dict[str, str]) -> dict[str, str]:
         """Store it in the tracking store, beside the lock that it needs.
@@ -76,11 +82,11 @@ class Kept:
         stores = type(self.adapter).save is not adapter.ModelAdapter.save or isinstance(self.adapter, type(FRAMEWORK))
         storing = self.adapter if stores else FRAMEWORK
         names = frozenset(self.content.code if self.content else ())
-        own = f"{type(storing).__module__}.{type(storing).__qualname__}"
-        code = {"commit": commit, "modules": own_code.needed({own, *names}, imported)}
         found: dict[str, str] = {}
 
         def store() -> None:
+            own = f"{type(storing).__module__}.{type(storing).__qualname__}"
+            code = {"commit": commit, "modules": own_code.needed({own, *names}, imported)}
             beside = adapter.beside(storing, self.result.inputs, self.result.predictions, requirements, code)
             found[STORED] = storing.log_model(self.result.model, beside, names)
 

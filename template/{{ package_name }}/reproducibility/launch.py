@@ -51,6 +51,18 @@ def variables(seed: int, threads: int) -> dict[str, str]:
     }
 
 
+def child(*foreign: str) -> dict[str, str]:
+    """Give the environment variables for a training that is started here: what reaches it, but no number of threads.
+
+    Parameters
+    ----------
+    *foreign : str
+        Beginnings of names that are to be left out besides.
+    """
+    own = {*THREAD_VARIABLES, *FRAMEWORK.thread_variables}
+    return {name: value for name, value in shell.child(*foreign).items() if name not in own}
+
+
 def ensure(seed: int, threads: int) -> None:
     """Start this command again with the launch environment of a run, unless it is in place.
 

@@ -16,8 +16,9 @@ from .git import git
 from .project import ROOT
 from .waiting import is_free
 
-#: Half-written files and folders, as `write_whole`, a download or the lending of bytecode call them.
-PART = re.compile(r".\.(\d+)\.part$|\.fetch-\w+\.part|.+\.download\.part|__pycache__\.part")
+#: Half-written files and folders, as `write_whole`, a store that is made (with what SQLite puts beside it), a download
+#: or the lending of bytecode call them.
+PART = re.compile(r".\.(\d+)\.part(-journal|-wal|-shm)?$|\.fetch-\w+\.part$|.+\.download\.part$|__pycache__\.part$")
 #: Seconds without a change after which nobody writes any more, on whatever machine.
 LONG_AGO = 3600
 
@@ -45,7 +46,7 @@ def _scratch() -> Iterator[Path]:
 
 def _parts() -> Iterator[Path]:
     environment = env_cache.current()
-    places = [ROOT.glob("*.part"), (ROOT / "data").rglob("*.part"), (ROOT / ".venv").glob("*.part")]
+    places = [ROOT.glob("*.part*"), (ROOT / "data").rglob("*.part"), (ROOT / ".venv").glob("*.part")]
     for path in (path for place in (*places, environment.rglob("*.part")) for path in place):
         found = PART.search(path.name)
         if found and _is_old(path) and not (found[1] and _lives(int(found[1]))):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from . import requirements, sdists, shell
-from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, read_lock
-from .project import ROOT, ProjectError, command_line, write_whole
+from .environment import DEVELOPMENT_LOCK, RUNTIME_LOCK, Pin, pins, read_lock
+from .project import ROOT, ProjectError, command_line, require_uv, write_whole
 from .requirements import normal
 from .scratch import temporary_folder
 
@@ -47,8 +46,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     floor = re.search(r">=\s*(3\.\d+)", pyproject["project"]["requires-python"])
     if floor is None:
         raise ProjectError("`requires-python` names no lowest version.", 'requires-python = ">=3.11"')
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     _tell_withheld()
     universal = ["--universal", "--python-version", floor[1], "--fork-strategy", "fewest", "--no-header", "--quiet"]
     # The addresses of indexes may hold passwords.
@@ -56,8 +54,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     with temporary_folder("locks") as folder:
         drafts = {name: folder / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
-            keep = [] if upgrade == [] else [pin for pin in _pins(LOCKS[name]) if pin[0] not in moving]
-            draft.write_text("\n".join(map("".join, keep)), "utf-8")
+            keep = [] if upgrade == [] else [pin for pin in _pinned(LOCKS[name]) if pin.name not in moving]
+            draft.write_text("\n".join(map(str, keep)), "utf-8")  # no hashes: uv would copy them, also a wrong one
             project = Path(folder) / name / "pyproject.toml"
             project.parent.mkdir()
             project.write_text(requirements.draft(pyproject, name), "utf-8")
@@ -109,14 +107,12 @@ def check() -> None:
         raise ProjectError("the locks are not in step:\n  " + "\n  ".join(problems), "just lock && just setup")
 
 
-def _pins(lock: Path) -> list[tuple[str, str]]:
-    """Give a lock's packages and what pins them, without hashes: uv would copy a hash, also a wrong one."""
-    text = lock.read_text("utf-8") if lock.exists() else ""
-    return re.findall(r"^([\w.-]+)(==[^\\\n]*)", text, re.MULTILINE)
+def _pinned(lock: Path) -> list[Pin]:
+    return pins(lock) if lock.exists() else []
 
 
 def _require_known(names: set[str], locks: list[Path]) -> None:
-    unknown = names - {name for lock in locks for name, _ in _pins(lock)}
+    unknown = names - {pin.name for lock in locks for pin in _pinned(lock)}
     if unknown:
         raise ProjectError(f"{', '.join(sorted(unknown))} is in no lock.", "Add it to pyproject.toml: just lock", 64)
 

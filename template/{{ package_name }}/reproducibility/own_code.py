@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -33,12 +34,11 @@ def needed(names: Iterable[str], imported: Mapping[str, str]) -> dict[str, str]:
         path = _path(module)
         if path in imported and not path.startswith(HARNESS):
             own[name] = path
-    pending = {name.rpartition(".")[0] for name in names} & own.keys()
+    pending = {_module(name, own) for name in names} & own.keys()
     found: set[str] = set()
     while pending:
         found |= pending
-        used = {_home(value) for name in pending for value in vars(sys.modules[name]).values()}
-        pending = (used & own.keys()) - found
+        pending = {used for name in pending for used in _imports(name, ROOT / own[name]) if used in own} - found
     return {own[name]: imported[own[name]] for name in sorted(found)}
 
 
@@ -59,5 +59,21 @@ def _path(module: ModuleType) -> str:
     return Path(file).relative_to(ROOT).as_posix() if file.startswith(OWN) else ""
 
 
-def _home(value: object) -> str:
-    return value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
+def _module(name: str, own: Mapping[str, str]) -> str:
+    """Give the module of "module.name", also of a class in a class."""
+    while name and name not in own:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _imports(module: str, file: Path) -> Iterator[str]:
+    """Name what a module imports, wherever in it: a constant tells nobody where it came from."""
+    is_package = file.name == "__init__.py"
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level + is_package or None] if node.level else []
+            home = ".".join([*above, *([node.module] if node.module else [])])
+            yield home
+            yield from (f"{home}.{alias.name}" for alias in node.names)

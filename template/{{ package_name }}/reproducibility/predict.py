@@ -106,26 +106,31 @@ def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
 
     stored = Model.load(path)
     if not allow_unsafe:
-        _require_safe(model, stored)
+        _require_safe(model, path)
         os.environ.update(FRAMEWORK.load_variables)
     if "python_function" not in stored.flavors:
         raise ProjectError(f"the model of {model} has no `predict`.", "Choose another run: just runs")
     try:
         return mlflow.pyfunc.load_model(str(path))
-    except MlflowException as error:
+    except (MlflowException, NotImplementedError) as error:
         first_line = str(error).partition("\n")[0]
         raise ProjectError(
             f"the model of {model} is not loaded: {first_line}", "If you trust it: --allow-unsafe"
         ) from error
 
 
-def _require_safe(model: str, stored: Any) -> None:
+def _require_safe(model: str, path: Path) -> None:
     """Refuse what would run code that is not of the locked packages, nor of this project as it is."""
+    from mlflow.models import Model
+
+    stored = Model.load(str(path))
     code = (stored.metadata or {}).get("code") or {"commit": "", "modules": {}}
     loader = stored.flavors.get("python_function", {}).get("loader_module")
     changed = own_code.changed(code["modules"])
     if any(flavor.get("code") for flavor in stored.flavors.values()):
         refusal: str | None = "it brings code of its own"
+    elif not _is_of_one_piece(path, stored.flavors):
+        refusal = "it holds another model, or names files elsewhere"
     elif changed:
         raise ProjectError(
             f"the model of {model} needs {', '.join(changed)} as in commit {code['commit'][:10]}; here they are not.",
@@ -140,3 +145,10 @@ def _require_safe(model: str, stored: Any) -> None:
         refusal = FRAMEWORK.refusal(stored.flavors, own=bool(code["modules"]))
     if refusal:
         raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
+
+
+def _is_of_one_piece(path: Path, flavors: dict[str, dict[str, Any]]) -> bool:
+    """Tell whether what was looked at is what MLflow will load: it follows paths, to another model if there is one."""
+    values = [value for flavor in flavors.values() for value in flavor.values() if isinstance(value, str)]
+    inside = all((path / value).resolve().is_relative_to(path.resolve()) for value in values)
+    return inside and [file.parent for file in path.rglob("MLmodel")] == [path]

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import shlex
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -25,6 +26,8 @@ HARNESS = Path(__file__).resolve().parent
 NOT_ITS_RUNS, CANNOT_BE_TRIED = 1, 2
 #: Of all: an error that a person can act on, a training that failed; a fault of the harness; an interrupt.
 FAILED, FAULT, INTERRUPTED = 3, 70, 130
+#: How uv is had. Debian's Python, and others that a system manages, want to be told (PEP 668).
+UV_FIX = "PIP_BREAK_SYSTEM_PACKAGES=1 pip install uv      in PowerShell or cmd: pip install uv"
 #: How long one process waits for what another builds, in seconds: an environment, at the worst.
 PATIENCE = 1800
 
@@ -77,6 +80,12 @@ def options() -> dict[str, str]:
             f"pyproject.toml cannot be used: {error!r}.",
             "It needs [tool.reproducibility] with `experiment` and `tracking-uri`; see `git diff pyproject.toml`.",
         ) from error
+
+
+def require_uv() -> None:
+    """Stop, saying how it is had, where there is no uv."""
+    if shutil.which("uv") is None:
+        raise ProjectError("uv is not on the PATH.", UV_FIX)
 
 
 def absolute(path: str) -> Path:

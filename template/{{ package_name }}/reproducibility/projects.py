@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 from . import alive, conf, env_cache, joining, launch, tracking
 from .collector import Collector
 from .interrupts import Interrupts
@@ -140,20 +138,17 @@ def overrides(seed: str, text: str) -> tuple[str, ...]:
 
 def _require_known(entry_point: str, parameters: dict[str, str]) -> None:
     """Refuse what MLproject does not name: MLflow would run a script of that name, or pass the parameter on."""
-    try:
-        entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
-        known = {name: list(entry.get("parameters") or ()) for name, entry in entries.items()}
-    except (OSError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
-        raise ProjectError(f"MLproject cannot be used: {error!r}.", "git diff MLproject") from error
+    known = joining.entry_points()
     if entry_point not in known:
         raise ProjectError(
             f"MLproject has no entry point {entry_point!r}.", f"Choose from: {', '.join(known)}.", exit_code=64
         )
-    strange = [name for name in parameters if name not in known[entry_point]]
+    own = known[entry_point].parameters
+    strange = [name for name in parameters if name not in own]
     if strange:
         raise ProjectError(
             f"the entry point {entry_point!r} has no parameter {', '.join(strange)}.",
-            f"It has: {', '.join(known[entry_point])}. What the conf names is changed with --set KEY=VALUE.",
+            f"It has: {', '.join(own)}. What the conf names is changed with --set KEY=VALUE.",
             exit_code=64,
         )
 

@@ -111,7 +111,9 @@ class Recorder:
             for name, patch in self.code.patches().items():
                 (folder / name).write_bytes(patch)
             if result.predictions is not None:
-                as_table(result.predictions).to_parquet(folder / "predictions.parquet", index=False)
+                attempt(
+                    "the predictions are not kept", lambda: _keep(result.predictions, folder / "predictions.parquet")
+                )
             if kept.content:
                 parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
                 (folder / "model.json").write_text(parts + "\n", "utf-8")
@@ -206,6 +208,12 @@ def _folder(run_id: str, scratch: Path) -> Path:
     folder = scratch / "record"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _keep(predictions: Any, file: Path) -> None:
+    part = file.with_suffix(".part")
+    as_table(predictions).to_parquet(part, index=False)
+    part.replace(file)
 
 
 def as_table(predictions: Any) -> Any:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from . import conf, digest, metrics, tracking
 from .project import CANNOT_BE_TRIED, NOT_ITS_RUNS, PACKAGE, ProjectError
 from .record import RECORD, SCHEMA_VERSION, digest_of_result, files
@@ -176,10 +174,10 @@ def read(name: str, folder: Path) -> Record:
     """
     try:
         content = json.loads((folder / RECORD).read_text("utf-8"))
-        settings = yaml.safe_load((folder / "conf.yaml").read_text("utf-8"))
+        settings = conf.parse((folder / "conf.yaml").read_text("utf-8"))
         (folder / "constraints.txt").stat()
         known = content["schema"] <= SCHEMA_VERSION
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ProjectError) as error:
         raise ProjectError(
             f"the record of run {name} is incomplete: {error}.",
             "The artifact folder record/ of the run holds it; restore that from a backup of the store.",

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,9 +13,8 @@ from typing import Any
 
 import yaml
 
-from . import checkout, datasets, digest, env_cache, launch, records, shell, sqlite
+from . import checkout, conf, datasets, digest, env_cache, launch, records, shell, sqlite
 from .checkout import inside, outside
-from .conf import flatten
 from .datasets import Dataset
 from .metrics import keys
 from .project import CANNOT_BE_TRIED, ROOT, ProjectError
@@ -89,19 +87,19 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     project = check_out(recipe.code, scratch / "code")
     _put_data(recipe, project, scratch)
     put_lock(project, recipe.lock)
-    conf = scratch / "conf.yaml"
-    conf.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
+    settings = scratch / "conf.yaml"
+    settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
     in_files = not needs_database(recipe)
-    kept = {name: value for name, value in shell.child(*FOREIGN).items() if name not in launch.THREAD_VARIABLES}
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
         python = env_cache.python(env_cache.ready(project))
-    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(conf)]
+    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
     hint = OF_FILES.format(store) if in_files else ""
-    _run(command, project, kept | own | recipe.variables, recipe.umask, scratch / "replay.log", hint)
+    variables = launch.child(*FOREIGN) | own | recipe.variables
+    _run(command, project, variables, recipe.umask, scratch / "replay.log", hint)
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
     found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
     if len(found) != 1:
@@ -111,10 +109,10 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
 
 def needs_database(recipe: Recipe) -> bool:
     """Tell whether names that the run logged could not all be those of files: "loss" and "loss/val", or too long."""
-    records = (recipe.code, recipe.data, recipe.lock)
-    kinds = [{*keys(record.metrics).values()} for record in records]
-    kinds += [{*names} for record in records for names in record.logged]
-    kinds.append({*flatten(recipe.conf)})
+    origins = (recipe.code, recipe.data, recipe.lock)
+    kinds = [{*keys(record.metrics).values()} for record in origins]
+    kinds += [{*names} for record in origins for names in record.logged]
+    kinds.append({*conf.flatten(recipe.conf)})
     return any(not _could_be_files(names) for names in kinds)
 
 
@@ -248,21 +246,22 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
 
 
 def _enter(entries: list[Dataset], manifest: Path) -> None:
-    known = yaml.safe_load(manifest.read_text("utf-8")) or {}
-    known.update({entry.name: entry.entry() for entry in entries})
+    try:
+        known = (conf.parse(manifest.read_text("utf-8")) or {}) | {entry.name: entry.entry() for entry in entries}
+    except (ProjectError, OSError, UnicodeError, TypeError) as error:
+        why = error.cause if isinstance(error, ProjectError) else error
+        raise ProjectError(
+            f"data/datasets.yaml of the run's code cannot be used: {why}",
+            "Look at that file in the run's commit.",
+            CANNOT_BE_TRIED,
+        ) from error
     manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
 
 
 def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path, hint: str = "") -> None:
     """Run the training; its results go to a log, its progress to the terminal."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+        code = shell.run(command, folder, variables, output, umask)
     if code:
         said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
         raise ProjectError(

@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from .addresses import without_user
 from .project import ROOT, ProjectError
 
 #: A requirement with an address: `name @ address`.
@@ -121,7 +122,7 @@ def unpinned(lock: str) -> dict[str, str]:
         if direct and (reason := _of_address(direct[2])):
             found[direct[1]] = reason
         elif not direct and not re.match(r"[\w.-]+==", entry):
-            found[public(entry.split()[-1])] = "it is a folder or file of this machine"
+            found[without_user(entry.split()[-1])] = "it is a folder or file of this machine"
     return found
 
 
@@ -147,15 +148,9 @@ def pages(pyproject: dict[str, Any], names: set[str]) -> list[str]:
     for name, source in _sources(pyproject):
         if name in names and "index" in source:
             index = indexes[source["index"]]
-            address = public(index["url"])
+            address = without_user(index["url"])
             found.add(address if index.get("format") == "flat" else f"{address.rstrip('/')}/{name}/")
     return sorted(found)
-
-
-def public(address: str) -> str:
-    """Leave user name and password out of an address."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def normal(name: str) -> str:
@@ -190,7 +185,7 @@ def _indexes(pyproject: dict[str, Any]) -> Iterator[str]:
 
 def _of_source(source: dict[str, Any], pyproject: dict[str, Any]) -> str:
     if "git" in source:
-        return f"it is a git repository, {public(source['git'])}"
+        return f"it is a git repository, {without_user(source['git'])}"
     if "url" in source:
         return _of_address(source["url"])
     if "index" in source:
@@ -203,7 +198,7 @@ def _of_source(source: dict[str, Any], pyproject: dict[str, Any]) -> str:
 
 def _of_address(address: str) -> str:
     """Say why what lies at an address cannot be pinned; "" where it can."""
-    shown = public(address)
+    shown = without_user(address)
     if address.startswith(("git+", "hg+", "svn+", "bzr+")):
         return f"it is a repository, {shown}"
     if not _is_web(address):

@@ -11,7 +11,7 @@ import subprocess
 from . import environment, in_use, shell
 from .environment import DEVELOPMENT_LOCK
 from .git import git, repository
-from .project import ROOT, ProjectError, command_line, exclusive
+from .project import ROOT, ProjectError, command_line, exclusive, require_uv
 
 VENV = ROOT / ".venv"
 #: Where it is built; left there by a setup that was killed.
@@ -33,8 +33,7 @@ def build(python: str) -> None:
     ProjectError
         If uv refuses the lock or cannot reach the index. The environment that is there is then as it was.
     """
-    if shutil.which("uv") is None:
-        raise ProjectError("uv is not on the PATH.", "pip install uv")
+    require_uv()
     with exclusive(NEW):
         if OLD.exists() and not VENV.exists():  # killed between the two renames
             OLD.rename(VENV)
@@ -56,8 +55,7 @@ def _remove() -> None:
 
 def _heal() -> None:
     """Look at what was built: it came out of uv's cache, which shares its files with other environments."""
-    pattern = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
-    site_packages = next(NEW.glob(pattern))
+    site_packages = environment.site_packages(NEW)
     problems = environment.find_problems(site_packages, NEW, DEVELOPMENT_LOCK, fresh=True)
     if not problems:
         return

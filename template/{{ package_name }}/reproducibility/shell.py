@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import IO, Any
 
 #: Of the variables of uv, pip and Python, those that reach them. Of uv's: the way to packages and to interpreters, and
 #: how it works. What is installed, and where, is for the locks, pyproject.toml ([tool.uv]) and the command itself. Of
@@ -50,6 +52,36 @@ def child(*foreign: str) -> dict[str, str]:
         Beginnings of names that are to be left out besides.
     """
     return {name: value for name, value in os.environ.items() if reaches(name) and not name.startswith(foreign)}
+
+
+def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
+    """Run a command to its end, and end it if this process is interrupted meanwhile.
+
+    Parameters
+    ----------
+    command : list of str
+        The program and its arguments.
+    folder : Path
+        Where it runs.
+    variables : dict of str to str
+        Its environment variables, all of them.
+    output : file
+        Where its standard output goes.
+    umask : int, optional
+        Its file mode mask; this process's by default.
+
+    Returns
+    -------
+    int
+        Its exit code.
+    """
+    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def enter() -> None:

@@ -102,7 +102,7 @@ def create(path: Path, artifacts: Path) -> None:
         If it cannot be made; nothing of it is left then.
     """
     # Of a name of its own: MLflow keeps what it has opened under a name, also where that was given up.
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.{os.getpid()}.part")
     # Of two first runs at once both would make it.
     with exclusive(path):
         if path.exists():

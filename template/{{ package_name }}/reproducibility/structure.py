@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import importlib
 import json
 import sys
 import types
@@ -13,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import trust
 from .content import Content
 from .own_code import is_own
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 STRUCTURE, ARRAYS = "structure.json", "arrays.npz"
 MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, defaultdict, Counter)}
 SCALARS = (type(None), bool, int, float, str)
-#: Of these packages classes may be named inside the format of skops, which holds estimators of scikit-learn.
-ESTIMATORS = ("sklearn.", "numpy.", "scipy.")
-HARMLESS = frozenset({"builtins.range", "functools.partial", "collections.OrderedDict", "collections.defaultdict"})
 #: Functions that a model may name, besides the project's own; they are called when it predicts.
 FUNCTIONS = ("torch.nn.functional.", "sklearn.metrics.", "sklearn.feature_selection.", "keras.src.activations.")
 #: Types that a model may name.
@@ -201,7 +198,7 @@ class _Reader:
     def _read_object(self, content: Any, _: str, number: int) -> Any:
         name, node = content
         kind = _find(name, self.framework)
-        made = self.made[number] = kind.__new__(kind)
+        made = self.made[number] = kind.__new__(kind)  # of a function there is none
         state = self.read(node)
         if hasattr(made, "__setstate__"):
             made.__setstate__(state)
@@ -284,13 +281,13 @@ def _trusted(content: bytes, framework: Framework) -> list[str]:
     import skops.io
 
     named = skops.io.get_untrusted_types(data=content)
-    _require_known([name for name in named if name not in HARMLESS], framework)
+    _require_known(named, framework)
     return list(named)
 
 
 def _require_known(names: Iterable[str], framework: Framework) -> None:
-    known = (*ESTIMATORS, *framework.packages)
-    if strange := [name for name in names if not name.startswith(known) and not is_own(name)]:
+    known = [name for name in names if name.startswith(framework.packages) or is_own(name) or trust.is_trusted(name)]
+    if strange := set(names) - set(known):
         raise NotImplementedError(f"there is no format but pickle for {', '.join(sorted(strange))}")
 
 
@@ -315,12 +312,7 @@ def _find(name: str, framework: Framework) -> Any:
             return found
     if not name.startswith((*framework.packages, *FUNCTIONS)) and not is_own(name):
         raise NotImplementedError(f"{name} is neither the project's nor the framework's")
-    for count in range(len(parts) - 1, 0, -1):
-        try:
-            found = importlib.import_module(".".join(parts[:count]))
-            for part in parts[count:]:
-                found = getattr(found, part)
-        except (ImportError, AttributeError):
-            continue
-        return found
-    raise NotImplementedError(f"there is no {name}")
+    found = trust.find(name)
+    if not isinstance(found, type | types.FunctionType | types.BuiltinFunctionType):
+        raise NotImplementedError(f"there is no class or function {name}")
+    return found

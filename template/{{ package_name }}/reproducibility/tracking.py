@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import joining, sqlite
+from . import addresses, joining, sqlite
 from .project import ROOT, ProjectError, options, wrapped
 
 
@@ -99,11 +99,12 @@ def explain(error: Exception) -> ProjectError:
 
 
 def public(uri: str) -> str:
-    """Leave user names and passwords out of a URI, for messages."""
+    """Leave what opens a store or a repository out of its URI, for messages."""
     if path := sqlite.path_of(uri):
         return f"{sqlite.SCHEME}{path}"
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
+    if uri.startswith("databricks"):  # what looks like a port is a name
+        return addresses.without_user(uri)
+    return addresses.public(uri)
 
 
 def experiment_name() -> str:
@@ -175,7 +176,8 @@ def _require_answer(uri: str) -> None:
     """Ask once and briefly: MLflow itself would retry for minutes before it says that nobody is there."""
     try:
         # Without user name and password, which urllib would take for a part of the host's name.
-        urllib.request.urlopen(f"{public(uri).rstrip('/')}/health", timeout=10).close()  # noqa: S310 - http(s) only
+        health = f"{addresses.without_user(uri).rstrip('/')}/health"
+        urllib.request.urlopen(health, timeout=10).close()  # noqa: S310 - http(s) only
     except (urllib.error.HTTPError, http.client.HTTPException):
         pass  # it answered
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -42,24 +41,13 @@ def verify(config: Path, overrides: tuple[str, ...]) -> int:
     invitation = joining.invited()  # inside `mlflow run` the first training is that run
     vouched = {joining.VOUCHED: invitation.info.run_id} if invitation else {}
     settings = [part for override in overrides for part in ("--set", override)]
-    kept = {name: value for name, value in shell.child().items() if name not in launch.THREAD_VARIABLES}
+    variables = launch.child() | SHELLS[0] | vouched
     with reproduce.scratch_folder() as scratch:
         told = scratch / "run"
         command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings, "--id-file", str(told)]
-        if _run(command, kept | SHELLS[0] | vouched):
+        if shell.run(command, ROOT, variables, sys.stderr):  # what it prints is not the verdict
             raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
         joining.decline()
         record = records.download(records.get_run(told.read_text("utf-8")), scratch / "original")
         comparison = reproduce.prove(record, scratch, SHELLS[1], UMASK)
     return EXIT_CODES[comparison.verdict]
-
-
-def _run(command: list[str], variables: dict[str, str]) -> int:
-    """Run the training, and give its exit code; what it prints is not the verdict."""
-    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=sys.stderr)
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise

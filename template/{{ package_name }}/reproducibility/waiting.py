@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import sys
@@ -16,7 +17,7 @@ T = TypeVar("T")
 PAUSE, SILENT = 0.05, 1.0
 
 
-def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float) -> T:
+def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float = math.inf) -> T:
     """Do what the lock of another process may keep from being done yet.
 
     Parameters
@@ -27,8 +28,8 @@ def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float) -> 
         The SQLite file.
     what : str
         What is waited for, for the notice: a noun.
-    limit : float
-        How long to wait at most, in seconds.
+    limit : float, optional
+        How long to wait at most, in seconds; for ever by default.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float) -> 
         if not told and waited >= min(SILENT, limit / 2):
             print(
                 f"notice: waiting for {what}, {file}, which is locked by {holders(file)}; "
-                f"for {_duration(limit)} at most, Ctrl-C ends it.",
+                f"{_duration(limit)}, Ctrl-C ends it.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -101,4 +102,6 @@ def _describe(process: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+    if seconds == math.inf:
+        return "as long as it takes"
+    return f"for {f'{seconds / 60:.0f} minutes' if seconds >= 120 else f'{seconds:.0f} s'} at most"

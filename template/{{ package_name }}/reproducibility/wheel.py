@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import shell
 from .locks import BUILD_LOCK
-from .project import ROOT, ProjectError, command_line
+from .project import ROOT, ProjectError, command_line, require_uv
 from .scratch import temporary_folder
 
 #: No part of a wheel, and some of it large.
@@ -39,6 +39,7 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
     Path
         The wheel.
     """
+    require_uv()
     former = os.umask(umask)
     try:
         shutil.copytree(ROOT, folder, ignore=_left_out, copy_function=shutil.copyfile)
@@ -48,8 +49,6 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
         command += ["--build-constraint", str(BUILD_LOCK), "--python", python, "--out-dir", "dist"]
         if subprocess.run(command, cwd=folder, env=shell.child() | variables).returncode:
             raise ProjectError("the wheel cannot be built; uv says why above.", "just package-constraints")
-    except FileNotFoundError as error:
-        raise ProjectError("uv is not on the PATH.", "pip install uv") from error
     finally:
         os.umask(former)
     return next((folder / "dist").glob("*.whl"))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .base import Framework, self_contained
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -108,9 +107,9 @@ class PyTorch(Framework):
 
         example = _array(beside["input_example"])
         signature = ModelSignature(infer_signature(example).inputs, beside["signature"].outputs)
-        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(), _evaluating(model):
+        with temporary_folder("model") as folder, warnings.catch_warnings(), _evaluating(model):
             warnings.simplefilter("ignore", FutureWarning)
-            weights = Path(scratch, "weights.safetensors")
+            weights = folder / "weights.safetensors"
             # Cloned: tied weights share their memory, for which safetensors has no word.
             save_file({name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, weights)
             info = mlflow.pytorch.log_model(

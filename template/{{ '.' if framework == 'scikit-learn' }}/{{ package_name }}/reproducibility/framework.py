@@ -8,6 +8,7 @@ from typing import Any
 
 from .base import Framework
 from .own_code import is_own
+from .trust import is_trusted
 
 
 class ScikitLearn(Framework):
@@ -27,7 +28,9 @@ class ScikitLearn(Framework):
 
     def kind(self, model: Any) -> dict[str, str]:
         """Say what the last step of a pipeline is: linear models have one optimum."""
-        last = model[-1] if hasattr(model, "steps") else model
+        from sklearn.pipeline import Pipeline
+
+        last = model[-1] if isinstance(model, Pipeline) else model
         family = type(last).__module__.split(".")[1:2]
         kinds = {"linear_model": "convex", "ensemble": "trees", "tree": "trees"}
         return {**super().kind(last), "kind": kinds.get("".join(family), "other")}
@@ -52,16 +55,12 @@ class ScikitLearn(Framework):
 
     def refusal(self, flavors: dict[str, Any], own: bool) -> str | None:
         """Refuse pickles, and code outside scikit-learn that is not the project's own."""
-        from .structure import (  # not at the top: the doctor reads this with whatever Python there is
-            ESTIMATORS,
-            HARMLESS,
-        )
 
         flavor = flavors.get("sklearn", {})
         if flavor.get("serialization_format") != "skops":
             return "it is stored as a pickle, which runs any code that is in it"
-        named = [name for name in flavor.get("skops_trusted_types") or [] if name not in HARMLESS]
-        strange = [name for name in named if not name.startswith(ESTIMATORS) and not (own and is_own(name))]
+        named = flavor.get("skops_trusted_types") or []
+        strange = [name for name in named if not (own and is_own(name)) and not is_trusted(name)]
         return f"it names code outside scikit-learn: {', '.join(strange)}" if strange else None
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .base import Framework, self_contained
 from .project import PACKAGE
+from .scratch import temporary_folder
 
 if TYPE_CHECKING:
     import keras
@@ -130,8 +129,8 @@ class TensorFlow(Framework):
 
         if not isinstance(value, keras.Model):
             return None
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, "network.keras")
+        with temporary_folder("model") as folder:
+            path = folder / "network.keras"
             value.save(path)
             content = path.read_bytes()
         return "network", {"file": content, "own": _own(value)}
@@ -140,8 +139,8 @@ class TensorFlow(Framework):
         """Read what `pack` gave."""
         import keras
 
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, "network.keras")
+        with temporary_folder("model") as folder:
+            path = folder / "network.keras"
             path.write_bytes(content["file"])
             own = {part.__name__: part for part in content["own"]}
             return keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=True)
