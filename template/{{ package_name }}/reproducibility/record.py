@@ -153,10 +153,13 @@ class Recorder:
 
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
+        if REPLAY in os.environ:  # its original has said so
+            return self.code.reproducible
         if self.code.refused:
             print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
         elif self.code.commit == "none":
-            print("notice: no git commit, so nobody can reproduce this run: git init && git add -A", file=sys.stderr)
+            start = 'git init && git add -A && git commit -m "Start"'
+            print(f"notice: no git commit, so nobody can reproduce this run: {start}", file=sys.stderr)
         for entry in self.code.left_out:
             print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
         if self.code.left_out:

@@ -15,6 +15,7 @@ import yaml
 
 from . import checkout, conf, datasets, digest, env_cache, launch, records, shell, sqlite
 from .checkout import inside, outside
+from .conf import flatten
 from .datasets import Dataset
 from .metrics import keys
 from .project import CANNOT_BE_TRIED, ROOT, ProjectError
@@ -98,8 +99,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
         python = env_cache.python(env_cache.ready(project))
     command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
     hint = OF_FILES.format(store) if in_files else ""
-    variables = launch.child(*FOREIGN) | own | recipe.variables
-    _run(command, project, variables, recipe.umask, scratch / "replay.log", hint)
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log", hint)
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
     found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
     if len(found) != 1:
@@ -109,10 +109,10 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
 
 def needs_database(recipe: Recipe) -> bool:
     """Tell whether names that the run logged could not all be those of files: "loss" and "loss/val", or too long."""
-    origins = (recipe.code, recipe.data, recipe.lock)
-    kinds = [{*keys(record.metrics).values()} for record in origins]
-    kinds += [{*names} for record in origins for names in record.logged]
-    kinds.append({*conf.flatten(recipe.conf)})
+    records = (recipe.code, recipe.data, recipe.lock)
+    kinds = [{*keys(record.metrics).values()} for record in records]
+    kinds += [{*names} for record in records for names in record.logged]
+    kinds.append({*flatten(recipe.conf)})
     return any(not _could_be_files(names) for names in kinds)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import importlib.util
+import logging
 import os
 import shlex
 import sqlite3
@@ -110,6 +111,7 @@ def create(path: Path, artifacts: Path) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         _remove(path)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # which tells each step of making tables
         try:
             SqlAlchemyStore(uri(draft), artifacts.as_uri()).engine.dispose()
             _put(draft, path)
