@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import copy_project
+from conftest import importing
+
+pytestmark = pytest.mark.e2e
 
 PACKAGE = "anywhere_under_test"
 CONTENT = b"a,b\n1,2\n3,4\n"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that is pushed."""
-    folder = copy_project(tmp_path_factory.mktemp("anywhere") / "project", package_name=PACKAGE)
-    for name in ("ignored", "untracked", "committed", "changed"):
-        (folder / "data" / f"{name}.csv").write_bytes(CONTENT)
-    (folder / ".gitignore").open("a").write("/data/ignored.csv\n")
-    git(folder, "init", "--quiet", "--bare", f"{folder}.git")
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all", ":!data/untracked.csv")
-    git(folder, "commit", "--quiet", "--no-verify", "--message", "Start")
-    git(folder, "remote", "add", "origin", f"{folder}.git")
-    git(folder, "push", "--quiet", "origin", "HEAD")
-    return folder
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -37,12 +21,21 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def harness(root: Path) -> Iterator[Callable[[str], ModuleType]]:
-    sys.path.insert(0, str(root))
-    yield lambda name: importlib.import_module(f"{PACKAGE}.reproducibility.{name}")
-    sys.path.remove(str(root))
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
-        del sys.modules[name]
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
+    """The modules of a project that is pushed, with data of every kind."""
+    folder = tmp_path_factory.mktemp("anywhere") / "project"
+    with importing(folder, PACKAGE) as load:
+        for name in ("ignored", "untracked", "committed", "changed"):
+            (folder / "data" / f"{name}.csv").write_bytes(CONTENT)
+        with (folder / ".gitignore").open("a") as ignored:
+            ignored.write("/data/ignored.csv\n")
+        git(folder, "init", "--quiet", "--bare", f"{folder}.git")
+        git(folder, "init", "--quiet")
+        git(folder, "add", "--all", ":!data/untracked.csv")
+        git(folder, "commit", "--quiet", "--no-verify", "--message", "Start")
+        git(folder, "remote", "add", "origin", f"{folder}.git")
+        git(folder, "push", "--quiet", "origin", "HEAD")
+        yield load
 
 
 #: File, source, whether the tracking store has a copy; from where, and how often the store was asked.
@@ -62,7 +55,6 @@ CASES = {
 
 @pytest.mark.parametrize("what", CASES)
 def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
-    root: Path,
     harness: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
