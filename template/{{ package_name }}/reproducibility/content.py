@@ -206,7 +206,7 @@ class Content:
 
     def _object(self, value: Any) -> Node:
         """Take an object apart into what pickle would put it together from."""
-        name = self._named(type(value)).digest
+        name = _full_name(type(value))
         if name.startswith(CACHES):
             return Node(name, {})
         try:
@@ -215,7 +215,7 @@ class Content:
         except (
             Exception
         ):  # what cannot be copied, such as a lock or an open file, was not learned; its attributes may be
-            return self._join(name, _attributes(value))
+            return self._join(type(value), _attributes(value))
         if isinstance(reduced, str):  # a function of C
             home = getattr(value, "__module__", None) or type(value).__module__
             self.code.add(f"{home}.{reduced}")
@@ -227,7 +227,7 @@ class Content:
             parts += [(f".{attribute}", part) for half in halves for attribute, part in (half or {}).items()]
         else:
             parts.append((".state", state))
-        return self._join(name, [*parts, *_numbered(items or ()), *_items(dict(pairs or ()))])
+        return self._join(type(value), [*parts, *_numbered(items or ()), *_items(dict(pairs or ()))])
 
     def _join(self, kind: Any, parts: Iterable[tuple[str, Any]]) -> Node:
         """Make a node of parts, whose order is that of their names."""
@@ -246,7 +246,7 @@ class Content:
         return Node(f"sha256:{sha256(_bytes(repr([kind, *values]))).hexdigest()}", {})
 
     def _named(self, value: Any) -> Node:
-        name = f"{value.__module__}.{value.__qualname__}"
+        name = _full_name(value)
         self.code.add(name)
         return Node(name, {})
 
@@ -278,6 +278,10 @@ def _deep_recursion() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(former)
+
+
+def _full_name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
 
 
 def _numbered(values: Iterable[Any]) -> list[tuple[str, Any]]:

@@ -9,8 +9,11 @@ from typing import Any
 PACKAGES = ("sklearn.", "numpy.", "scipy.")
 #: But of none that lies below one of these: they read and write files, or run what they are given.
 SHUT = frozenset({"conftest", "datasets", "distutils", "externals", "f2py", "memmap", "testing", "tests", "_testing"})
-#: Functions of these parts may be named, too: scores, kernels, selections.
-FUNCTIONS = ("sklearn.metrics.", "sklearn.feature_selection.", "sklearn.gaussian_process.", "sklearn.preprocessing.")
+#: Functions of these parts may be named, too: scores, kernels, selections, steps of a clustering.
+FUNCTIONS = (
+    *("sklearn.cluster.", "sklearn.feature_selection.", "sklearn.gaussian_process.", "sklearn.metrics."),
+    *("sklearn.preprocessing.", "scipy._lib.array_api_compat.numpy._aliases.asarray"),
+)
 #: And of NumPy's functions these, from arrays to arrays.
 ARRAYS = frozenset(
     "numpy." + name
