@@ -206,7 +206,7 @@ class Content:
 
     def _object(self, value: Any) -> Node:
         """Take an object apart into what pickle would put it together from."""
-        name = _full_name(type(value))
+        name = full_name(type(value))
         if name.startswith(CACHES):
             return Node(name, {})
         try:
@@ -246,7 +246,7 @@ class Content:
         return Node(f"sha256:{sha256(_bytes(repr([kind, *values]))).hexdigest()}", {})
 
     def _named(self, value: Any) -> Node:
-        name = _full_name(value)
+        name = full_name(value)
         self.code.add(name)
         return Node(name, {})
 
@@ -280,7 +280,8 @@ def _deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(former)
 
 
-def _full_name(value: Any) -> str:
+def full_name(value: Any) -> str:
+    """Give "module.name" of a class or function."""
     return f"{value.__module__}.{value.__qualname__}"
 
 

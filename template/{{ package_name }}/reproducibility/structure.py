@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import trust
-from .content import Content
+from .content import Content, full_name
 from .own_code import is_own
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class _Writer:
     def _object(self, value: Any) -> Any:
         made, arguments, state, items, pairs = (*value.__reduce_ex__(4), None, None, None)[:5]
         if made.__name__ != "__newobj__" or arguments != (type(value),) or items or pairs:
-            raise NotImplementedError(f"a {_full_name(type(value))} is more than its attributes")
+            raise NotImplementedError(f"a {full_name(type(value))} is more than its attributes")
         return [self._name(type(value)), self.write(state)]
 
     def _is_own(self, kind: type) -> bool:
-        name = _full_name(kind)
+        name = full_name(kind)
         return name.startswith(self.framework.packages) or is_own(name)
 
     def _array(self, array: np.ndarray) -> str:
@@ -144,7 +144,7 @@ class _Writer:
         return name
 
     def _name(self, value: Any) -> str:
-        name = _full_name(value)
+        name = full_name(value)
         if _find(name, self.framework) is not value:
             raise NotImplementedError(f"{name} is not what its module has under that name")
         return name
@@ -289,10 +289,6 @@ def _require_known(names: Iterable[str], framework: Framework) -> None:
     known = [name for name in names if name.startswith(framework.packages) or is_own(name) or trust.is_trusted(name)]
     if strange := set(names) - set(known):
         raise NotImplementedError(f"there is no format but pickle for {', '.join(sorted(strange))}")
-
-
-def _full_name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
 
 
 def _find(name: str, framework: Framework) -> Any:
