@@ -22,10 +22,12 @@ class Collector:
         self.enabled = gc.isenabled()
 
     def __enter__(self) -> Collector:
+        """Collect no more."""
         gc.disable()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Collect again, if it was so before; at the end of the process, look at nothing any more."""
         if self.last:
             gc.freeze()
         elif self.enabled:

@@ -227,10 +227,12 @@ class Pin(NamedTuple):
     marker: str
 
     def __str__(self) -> str:
+        """Write it as a lock does."""
         return f"{self.name}{self.which}{f' ; {self.marker}' if self.marker else ''}"
 
     @property
     def has_address(self) -> bool:
+        """Whether a wheel at an address is pinned, instead of a version."""
         return self.which.startswith(" @ ")
 
     @property

@@ -53,11 +53,13 @@ class Interrupts:
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
+        """Hold signals from now on; a thread besides the main one gets none."""
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._receive) for number in numbers()}
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Give signals back to whoever had them, where the process goes on."""
         if not self._final:
             for number, former in self._former.items():
                 signal.signal(number, former)

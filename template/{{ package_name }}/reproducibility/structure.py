@@ -271,7 +271,7 @@ def _dump_estimator(value: Any, framework: Framework) -> bytes:
     # Before skops sees it: to copy an object of C++ can end the process.
     held = Content(value, framework.unpack).code
     _require_known([name for name in held if name.split(".")[0] not in sys.stdlib_module_names], framework)
-    content = skops.io.dumps(value)
+    content: bytes = skops.io.dumps(value)
     _trusted(content, framework)
     return content
 

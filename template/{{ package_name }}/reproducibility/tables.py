@@ -1,6 +1,4 @@
-"""Tables in files: how one is written is recognised when it is added, kept as `read:` in its entry, and never guessed
-again.
-"""
+"""Tables in files: how one is written is recognised when it is added, kept as `read:`, and never guessed again."""
 
 from __future__ import annotations
 
@@ -95,7 +93,7 @@ def _is_allowed(key: str, value: Any) -> bool:
             return False
     if kind is str:
         return value in PACKED if key == "compression" else value == WHITESPACE or len(str(value)) == 1
-    return int(value) >= 0  # type: ignore[call-overload]
+    return int(str(value)) >= 0
 
 
 def options(texts: Iterable[str]) -> dict[str, Any]:
@@ -147,7 +145,7 @@ def load(file: Path, read: Mapping[str, Any], **more: Any) -> pd.DataFrame:
         # name then stands over its neighbour's values. With it, it warns if what is beyond the names is not empty.
         warnings.filterwarnings("error", "Length of header", pd.errors.ParserWarning)
         try:
-            table = pd.read_csv(file, index_col=False, **options)
+            table: pd.DataFrame = pd.read_csv(file, index_col=False, **options)
         except pd.errors.ParserWarning as error:
             _require_even(file, {"sep": ",", **read})  # names the line
             raise ValueError("there are rows with more values than names") from error

@@ -55,7 +55,6 @@ class ScikitLearn(Framework):
 
     def refusal(self, flavors: dict[str, Any], own: bool) -> str | None:
         """Refuse pickles, and code outside scikit-learn that is not the project's own."""
-
         flavor = flavors.get("sklearn", {})
         if flavor.get("serialization_format") != "skops":
             return "it is stored as a pickle, which runs any code that is in it"
