@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -180,8 +181,9 @@ def table(one: dict[str, Any], other: dict[str, Any]) -> str:
 
 def verdict_of(said: str) -> str:
     """Take from what `just reproduce` said the table of stages and the verdict, without uv's and MLflow's lines."""
-    lines = said[said.index("tagged repro.verdict") :].splitlines()[1:]
-    return "\n".join(f"  {line}".rstrip() for line in lines)
+    lines = said.splitlines()
+    begin = next(number for number, line in enumerate(lines) if re.fullmatch(r" +[0-9a-f]{12} +[0-9a-f]{12} *", line))
+    return "\n".join(f"  {line}".rstrip() for line in lines[begin:] if not line.startswith("tagged "))
 
 
 def shown(value: Any) -> str:
