@@ -712,12 +712,13 @@ def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: 
             changes["patch"] = of(project, "digest").of_bytes(patch)
         content = good.content | {"code": good.content["code"] | changes}
     record = of(project, "records").Record("run", good.folder, content, {"seed": 1})
+    replay, reproduce = of(project, "replay"), of(project, "reproduce")  # may write bytecode beside them
     before = files(outside), files(project), (project / ".git/config").read_bytes()
     with pytest.raises(of(project, "project").ProjectError):
         if way == "executed":
-            of(project, "replay").check_out(record, scratch)
+            replay.check_out(record, scratch)
         else:
-            list(of(project, "reproduce").plan(record, scratch))
+            list(reproduce.plan(record, scratch))
             assert what.startswith(("remote", "data")), "a dry run fetches nothing"
             raise of(project, "project").ProjectError("", "")
     assert (files(outside), files(project), (project / ".git/config").read_bytes()) == before
