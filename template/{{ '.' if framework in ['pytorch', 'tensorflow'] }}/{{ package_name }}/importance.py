@@ -28,5 +28,11 @@ def by_permutation(loss: Callable[[pd.DataFrame], float], X: pd.DataFrame, rng: 
     Breiman, "Random Forests", 2001, section 10. Of two columns that say the same, neither seems to matter.
     """
     before = loss(X)
-    growth = np.array([max(loss(X.assign(**{name: rng.permutation(X[name])})) - before, 0.0) for name in X.columns])
+
+    def dealt_out(name: str) -> pd.DataFrame:
+        table = X.copy()
+        table[name] = rng.permutation(X[name])
+        return table
+
+    growth = np.array([max(loss(dealt_out(name)) - before, 0.0) for name in X.columns])
     return growth / growth.sum() if growth.any() else growth

@@ -14,8 +14,8 @@ from unittest.mock import patch
 from . import environment
 from .framework import FRAMEWORK
 
-#: What `autolog` does by default in a training: no models, which the harness logs, and no pictures of importances.
-DEFAULTS: dict[str, Any] = {"log_models": False, "importance_types": []}
+#: What `autolog` does by default in a training: no models and datasets, which the harness logs, and no importances.
+DEFAULTS: dict[str, Any] = {"log_models": False, "log_datasets": False, "importance_types": []}
 #: Modules of MLflow besides the framework's own whose `autolog` a training may call.
 ALSO = {"mlflow.keras": "mlflow.tensorflow"}
 

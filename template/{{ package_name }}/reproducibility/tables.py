@@ -93,7 +93,7 @@ def _is_allowed(key: str, value: Any) -> bool:
             return False
     if kind is str:
         return value in PACKED if key == "compression" else value == WHITESPACE or len(str(value)) == 1
-    return int(str(value)) >= 0
+    return isinstance(value, bool) or int(str(value)) >= 0
 
 
 def options(texts: Iterable[str]) -> dict[str, Any]:
@@ -312,8 +312,8 @@ def _layout(lines: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chosen(lines: list[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Find the layouts that give every record as many values as there are names, and most of them numbers."""
-    scores: dict[str, tuple[float, dict[str, Any]]] = {}
+    """Find the layouts that give every record as many values as there are names, and most numbers or columns."""
+    scores: dict[str, tuple[float, int, dict[str, Any]]] = {}
     separators = [given["sep"]] if "sep" in given else SEPARATORS
     for sep, quote in itertools.product(separators, ['"', "'"]):
         if quote != given.get("quotechar", quote) or (quote == "'" and not _begins(lines, sep, "'")):
@@ -333,9 +333,11 @@ def _chosen(lines: list[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:
             numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in cells) / max(len(cells), 1)
             still_quoted = any(cell[:1] in {"'", '"'} and cell[:1] == cell[-1:] for cell in [*header, *cells])
             if sep not in scores or scores[sep][0] < numbers - still_quoted:
-                scores[sep] = numbers - still_quoted, layout
-    best = max((score for score, _ in scores.values()), default=0)
-    return [layout for score, layout in scores.values() if score == best]
+                scores[sep] = numbers - still_quoted, len(header), layout
+    best = max((score for score, _, _ in scores.values()), default=0)
+    most = max((columns for _, columns, _ in scores.values()), default=0)
+    # More numbers in fewer columns: values of one reading hold the separators of another, and neither is believed.
+    return [layout for score, columns, layout in scores.values() if score == best or columns == most]
 
 
 def _begins(lines: list[str], sep: str, quote: str) -> bool:
