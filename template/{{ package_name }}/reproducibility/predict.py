@@ -140,7 +140,7 @@ def _require_safe(model: str, path: Path) -> None:
     elif loader == adapter.LOADER:
         refusal = None  # `adapter.find` takes classes of the project only, and these are as they were
     elif loader not in {None, FRAMEWORK.loader}:
-        refusal = f"it is loaded by {loader}"
+        refusal = f"it brings code of its own, or names a loader of its own: {loader}"
     else:
         refusal = FRAMEWORK.refusal(stored.flavors, own=bool(code["modules"]))
     if refusal:
