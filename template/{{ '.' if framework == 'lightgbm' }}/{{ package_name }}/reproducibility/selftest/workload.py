@@ -21,7 +21,7 @@ PARAMETERS: Mapping[str, Mapping[str, bool]] = {
     "deterministic=True": {"deterministic": True},
     "force_row_wise=True": {"force_row_wise": True},
 }
-#: Fewer are added up in one block, whatever the number of threads.
+#: So many that each thread adds up a part of them.
 ROWS = 100_000
 OPERATIONS: Mapping[str, Callable[[Job], Any]] = {}
 

@@ -29,6 +29,16 @@ PACKAGES = r"scikit-learn|numpy|scipy|joblib|threadpoolctl"
 GENERATORS = ("random", "numpy.random")
 ROWS, COLUMNS = 4000, 50
 OPERATIONS: Mapping[str, Callable[[Job], Any]] = {}
+#: Each makes an estimator from a number of threads. BLAS, OpenMP and joblib all have a part in them.
+KINDS: tuple[Callable[[int], Any], ...] = (
+    lambda threads: make_pipeline(PCA(20, svd_solver="randomized"), Ridge()),
+    lambda threads: RandomForestRegressor(8, max_features=0.3, max_samples=0.5, max_depth=8, n_jobs=threads),
+    lambda threads: make_pipeline(KMeans(20, n_init=1), Ridge()),
+    lambda threads: HistGradientBoostingRegressor(max_iter=5, max_features=0.5, early_stopping=False),
+    lambda threads: MLPRegressor(hidden_layer_sizes=(50,), max_iter=3, early_stopping=True),
+    lambda threads: ExtraTreesRegressor(8, max_features=0.3, max_depth=8, bootstrap=True, n_jobs=threads),
+    lambda threads: make_pipeline(PCA(20, svd_solver="full"), SGDRegressor(max_iter=5)),
+)
 
 
 def train(job: Job, note: Callable[[float], None]) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
@@ -63,18 +73,6 @@ def train(job: Job, note: Callable[[float], None]) -> dict[str, dict[str, np.nda
         weights[str(step)] = _digest(estimator)
         note(float(np.mean((target - predictions) ** 2)))
     return {"weights": weights, "predictions": {"all": predictions}}
-
-
-#: Takes the number of threads; which of them matters for what: BLAS, OpenMP or joblib.
-KINDS: tuple[Callable[[int], Any], ...] = (
-    lambda threads: make_pipeline(PCA(20, svd_solver="randomized"), Ridge()),
-    lambda threads: RandomForestRegressor(8, max_features=0.3, max_samples=0.5, max_depth=8, n_jobs=threads),
-    lambda threads: make_pipeline(KMeans(20, n_init=1), Ridge()),
-    lambda threads: HistGradientBoostingRegressor(max_iter=5, max_features=0.5, early_stopping=False),
-    lambda threads: MLPRegressor(hidden_layer_sizes=(50,), max_iter=3, early_stopping=True),
-    lambda threads: ExtraTreesRegressor(8, max_features=0.3, max_depth=8, bootstrap=True, n_jobs=threads),
-    lambda threads: make_pipeline(PCA(20, svd_solver="full"), SGDRegressor(max_iter=5)),
-)
 
 
 def _rows(job: Job) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
