@@ -209,8 +209,8 @@ class SelfTest:
             losses.append(self.trial(Job("stress", device, PLAIN_STEPS, plain=True))["losses"])
             found.append(np.load(self.folder / PREDICTIONS))
         apart = float(np.abs(found[0] - found[1]).max())
-        agree = float(np.isclose(*found, rtol=TOLERANCE, atol=TOLERANCE).mean())
-        near = np.allclose(*losses, rtol=TOLERANCE, atol=TOLERANCE)
+        agree = float(np.isclose(found[0], found[1], rtol=TOLERANCE, atol=TOLERANCE).mean())
+        near = np.allclose(losses[0], losses[1], rtol=TOLERANCE, atol=TOLERANCE)
         return {
             "equivalent": bool(agree >= AGREEING and near),
             "agree": round(agree, 6),
