@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import seeds
+from .project import PATIENCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +109,7 @@ class Run:
 
         from . import datasets
 
-        entry = datasets.require(name)
+        entry = datasets.require(name, PATIENCE if self.rank else 0)
         table = datasets.read(entry.file, how=entry.read)
         self.datasets[name] = entry
         self.stages[f"data {name}"] = entry.digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from .base import Ended
 from .checkpoint import Checkpoint
 from .framework import FRAMEWORK
 from .interrupts import Interrupts
-from .project import INTERRUPTED, PACKAGE, ProjectError, answer, write_whole
+from .project import FAILED, INTERRUPTED, PACKAGE, ProjectError, answer, write_whole
 from .scratch import temporary_folder
 
 #: In the folder of such a training: what all start from.
@@ -77,9 +78,13 @@ def _words(folder: Path, rank: int, ended: Ended) -> tuple[float, int, str]:
     with contextlib.suppress(OSError):
         when, code, said = json.loads(_note(folder, rank).read_text("utf-8"))
         return when, code, said
-    how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {signal.Signals(-ended.code).name}"
-    fix = "A training that needs more memory than there is ends so too: fewer `processes`, or a smaller batch_size."
-    return ended.when, 3, f"{ended.said}error: it ended without a word ({how}).\nfix: {fix}\n"
+    # All that are left when one has failed are ended by SIGTERM.
+    when = math.inf if ended.code == -signal.SIGTERM else ended.when
+    how = f"exit code {ended.code}" if ended.code >= 0 else signal.Signals(-ended.code).name
+    fix = "just train --set processes=1      does it end so alone too?"
+    if ended.code == -signal.SIGKILL:
+        fix = "If it was ended for want of memory: fewer `processes`, or a smaller model."
+    return when, FAILED, f"{ended.said}error: it ended without a word ({how}).\nfix: {fix}\n"
 
 
 @contextlib.contextmanager
