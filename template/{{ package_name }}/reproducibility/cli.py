@@ -125,7 +125,7 @@ def train(
 @click.pass_obj
 def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None:
     """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
-    from . import execute, together
+    from . import execute, projects, together  # noqa: F401 - a record names what was imported: as much as by `train`
 
     together.watch(parent)
     execute.take_part(experiment, folder, run_id)
