@@ -26,6 +26,7 @@ TALKING = """\
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import mlflow
