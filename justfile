@@ -46,6 +46,10 @@ check: setup
 bench *ARGS: setup
     {{ python }} scripts/bench.py {{ ARGS }}
 
+# Write the README's table of self-tests from docs/proofs/*.json
+proofs *ARGS: setup
+    {{ python }} scripts/proofs.py {{ ARGS }}
+
 # Check that all is ready, and tag a release: `just release 0.2.0`; `--dry-run` only checks
 release VERSION *ARGS: setup
     @{{ python }} scripts/release.py {{ VERSION }} {{ ARGS }}

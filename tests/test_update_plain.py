@@ -89,7 +89,7 @@ def test_a_deleted_file_stays_deleted_and_edits_stay(render: Callable[..., Path]
     done = run_copier("update", "--quiet", "--defaults", cwd=project)
     assert done.returncode == 0, done.stderr
     assert not (project / "MLproject").exists()
-    assert "\n# mine\n" in path.read_text("utf-8")  # merged, or between markers where the template ends otherwise now
+    assert path.read_text("utf-8").endswith("exit 3\n\n# mine\n")
 
 
 # --- What a release must keep -----------------------------------------------------------------------

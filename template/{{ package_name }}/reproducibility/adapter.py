@@ -153,7 +153,8 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
 
     rows = adapter.rows(first(inputs))
     try:
-        signature = infer_signature(rows, first(predictions))
+        # Of a column MLflow would make a table before it predicts, in which a reader of texts finds one: its name.
+        signature = None if isinstance(rows, pd.Series) else infer_signature(rows, first(predictions))
     except (MlflowException, TypeError, ValueError):  # rows for which MLflow has no schema, such as texts in a list
         signature = None
     columns: Any = list(inputs.columns) if isinstance(inputs, pd.DataFrame) else getattr(inputs, "name", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,14 +51,25 @@ class Framework(ModelAdapter):
     loader = ""
     packages: tuple[str, ...] = ()
 
-    def set_deterministic(self, warn_only: bool) -> None:
-        """Switch deterministic algorithms on, where the framework has others.
+    def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
+        """Give what switches deterministic algorithms on, where the framework has others, by its name there.
 
         Parameters
         ----------
         warn_only : bool
             Let an operation that has none pass with a warning. Otherwise it is an error.
         """
+        return {}
+
+    def set_deterministic(self, warn_only: bool, but: Collection[str] = ()) -> None:
+        """Turn every switch, but those that are named: `selftest` asks what each is good for."""
+        for name, turn in self.switches(warn_only).items():
+            if name not in but:
+                turn()
+
+    def precision(self) -> dict[str, str]:
+        """Tell by which settings the framework computes with fewer bits than its numbers have; TF32 is one."""
+        return {}
 
     def nondeterministic_operation(self, error: BaseException) -> str | None:
         """Name the operation without a deterministic form that ended a training; None if something else did."""

@@ -257,6 +257,34 @@ def promote(run_id: str, force: bool) -> None:
 
 
 @cli.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="By default a GPU, if the framework can use one.")
+@click.option(
+    "--minutes", default=5.0, show_default=True, type=click.FloatRange(0.5, 600), help="How long it may take."
+)
+def selftest(device: str | None, minutes: float) -> None:
+    """Find out whether training repeats on this machine, and which switches matter here.
+
+    The project's own training and a stress workload of its framework are trained several times, each in a fresh
+    process of another shell; then without each switch and seed in turn; killed and resumed; on the GPU and the CPU.
+
+    Exits with 0 if training repeats and 1 if it does not. The outcome is kept in .selftest.json and in the store.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from .selftest import keep, plan, show
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {minutes:g} min")
+    with Progress(*columns, transient=True) as progress:
+        bar = progress.add_task("", total=1.0)
+        content = plan.run(
+            device or "", minutes, lambda what, gone: progress.update(bar, description=what, completed=gone), own=True
+        )
+    show.show(content)
+    keep.keep(content)
+    raise SystemExit(0 if content["repeats"] else 1)
+
+
+@cli.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     """Open MLflow's UI over the project's runs. It listens on this machine only."""

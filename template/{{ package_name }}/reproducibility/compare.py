@@ -23,7 +23,7 @@ PARTS_SCHEMA = 3
 #: Differences of the machine, which no checkout and no lock can take back.
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.
-ROUNDING = ("threads", "processes", "cpu", "gpu", "packages", "libc", "machine", "launch")
+ROUNDING = ("threads", "processes", "precision", "cpu", "gpu", "packages", "libc", "machine", "launch")
 #: What to look at first where runs part, by the stage in which they do.
 HINTS = {
     "data": "the file changed between the two runs. Does the training itself write it?",
@@ -52,7 +52,8 @@ class Difference:
     Parameters
     ----------
     cause : str
-        Its kind: data, seed, conf, code, packages, python, threads, processes, launch, cpu, gpu, libc or machine.
+        Its kind: data, seed, conf, code, packages, python, threads, processes,
+        precision, launch, cpu, gpu, libc or machine.
     details : tuple of str
         What differs, one phrase each.
     """
@@ -199,6 +200,8 @@ def _differences(
     counts = [side.get("conf.processes", 1) for side in flat]
     if counts[0] != counts[1]:
         yield Difference("processes", (f"processes: {counts[0]} -> {counts[1]}, and another number gives other bits",))
+    if "precision" in one and "precision" in other:  # nothing before 0.5.1 noted it
+        yield from part("precision", one["precision"], other["precision"])
     followers = {"PYTHONHASHSEED", *(name for name in a["launch"] if name.endswith("_THREADS"))}
     unset = [
         {name: value for name, value in side["launch"].items() if name not in followers or not value.isdigit()}

@@ -83,6 +83,26 @@ def of_value(value: Any) -> str:
     return f"sha256:{sha256.hexdigest()}"
 
 
+def of_arrays(arrays: Mapping[str, Any]) -> str:
+    """Hash arrays of NumPy by name; needs no other package.
+
+    Parameters
+    ----------
+    arrays : Mapping of str to numpy.ndarray
+        Of numbers, any shapes.
+
+    Returns
+    -------
+    str
+        "sha256:" and 64 hexadecimal digits.
+    """
+    sha256 = hashlib.sha256()
+    for name in sorted(arrays):
+        sha256.update(f"{len(name)}:{name};".encode())
+        _feed_array(sha256.update, arrays[name])
+    return f"sha256:{sha256.hexdigest()}"
+
+
 def _feed(update: Callable[[Any], object], value: Any) -> None:
     """Feed a value with its kind and length before it, so that no two values run into one another."""
     import numpy as np

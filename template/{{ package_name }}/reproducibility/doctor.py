@@ -86,6 +86,7 @@ def project() -> Iterator[Finding]:
     import importlib
 
     from . import alive, conf, datasets, leftovers, locks, tracking
+    from .selftest import keep
 
     def settings() -> None:
         schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
@@ -120,6 +121,7 @@ def project() -> Iterator[Finding]:
         yield True, f"runs whose process is gone, now marked: {', '.join(closed)}", ""
     for path in leftovers.remove():
         yield True, f"removed {path}, left by a process that was killed", ""
+    yield keep.finding()
     yield _template()
 
 

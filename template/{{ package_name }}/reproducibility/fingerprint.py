@@ -42,12 +42,29 @@ def take() -> dict[str, Any]:
     Returns
     -------
     dict
-        `python`, `machine`, `kernel`, `libc`, `cpu` (the model's name), `cores` (that this process may use),
-        `cpu_features` (that NumPy uses), `blas` (per library: version, kernel, threads), `gpu` (name and
-        driver of each), `variables` and `packages`
-        (those of the runtime lock; .venv holds tools besides).
+        What `machine` gives, and `blas` (per library: version, kernel, threads), `precision` (settings of the framework
+        by which it computes with fewer bits) and `packages` (those of the runtime lock; .venv holds tools besides).
     """
+    from .framework import FRAMEWORK
+
     packages, locked = installed(Path(sysconfig.get_path("purelib"))), read_lock(RUNTIME_LOCK)
+    return {
+        **machine(),
+        "blas": _blas(),
+        "precision": FRAMEWORK.precision(),
+        "packages": {name: version for name, version in packages.items() if name in locked},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Describe this machine and its Python, with nothing but NumPy.
+
+    Returns
+    -------
+    dict
+        `python`, `machine`, `kernel`, `libc`, `cpu` (the model's name), `cores` (that this process may use),
+        `cpu_features` (that NumPy uses), `gpu` (name and driver of each) and `variables`.
+    """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "machine": platform.machine(),
@@ -56,10 +73,8 @@ def take() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cpu_features": cpu_features(),
-        "blas": _blas(),
         "gpu": gpus(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "packages": {name: version for name, version in packages.items() if name in locked},
     }
 
 

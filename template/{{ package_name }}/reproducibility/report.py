@@ -139,16 +139,33 @@ def page(comparison: Comparison) -> str:
     sections = [
         f"<h1 class={verdict}>{verdict}</h1>",
         f"<p>Run {_escape(comparison.a.name)} was executed again: {MEANINGS[verdict]}</p>",
-        "<h2>Stages</h2>" + _html_table(("stage", "original", "replay", "equal"), stages),
+        "<h2>Stages</h2>" + html_table(("stage", "original", "replay", "equal"), stages),
         *([f"<p>In the model: {_escape(_few(comparison.parts))}</p>"] if comparison.parts else []),
         *([f"<p>Only there: {_escape(comparison.hint)}</p>"] if comparison.only_weights else []),
-        "<h2>Metrics</h2>" + _html_table(("metric", "original", "replay", "equal"), _metrics(comparison)),
+        "<h2>Metrics</h2>" + html_table(("metric", "original", "replay", "equal"), _metrics(comparison)),
         "<h2>Predicted against reproduced</h2>" + _picture(_draw_predictions(comparison)),
         "<h2>How far the metrics are apart</h2>" + _picture(_draw_metrics(comparison)),
         "<h2>Recorded differences</h2>"
-        + (_html_table(("cause", "what"), differences) if differences else "<p>There are none.</p>"),
+        + (html_table(("cause", "what"), differences) if differences else "<p>There are none.</p>"),
     ]
-    return f"<!doctype html><meta charset=utf-8><title>{verdict}</title>{_CSS}<body>{''.join(sections)}\n"
+    return document(verdict, sections)
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """Put sections of HTML together into one page."""
+    return f"<!doctype html><meta charset=utf-8><title>{title}</title>{_CSS}<body>{''.join(sections)}\n"
+
+
+def html_table(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """Write a table in which a row that ends in False stands out."""
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(
+        f"<tr{' class=no' if row[-1] is False else ''}>"
+        + "".join(f"<td>{_cell(value)}</td>" for value in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 _CSS = """<style>
@@ -188,17 +205,6 @@ def _local_time(milliseconds: int) -> str:
 
 def _escape(value: Any) -> str:
     return html.escape(value if isinstance(value, str) else repr(value))
-
-
-def _html_table(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in names)
-    body = "".join(
-        f"<tr{' class=no' if row[-1] is False else ''}>"
-        + "".join(f"<td>{_cell(value)}</td>" for value in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _cell(value: Any) -> str:

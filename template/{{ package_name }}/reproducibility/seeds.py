@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ def set_all(seed: int) -> dict[str, int]:
     random.seed(seed)
     np.random.seed(seed)  # libraries draw from it: every `random_state=None` of scikit-learn
     return {"random": seed, "numpy.random": seed, **FRAMEWORK.set_seed(seed)}
+
+
+def unset(generator: str, seed: int) -> None:
+    """Give one of the generators that `set_all` named other numbers each time; the rest stay at `seed`."""
+    import numpy as np
+
+    from .framework import FRAMEWORK
+
+    own = generator in ("random", "numpy.random")
+    FRAMEWORK.set_seed(seed if own else secrets.randbits(32))  # some seed Python's and NumPy's as well
+    random.seed(None if generator == "random" else seed)
+    np.random.seed(None if generator == "numpy.random" else seed)
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

@@ -48,8 +48,14 @@ def connect() -> str:
     return open_experiment()
 
 
-def open_experiment() -> str:
-    """Do what `connect` does, of a store that was required just before and need not be asked again."""
+def open_experiment(name: str | None = None) -> str:
+    """Do what `connect` does, of a store that was required just before and need not be asked again.
+
+    Parameters
+    ----------
+    name : str, optional
+        Of another experiment than the project's own.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -60,7 +66,7 @@ def open_experiment() -> str:
             print(f"tracking: {public(store_uri())}")
             require_own_place(run.info.artifact_uri)
             return str(run.info.experiment_id)
-        return _experiment()
+        return _experiment(name or experiment_name())
     except MlflowException as error:
         raise explain(error) from error
 
@@ -112,14 +118,13 @@ def experiment_name() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
 
 
-def _experiment() -> str:
+def _experiment(name: str) -> str:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     path = database()
     if path and not path.exists():
         sqlite.create(path, ROOT / "mlruns")
-    name = experiment_name()
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
         # The default location would be the folder that happened to create the database.

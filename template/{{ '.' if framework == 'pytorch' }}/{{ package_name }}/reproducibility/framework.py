@@ -33,7 +33,7 @@ class PyTorch(Framework):
     loader = "mlflow.pytorch"
     packages = ("torch.nn.", "torch.ao.nn.")
 
-    def set_deterministic(self, warn_only: bool) -> None:
+    def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Let PyTorch use deterministic algorithms only.
 
         Notes
@@ -42,12 +42,29 @@ class PyTorch(Framework):
         """
         import torch
 
-        torch.use_deterministic_algorithms(True, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = False
+        return {
+            "torch.use_deterministic_algorithms(True)": lambda: torch.use_deterministic_algorithms(
+                True, warn_only=warn_only
+            ),
+            "torch.backends.cudnn.benchmark = False": lambda: setattr(torch.backends.cudnn, "benchmark", False),
+        }
+
+    def precision(self) -> dict[str, str]:
+        """Name the settings of TF32 and of reduced sums, and the type that new numbers have."""
+        import torch
+
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        return {
+            "float32 matmul": torch.get_float32_matmul_precision(),
+            "cudnn TF32": str(cudnn.allow_tf32),
+            "float16 sums reduced": str(matmul.allow_fp16_reduced_precision_reduction),
+            "bfloat16 sums reduced": str(matmul.allow_bf16_reduced_precision_reduction),
+            "default type": _name(torch.get_default_dtype()),
+        }
 
     def nondeterministic_operation(self, error: BaseException) -> str | None:
         """Find the name in PyTorch's own words."""
-        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        found = re.match(r"(.+?) does not have a deterministic implementation", str(error))
         return found[1] if found and isinstance(error, RuntimeError) else None
 
     def device(self) -> str:

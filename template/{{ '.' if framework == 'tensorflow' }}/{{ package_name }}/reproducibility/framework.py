@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class TensorFlow(Framework):
     thread_variables = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     loader = "mlflow.keras"
 
-    def set_deterministic(self, warn_only: bool) -> None:
+    def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Let TensorFlow use deterministic operations only.
 
         TensorFlow knows no warning in place of the error: with `warn_only` the switch is left off, with a notice.
@@ -45,19 +46,38 @@ class TensorFlow(Framework):
         """
         import tensorflow as tf
 
-        if warn_only:
+        def left_off() -> None:
             print(
                 "notice: nondeterminism: warn leaves TensorFlow's op determinism off; this run may not repeat",
                 file=sys.stderr,
             )
-        else:
-            tf.config.experimental.enable_op_determinism()
+
+        return {
+            "tf.config.experimental.enable_op_determinism()": (
+                left_off if warn_only else tf.config.experimental.enable_op_determinism
+            )
+        }
+
+    def precision(self) -> dict[str, str]:
+        """Name the setting of TF32 and the types that layers compute with."""
+        import keras
+        import tensorflow as tf
+
+        return {
+            "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+            "layers": str(keras.mixed_precision.global_policy().name),
+            "default type": keras.config.floatx(),
+        }
 
     def nondeterministic_operation(self, error: BaseException) -> str | None:
-        """Find the name in TensorFlow's own words."""
+        """Find TensorFlow's own words, which stand between names of nodes and, of a graph, lines of a trace."""
         text = str(error)
-        found = "determinis" in text.lower() and type(error).__module__.startswith("tensorflow")
-        return text.partition("\n")[0] if found else None
+        own = type(error).__module__.startswith("tensorflow")
+        # Random numbers without a seed are refused in Python.
+        own = own or (isinstance(error, RuntimeError) and "determinism is enabled" in text)
+        found = re.search(r"[^\n{}]*determinis[^\n\[]*", text, re.IGNORECASE) if own else None
+        sentences = found[0].strip(" .").split(". ") if found else []
+        return next((sentence for sentence in sentences if "determinis" in sentence.lower()), None)
 
     def device(self) -> str:
         """Tell whether there is a GPU that TensorFlow can use."""
