@@ -129,16 +129,16 @@ def test_what_all_start_from_is_read_as_it_was_written(load: Any, tmp_path: Path
             {1: [5.0, 3, "planted\n"], 0: [6.0, 3, "gone\n"]},
             {0: (3, 7.0), 1: (3, 7.0)},
             3,
-            "number 1 ended first:\nplanted",
+            "rank 1 ended first:\nplanted",
         ),
-        ({1: [5.0, 64, "usage\n"]}, {0: (-15, 4.0), 1: (64, 7.0)}, 64, "number 1 ended first:\nusage"),
+        ({1: [5.0, 64, "usage\n"]}, {0: (-15, 4.0), 1: (64, 7.0)}, 64, "rank 1 ended first:\nusage"),
         (
             {1: [6.0, 3, "gone\n"]},
             {0: (-9, 5.0), 1: (3, 5.0)},
             3,
-            "number 0 ended first:\nlast line\nerror: it ended wi",
+            "rank 0 ended first:\nlast line\nerror: it ended wi",
         ),
-        ({1: [5.0, 3, "planted\n"]}, {0: (-9, 35.0), 1: (3, 5.0)}, 3, "number 1 ended first:\nplanted"),
+        ({1: [5.0, 3, "planted\n"]}, {0: (-9, 35.0), 1: (3, 5.0)}, 3, "rank 1 ended first:\nplanted"),
         ({}, {1: (7, 5.0)}, 3, "without a word (exit code 7).\nfix: just train --set processes=1"),
     ],
 )
@@ -340,7 +340,7 @@ def test_an_error_in_one_process_ends_all_and_is_told_once(talking: Project, cas
     [run] = talking.runs()
     assert (done.returncode, run.info.status) == (3, "FAILED"), done.stdout
     first = 1 - int(case[-1]) if case.startswith("returns") else int(case[-1])
-    assert f"Of 2 processes that train together, number {first} ended first:\n" in done.stdout
+    assert f"Of 2 processes that train together, rank {first} ended first:\n" in done.stdout
     assert done.stdout.count(said) == 1, done.stdout
     assert done.stdout.count("Traceback") == (1 if case.startswith(("raises", "returns")) else 0), done.stdout
     assert done.stdout.count("is marked FAILED") == 1

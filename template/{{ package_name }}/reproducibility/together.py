@@ -70,7 +70,7 @@ def _tell(failed: dict[int, Ended], processes: int, folder: Path) -> None:
     rank, (_, code, said) = min(words.items(), key=lambda item: item[1])
     if code == INTERRUPTED:
         raise KeyboardInterrupt
-    raise Said(f"Of {processes} processes that train together, number {rank} ended first:\n{said}", "", code)
+    raise Said(f"Of {processes} processes that train together, rank {rank} ended first:\n{said}", "", code)
 
 
 def _words(folder: Path, rank: int, ended: Ended) -> tuple[float, int, str]:
@@ -108,8 +108,9 @@ def telling(interrupts: Interrupts, folder: Path, rank: int) -> Iterator[None]:
         with contextlib.redirect_stderr(said):
             code = answer(error)
         write_whole(_note(folder, rank), json.dumps([time.time(), code, said.getvalue()]))
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # a pipe without a reader; closed by the training
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)  # at once: the end of the interpreter would wait for what the others were still to send
 
 
