@@ -80,7 +80,8 @@ def train(job: Job, note: Callable[[float], None]) -> dict[str, dict[str, np.nda
 
     content = boosting.boost(job, lambda content: int(stored(content).current_iteration()), grow)
     trees = content.partition(b"end of trees")[0]  # what follows names the number of threads
+    predictions = stored(content).predict(table[: boosting.PREDICTED], num_threads=job.threads)
     return {
         "weights": {"trees": np.frombuffer(trees, "uint8")},
-        "predictions": {"all": np.asarray(stored(content).predict(table, num_threads=job.threads))},
+        "predictions": {"all": np.asarray(predictions)},
     }

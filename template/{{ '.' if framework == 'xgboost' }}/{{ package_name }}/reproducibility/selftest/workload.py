@@ -57,7 +57,8 @@ def train(job: Job, note: Callable[[float], None]) -> dict[str, dict[str, np.nda
 
     table, target = boosting.rows(job, ROWS)
     kinds = ["c"] * boosting.CATEGORIES + ["q"] * boosting.NUMBERS
-    learned = xgboost.DMatrix(table, target, feature_types=kinds, enable_categorical=True, nthread=job.threads or None)
+    form = {"feature_types": kinds, "enable_categorical": True, "nthread": job.threads or None}
+    learned = xgboost.DMatrix(table, target, **form)
     parameters: dict[str, Any] = {
         "objective": "reg:squarederror",
         "max_depth": 3 if job.plain else 7,  # deep down, two splits can be equally good
@@ -87,5 +88,5 @@ def train(job: Job, note: Callable[[float], None]) -> dict[str, dict[str, np.nda
     content = boosting.boost(job, lambda content: int(stored(content).num_boosted_rounds()), grow)
     return {
         "weights": {"booster": np.frombuffer(content, "uint8")},
-        "predictions": {"all": stored(content).predict(learned)},
+        "predictions": {"all": stored(content).predict(xgboost.DMatrix(table[: boosting.PREDICTED], **form))},
     }

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 #: The generators that it draws from, as `seeds.set_all` names them.
 GENERATORS = ("random", "numpy.random")
-#: Rounds from one checkpoint to the next at least, and checkpoints at most: each has all trees in it.
-EPOCH, CHECKPOINTS = 10, 4
+#: Rounds from one checkpoint to the next at least, and checkpoints at most: a start from one asks all its trees.
+EPOCH, CHECKPOINTS = 10, 2
+#: Rows that are predicted.
+PREDICTED = 2000
 CATEGORIES, NUMBERS, WORDS = 4, 8, 40
 
 
