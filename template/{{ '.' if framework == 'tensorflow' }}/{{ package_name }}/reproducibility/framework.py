@@ -107,6 +107,8 @@ class TensorFlow(Framework):
                 return value.state
             case keras.Optimizer() | keras.Loss() | keras.Metric() | keras.callbacks.Callback():
                 return None  # it serves the training alone
+            case list() | dict() | set() if type(value).__module__.startswith("keras."):  # they tell a layer of changes
+                return next(kind(value) for kind in (list, dict, set) if isinstance(value, kind))
         return value
 
     def predict(self, model: Any, rows: Any) -> Any:

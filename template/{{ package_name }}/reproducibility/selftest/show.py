@@ -36,9 +36,8 @@ def rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, outcome in content["operations"].items():
         if outcome != "repeats":
             yield name, "DIFFERS, and nothing says so" if outcome == "differs" else outcome
-    repeating = [name for name, outcome in content["operations"].items() if outcome == "repeats"]
-    if repeating:
-        yield f"operations that repeat: {len(repeating)}", ", ".join(repeating)
+    if repeating := [name for name, outcome in content["operations"].items() if outcome == "repeats"]:
+        yield "the other operations", f"repeat, all {len(repeating)}"
 
 
 def text(content: dict[str, Any]) -> str:
