@@ -50,6 +50,7 @@ class Training:
     group: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     def __post_init__(self) -> None:
+        """Import the project's code, and hold the settings to its class."""
         schema, self._train = self.experiment()
         self._settings = conf.validate(self.start.settings, schema)
         self.resolved = self._settings.model_dump(mode="json")
