@@ -304,7 +304,7 @@ def test_the_doctor_sees_each_thing_that_is_wrong(project: Project, tmp_path: Pa
     with_change("confs/train.yaml", "seed: 42", "seed: [", "YAML", "line")
     with_change("python_env.yaml", 'python: "3.11"', 'python: "3.12"', "wants 3.12", "just setup")
     (project.path / "mlflow.db").write_bytes(b"rubbish" * 1000)
-    only_finding("cannot be opened", "backup")
+    only_finding("is not a database", "backup")
     (project.path / "mlflow.db").unlink()
 
     project.git("config", "--unset", "core.hooksPath")
