@@ -328,8 +328,10 @@ def run(device: str, minutes: float, tell: Callable[[str, float], object], own: 
     ProjectError
         If there is no such device, or a training that nothing is left out of fails.
     """
-    chosen = device or FRAMEWORK.device()
-    if chosen == "cuda" and FRAMEWORK.device() != "cuda":
+    os.environ.update(FRAMEWORK.launch_variables)  # some of which keep it quiet
+    found = FRAMEWORK.device()
+    chosen = device or found
+    if chosen == "cuda" and found != "cuda":
         raise ProjectError("there is no GPU that the framework can use.", "just selftest --device cpu")
     with temporary_folder("selftest") as folder:
         try:
