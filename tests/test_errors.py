@@ -360,7 +360,7 @@ def test_an_error_of_the_projects_own_code_keeps_its_traceback(project: Project)
         train.read_text().replace("    forest = model.build", '    open("weather.csv")\n    forest = model.build')
     )
     done = project.just("train", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert 'open("weather.csv")' in done.stdout and "Free disk space" not in done.stdout
     assert project.runs()[0].info.status == "FAILED"
 
