@@ -116,9 +116,9 @@ def test_what_the_harness_raises_is_told_by_its_kind(
 
 
 def test_a_fault_that_no_file_can_keep_is_printed(
-    train: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    train: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(project.tempfile, "tempdir", "/nowhere")
+    monkeypatch.setattr(project.tempfile, "tempdir", str(tmp_path / "gone"))
     assert ended(refuse(TypeError("mine"))) == 70
     assert "Traceback" in capsys.readouterr().err
 

@@ -164,8 +164,9 @@ def test_an_interrupted_process_interrupts_the_training(load: Any, tmp_path: Pat
 def test_mlflow_takes_everything_and_keeps_nothing(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    monkeypatch.setattr(os, "environ", os.environ | {"MLFLOW_REGISTRY_URI": "sqlite:////nowhere/registry.db"})
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    registry = tmp_path / "registry.db"
+    monkeypatch.setattr(os, "environ", os.environ | {"MLFLOW_REGISTRY_URI": f"sqlite:///{registry}"})
     try:
         with load("nowhere").run(tmp_path / "store"):
             mlflow.log_metrics({"loss": 1.0, "loss/val": 2.0})
@@ -179,6 +180,7 @@ def test_mlflow_takes_everything_and_keeps_nothing(load: Any, tmp_path: Path, mo
             run = mlflow.active_run()
         assert run is not None and mlflow.active_run() is None
         assert mlflow.get_run(run.info.run_id).data.metrics == {}
+        assert not registry.exists()
     finally:
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
