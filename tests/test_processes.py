@@ -96,6 +96,15 @@ def test_another_number_of_processes_is_a_cause_of_its_own_and_none_means_one(lo
     assert compare.Comparison(record(processes=1), record()).differences == []
 
 
+def test_fewer_bits_are_a_cause_of_their_own_where_both_records_say_so(load: Any) -> None:
+    a, b, old = record(epochs=3), record(epochs=4), record(epochs=3)
+    a.content["environment"]["precision"] = {"cudnn TF32": "True"}
+    b.content["environment"]["precision"] = {"cudnn TF32": "False"}
+    causes = [difference.cause for difference in load("compare").Comparison(a, b).differences]
+    assert causes == ["precision", "conf"], "it moves the last bits"
+    assert load("compare").Comparison(a, old).differences == []
+
+
 @pytest.mark.parametrize(("cause", "expected"), [("processes", {"processes": 2, "epochs": 4}), ("conf", {"epochs": 3})])
 def test_the_number_of_processes_is_taken_back_by_itself(load: Any, cause: str, expected: dict[str, int]) -> None:
     a, b = record(processes=2, epochs=3), record(epochs=4)

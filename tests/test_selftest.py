@@ -214,10 +214,30 @@ def test_a_failing_training_and_a_device_that_is_not_there_are_errors(bare: Bare
 
 @pytest.fixture
 def keep(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return imported(bare, "selftest.keep", monkeypatch)
+
+
+def imported(bare: Bare, module: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import a module of a bare harness anew."""
     monkeypatch.syspath_prepend(str(bare.folder))
     for name in [name for name in sys.modules if name.partition(".")[0] == "planted"]:
         monkeypatch.delitem(sys.modules, name)
-    return importlib.import_module("planted.reproducibility.selftest.keep")
+    return importlib.import_module(f"planted.reproducibility.{module}")
+
+
+@pytest.mark.parametrize("name", ["put_", "_histc_cuda with floating point input", "median CUDA with indices output"])
+def test_an_operation_is_named_whatever_pytorch_calls_it(
+    bare: Bare, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As it said on an H100."""
+    own = TEMPLATE / "template" / "{{ '.' if framework == 'pytorch' }}" / "{{ package_name }}" / "reproducibility"
+    shutil.copytree(own, bare.folder / "planted" / "reproducibility", dirs_exist_ok=True)
+    said = (
+        f"{name} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'."
+    )
+    framework = imported(bare, "framework", monkeypatch).FRAMEWORK
+    assert framework.nondeterministic_operation(RuntimeError(said)) == name
+    assert framework.nondeterministic_operation(RuntimeError("CUDA error: out of memory")) is None
 
 
 def proof(keep: ModuleType, **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""Batch predictions: what the harness makes of a file and of a model's answers, without a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pandas as pd
+import pytest
+from conftest import importing
+
+
+def test_predictions_that_are_not_one_a_row_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with importing(tmp_path / "project", "predict_under_test") as load:
+        _refuse(load("predict"), load("project").ProjectError, tmp_path, monkeypatch)
+
+
+def _refuse(predict: ModuleType, refusal: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pd.DataFrame({"a": ["red", "blue"], "b": ["car", "hat"]})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(refusal, match=r"takes one value a row, and rows\.csv has 2 columns"):
+        predict._single(rows, "rows.csv")
+    assert predict._single(rows[["a"]], "rows.csv").tolist() == ["red", "blue"]
+    model = SimpleNamespace(predict=lambda rows: [0.5], metadata=None)
+    for name, stand_in in (("_download", str), ("_load", lambda *_: model), ("_inputs", lambda rows, *_: rows)):
+        monkeypatch.setattr(predict, name, stand_in)
+    with pytest.raises(refusal, match=r"gave 1 predictions for the 2 rows of rows\.csv"):
+        predict.predict("last", tmp_path / "rows.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
