@@ -68,6 +68,13 @@ class Job:
         """Give the generator of one purpose, as `run.rng` does."""
         return seeds.stream(SEED, name)
 
+    def numbers(self, count: int) -> np.ndarray:
+        """Number words, shape (count,), in the order of a set, as careless code does: the hash seed decides."""
+        import numpy as np
+
+        numbers = {word: i for i, word in enumerate({f"word {i}" for i in range(count)})}
+        return np.array([numbers[f"word {i}"] for i in range(count)])
+
     def reseed(self, name: str) -> None:
         """Seed every global generator, as `run.reseed` does; those that are left out get a seed of no plan."""
         seed = int(self.rng(name).integers(2**32))

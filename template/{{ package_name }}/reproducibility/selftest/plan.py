@@ -143,7 +143,7 @@ class SelfTest:
 
         settings = conf.load(ROOT / "confs" / "train.yaml")
         if FRAMEWORK.processes(settings) > 1:
-            return {"name": name, "times": 0, "equal": True, "parts": "it takes several processes: just verify"}
+            return _untried(name, "it takes several processes: just verify")
         found: list[dict[str, Any]] = []
         began = time.monotonic()
         for number in range(TIMES):
@@ -152,12 +152,7 @@ class SelfTest:
                 job = Job("project", self.device)
                 found.append(self.trial(job, number, max(third, 10.0), settings["seed"], settings["threads"]))
             except TooLong:
-                return {
-                    "name": name,
-                    "times": 0,
-                    "equal": True,
-                    "parts": f"takes longer than {third:.0f} s: just verify",
-                }
+                return _untried(name, f"takes longer than {third:.0f} s: just verify")
             if (len(found) + 1) / len(found) * (time.monotonic() - began) > third and len(found) > 1:
                 break
         return {"name": name, **_equal([result["digests"] for result in found])}
@@ -183,12 +178,7 @@ class SelfTest:
             self.trial(dying)
         except Failure:
             if not file.exists():
-                return {
-                    "name": name,
-                    "times": 0,
-                    "equal": True,
-                    "parts": "this framework's workload keeps no checkpoints",
-                }
+                return _untried(name, "this framework's workload keeps no checkpoints")
         again = self.trial(replace(job, checkpoint=str(file)), 1)
         return {"name": name, **_equal([first["digests"], again["digests"]])}
 
@@ -358,6 +348,11 @@ def _equal(found: list[dict[str, str]]) -> dict[str, Any]:
     """Tell whether all results are equal, and in which parts they are not."""
     parts = [name for name in found[0] if len({result.get(name) for result in found}) > 1]
     return {"times": len(found), "equal": not parts, "parts": ", ".join(parts), "digests": found[0]}
+
+
+def _untried(name: str, why: str) -> dict[str, Any]:
+    """Say of a training why it was not tried; it speaks for nothing."""
+    return {"name": name, "times": 0, "equal": True, "parts": why}
 
 
 def _parting(losses: Iterable[list[float]]) -> str:

@@ -119,9 +119,7 @@ def _rows(job: Job) -> list[np.ndarray[Any, Any]]:
     import numpy as np
 
     rng = job.rng("rows")
-    # In the order of a set, as careless code numbers its words: the hash seed decides.
-    numbers = {word: i for i, word in enumerate({f"word {i}" for i in range(VOCABULARY)})}
-    order = np.array([numbers[f"word {i}"] for i in range(VOCABULARY)])
+    order = job.numbers(VOCABULARY)
     images = rng.normal(size=(ROWS, 16, 16, 3)).astype("float32")
     words = rng.integers(VOCABULARY, size=(ROWS, WORDS))
     groups = rng.integers(GROUPS, size=ROWS)

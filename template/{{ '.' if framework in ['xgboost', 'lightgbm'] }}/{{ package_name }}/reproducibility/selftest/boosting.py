@@ -38,9 +38,7 @@ def rows(job: Job, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
     import numpy as np
 
     rng = job.rng("rows")
-    # In the order of a set, as careless code numbers its words: the hash seed decides.
-    numbers = {word: i for i, word in enumerate({f"word {i}" for i in range(WORDS)})}
-    order = np.array([numbers[f"word {i}"] for i in range(WORDS)])
+    order = job.numbers(WORDS)
     words = rng.integers(WORDS, size=(count, CATEGORIES))
     measured = rng.normal(size=(count, NUMBERS))
     signal = measured[:, 0] * measured[:, 1] + np.sin(3 * measured[:, 2]) + words[:, 0] % 5 / 2
