@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from updates import commit, git, tree
 
-import harness
+from copier_mlflow import merge
 
-merge = harness.load("merge")
 VERSIONS = ("1", "2")
 
 

@@ -20,13 +20,12 @@ from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
 from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
 
-import fleet_status
-import harness
+from copier_mlflow import cli, errors, journal, merge, status, template, update, updating
 
-merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
-template_update, errors = harness.load("template_update"), harness.load("project")
 pytestmark = pytest.mark.e2e
 LATER = "99.1.0"
+#: The tool, in this environment.
+TOOL = (sys.executable, "-I", str(TEMPLATE / "copier_mlflow" / "__main__.py"))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +120,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
 @pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
 def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, version: str, tmp_path: Path) -> None:
     project = start(history, tmp_path / "bikes", version)
-    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project.path)]
+    command = [*TOOL, "update", str(project.path)]
     done = project.run(*command)
     assert "Nothing is left to do" in done.stdout
     project.git("add", "--all")
@@ -260,11 +259,11 @@ def test_the_oldest_copier_gives_the_same_update(history: Path, tmp_path: Path) 
     project = start(history, tmp_path / "bikes", RELEASES[0]).path
     oldest = CONFIG["_min_copier_version"]
     program = (
-        f"import copier, harness, pathlib, sys\nassert copier.__version__ == {oldest!r}\n"
-        "print(harness.load('update').prepare(pathlib.Path(sys.argv[1])).report())\n"
+        f"import copier, copier_mlflow.update, pathlib, sys\nassert copier.__version__ == {oldest!r}\n"
+        "print(copier_mlflow.update.prepare(pathlib.Path(sys.argv[1])).report())\n"
     )
     command = ["uv", "run", "--quiet", "--no-project", "--python", sys.executable, "--with", f"copier=={oldest}"]
-    variables = os.environ | {"PYTHONPATH": str(TEMPLATE / "scripts")}
+    variables = os.environ | {"PYTHONPATH": str(TEMPLATE)}
     done = subprocess.run(
         [*command, "python", "-c", program, str(project)], cwd="/", env=variables, capture_output=True, text=True
     )
@@ -397,10 +396,9 @@ def slow_uv(folder: Path, script: str) -> str:
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
-def fleet_update(project: Path, path: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project)]
+def begin_update(project: Path, path: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command,
+        [*TOOL, "update", str(project)],
         env=os.environ | {"PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -411,7 +409,7 @@ def fleet_update(project: Path, path: str) -> subprocess.Popen[str]:
 
 def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: Path, tmp_path: Path) -> None:
     before = tree(relocking)
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", "exit 2"))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", "exit 2"))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert "the locks cannot be compiled, so the project is as it was" in output
@@ -423,7 +421,7 @@ def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: 
 def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Signals, tmp_path: Path) -> None:
     before = tree(relocking)
     os.mkfifo(tmp_path / "reached")
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
     (tmp_path / "reached").read_text()  # returns once the update stands in the middle: written, and compiling locks
     assert tree(relocking) != before
     os.killpg(process.pid, how)
@@ -443,7 +441,7 @@ def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Pa
         os.mkfifo(tmp_path / name)
     once = f"mkdir '{tmp_path}/once' 2> /dev/null && {{ echo x > '{tmp_path}/reached'; read x < '{tmp_path}/go on'; }}"
     script = f'{once}\nexec {shutil.which("uv")} "$@"'
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", script))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", script))
     (tmp_path / "reached").read_text()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -451,8 +449,8 @@ def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Pa
     half = git(relocking, "diff", "--name-only", "HEAD").split()
     assert "pyproject.toml" in half and "constraints.txt" not in half
     with pytest.raises(errors.ProjectError, match="was cut off"):
-        template_update.main(relocking, ["--check"])
-    assert harness.load("journal").take_back(relocking) == []
+        updating.run(relocking, None, {}, check=True)
+    assert journal.take_back(relocking) == []
     assert tree(relocking) == before
     outliving.start()
     assert process.communicate(timeout=120)[0].count("error: ") == 1  # once it sees that nobody waits for it
@@ -518,7 +516,7 @@ def propose(project: Project, capfd: pytest.CaptureFixture[str]) -> str:
     (project.path / "bikes" / "train.py").write_text("# in the middle of something\n")
     before, branch = tree(project.path), project.git("branch", "--show-current")
     try:
-        assert template_update.main(project.path, ["--pull-request"]) == 0
+        assert cli.run(["update", str(project.path), "--pull-request"]) == 0
     finally:
         assert tree(project.path) == before
         assert project.git("branch", "--list").split() == ["*", branch]
@@ -661,29 +659,35 @@ def test_the_job_of_the_ci_proposes_an_update(ci: str, later: Path, service: Ser
 
 
 # --- Fleets -------------------------------------------------------------------
-def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_status, "ROOT", history)
-    releases = {**{version: version for version in RELEASES}, HEAD: HEAD}
-    current, old, edited = (tmp_path / name for name in ("current", "old", "edited"))
+def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
     edit(start(history, edited), "bikes/reproducibility/cli.py")
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
-    looks = {path.name: fleet_status.look(path, releases) for path in (current, old, edited)}
+    answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
+    (lost / template.ANSWERS).write_text(answers.replace(str(history), str(tmp_path / "gone")), "utf-8")
+    clones = status.Clones(tmp_path)
+    looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
     assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli.py"
     assert looks["current"].verified == "no runs yet"
-    assert fleet_status.look(tmp_path / "nowhere", releases).verified == "no such folder"
+    assert looks["lost"].drift.startswith("the template cannot be fetched from")
+    assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
     (current / "mlflow.db").write_bytes(b"no database" * 100)
-    assert "cannot be read" in fleet_status.look(current, releases).verified
+    assert "cannot be read" in status.look(current, clones).verified
+    assert cli.run(["status", *map(str, (current, old, edited))]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["project", "version", "drift", "last", "verified"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli.py", "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow
 def test_a_fleet_shows_what_was_verified(project: Project) -> None:
     project.just("train")
-    assert fleet_status._verified(project.path) == "never"
+    assert status._verified(project.path) == "never"
     [run] = project.runs()
     project.just("reproduce", run.info.run_id)
-    assert fleet_status._verified(project.path).startswith("identical, 20")
+    assert status._verified(project.path).startswith("identical, 20")

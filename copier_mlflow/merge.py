@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .git import FOREIGN, run_git
+from .git import environment, run_git
 from .scratch import temporary_folder
 
 #: A file of which at least this share of lines stands in another was moved there.
@@ -239,8 +239,7 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
         options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)
         command = ["git", *options, "yours", "old", "new"]
         # Whatever repository a hook may name: git is to find none here.
-        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment)
+        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment())
     # From 128 on, git could not: a binary file, for which it gives 255.
     return (yours, True) if done.returncode >= 128 else (done.stdout, done.returncode > 0)
 

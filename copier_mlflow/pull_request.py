@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from . import merge, update
+from .errors import ProjectError
 from .git import QUIET, run_git
 from .interrupts import undisturbed
 from .merge import Change, Kind
-from .project import ProjectError
 from .scratch import temporary_folder
 
 #: Of the CI's secrets: may push and open pull requests.
-TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
+TOKEN = "TEMPLATE_UPDATE_TOKEN"
 AUTHOR = ("-c", "user.name=Template update", "-c", "user.email=template-update@localhost", "-c", "commit.gpgSign=false")
 #: What GitHub takes, less some.
 LONGEST = 60_000
@@ -167,9 +167,9 @@ def _address(status: int, answer: Any, key: str) -> str:
 def _post(url: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
     """Send JSON, and give the status and what was answered; 0 where nobody answers."""
     sent = {**headers, "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), sent)  # noqa: S310
+    request = urllib.request.Request(url, json.dumps(body).encode(), sent)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
