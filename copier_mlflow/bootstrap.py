@@ -65,32 +65,33 @@ def ready() -> Path:
         home.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=home.parent))
         try:
-            # Not in anybody's project, whose settings are not for this.
-            _run(
-                [uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", sys.executable, str(draft)],
-                environment,
-                draft,
-            )
-            sync = [uv, "pip", "sync", "--quiet", "--python", str(_python(draft)), "--require-hashes", str(LOCK)]
-            _run(sync, environment, draft)
-            shutil.rmtree(home, ignore_errors=True)  # of a Python that is gone
-            with contextlib.suppress(OSError):  # another was here first
-                draft.rename(home)
+            python = str(_python(draft))
+            _run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(draft)], environment)
+            _run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", str(LOCK)], environment)
+            _settle(draft, home)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return _python(home)
+
+
+def _settle(draft: Path, home: Path) -> None:
+    """Put an environment in its place, if another process was not there first."""
+    with contextlib.suppress(OSError):
+        draft.rename(home)
+    if not _python(home).exists():  # of a Python that is gone
+        shutil.rmtree(home)
+        draft.rename(home)
 
 
 def _python(prefix: Path) -> Path:
     return prefix / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _run(command: list[str], environment: dict[str, str], folder: Path = HERE) -> str:
-    """Run uv in a folder, and give what it printed."""
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    """Run uv, in nobody's project, whose settings would count; give what it printed."""
     try:
-        return subprocess.run(
-            command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
+        done = subprocess.run(command, cwd=HERE.anchor, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout
     except OSError as error:
         raise SetupError(f"{command[0]} cannot be run: {error}.\nfix: pip install uv") from error
     except subprocess.CalledProcessError as error:

@@ -17,8 +17,8 @@ def source() -> str:
     found = re.search(r"^_src_path: (.+(?:\n +.*)*)", (ROOT / ".copier-answers.yml").read_text("utf-8"), re.MULTILINE)
     text = re.sub(r"\n +", " ", found[1] if found else "")
     text = ast.literal_eval(text) if text.startswith('"') else text.strip("'").replace("''", "'")
-    if site := {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}.get(text[:3]):
-        return f"{site}{text[3:].removesuffix('.git')}.git"
+    text = re.sub(r"^gh:(.*?)(\.git)?$", r"https://github.com/\1.git", text)
+    text = re.sub(r"^gl:(.*?)(\.git)?$", r"https://gitlab.com/\1.git", text)
     return str(Path(text).expanduser()) if text.startswith("~") else text.removeprefix("git+")
 
 
@@ -56,6 +56,5 @@ if __name__ == "__main__":
                 signal.signal(number, lambda number, _: os.name == "posix" and tool.send_signal(number))
             sys.exit(tool.wait())
     except (OSError, ValueError, SyntaxError, LookupError, subprocess.SubprocessError) as error:
-        said = re.sub("//.*@", "//", f"{getattr(error, 'stderr', '') or error}".strip())
-        fix = "it needs the network, and an address (`_src_path` in .copier-answers.yml) that opens without a question"
-        sys.exit(print(f"error: the template's tool cannot be had: {said}\nfix: {fix}", file=sys.stderr) or 3)
+        said = re.sub("//.*@", "//", f"the template's tool: {getattr(error, 'stderr', '') or error}".strip())
+        sys.exit(print(f"error: {said}\nfix: git must reach `_src_path` of .copier-answers.yml", file=sys.stderr) or 3)
