@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import pandas as pd
 import torch
 from safetensors.torch import load, save
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from . import epochs, progress
+from . import epochs, parallel, progress
 from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
@@ -18,7 +19,7 @@ History = dict[str, list[float]]
 
 
 def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Network, History]:
-    """Train until the validation loss has not fallen for a while.
+    """Train until the validation loss has not fallen for a while; several processes do it together, in step.
 
     Parameters
     ----------
@@ -49,12 +50,13 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
         best = _copy(network)
         run.stage("init", _arrays(network))
 
+    learner = parallel.losses(network, run)
     learned, watched = _tensors(train), _tensors(validation)
     losses = history["validation"]
     with progress.bar(model.epochs, len(losses)) as advance:
         while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
-            history["train"].append(_epoch(network, optimizer, learned, len(losses), model, run))
-            losses.append(_loss(network, watched, run.device))
+            history["train"].append(_epoch(network, learner, optimizer, learned, len(losses), model, run))
+            losses.append(_loss(network, watched, run))
             if losses[-1] == min(losses):
                 best = _copy(network)
             if len(losses) % model.checkpoint_epochs == 0:
@@ -73,6 +75,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
 
 def _epoch(
     network: Network,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     rows: TensorDataset,
     epoch: int,
@@ -81,29 +84,33 @@ def _epoch(
 ) -> float:
     """Go through the rows once, and give the mean loss."""
     # From here on every generator is a function of seed and epoch: the order of the rows, the dropout, the workers'.
-    run.reseed(f"epoch {epoch}")
+    # All processes have one order, and each a dropout of its own.
+    run.reseed(f"epoch {epoch}" + f" of process {run.rank}" * (run.rank > 0))
     order = torch.Generator().manual_seed(int(run.rng(f"order {epoch}").integers(2**32)))
-    batches = DataLoader(rows, model.batch_size, shuffle=True, generator=order, num_workers=model.workers)
+    parts = parallel.Parts(BatchSampler(RandomSampler(rows, generator=order), model.batch_size, drop_last=False), run)
+    batches = DataLoader(rows, batch_sampler=parts, generator=order, num_workers=model.workers)
     for group in optimizer.param_groups:
         group["lr"] = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     network.train()
     total = 0.0
-    for step, (X, y) in enumerate(batches, epoch * len(batches) + 1):
-        losses = network.losses(X.to(run.device), y.to(run.device))
+    for number, (X, y) in enumerate(batches):
+        size = min(model.batch_size, len(rows) - number * model.batch_size)  # of the whole batch
+        losses = learner(X.to(run.device), y.to(run.device))[: parts.rows(size)]
         optimizer.zero_grad()
-        losses.mean().backward()
+        (losses.sum() / (size / run.processes)).backward()  # the mean over processes is then that over the batch
         optimizer.step()
         total += float(losses.detach().double().sum())
+        step = epoch * len(batches) + number + 1
         if step & (step - 1) == 0:  # a power of two: few digests, and still the step in which two runs part
             run.stage(f"step {step}", _arrays(network))
-    return total / len(rows)
+    return parallel.total(total, run) / len(rows)
 
 
-def _loss(network: Network, rows: TensorDataset, device: str) -> float:
-    X, y = rows.tensors
+def _loss(network: Network, rows: TensorDataset, run: Run) -> float:
+    X, y = (tensor[run.rank :: run.processes].to(run.device) for tensor in rows.tensors)
     network.eval()
     with torch.no_grad():
-        return float(network.losses(X.to(device), y.to(device)).double().mean())
+        return parallel.total(float(network.losses(X, y).double().sum()), run) / len(rows)
 
 
 def _tensors(rows: Rows) -> TensorDataset:

@@ -20,7 +20,7 @@ class ModelSettings(Section):
     epochs: int = Field(ge=1, description="Passes over the rows, at most.")
     early_stopping_epochs: int = Field(ge=1, description="Epochs without a better validation loss before it stops.")
     checkpoint_epochs: int = Field(ge=1, description="Epochs from one checkpoint to the next.")
-    batch_size: int = Field(ge=1, description="Rows of one step.")
+    batch_size: int = Field(ge=1, description="Rows of one step, of all processes together.")
     learning_rate: float = Field(gt=0, description="Size of the first steps; falls to zero along a cosine.")
     weight_decay: float = Field(ge=0, description="How fast weights that are not needed shrink.")
     workers: int = Field(ge=0, description="Processes that prepare batches; 0 does it in the training's own.")
@@ -31,6 +31,7 @@ class Settings(Section):
 
     seed: int = Field(ge=0, le=2**32 - 1, description="The seed of every generator; 0 is a seed.")
     threads: int = Field(ge=1, description="Threads of the numeric libraries and of the fit.")
+    processes: int = Field(ge=1, description="How many train together, each on its part of every batch.")
     nondeterminism: Literal["error", "warn"] = Field(description="What an operation without a deterministic form does.")
     dataset: str = Field(description="An entry of data/datasets.yaml.")
     target: str = Field(description="The column to predict.")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import alive, joining
+from . import alive, joining, tracking
 from .interrupts import Interrupts
 from .project import ProjectError
 
@@ -101,3 +101,21 @@ def begun(
             run.end(status)
         raise
     run.end("FINISHED")
+
+
+@contextlib.contextmanager
+def joined(run_id: str) -> Iterator[ActiveRun]:
+    """Write to a run that another process has begun and will end: the one that started this process.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    """
+    import mlflow
+
+    tracking.require_store()
+    info = mlflow.get_run(run_id).info
+    mlflow.set_experiment(experiment_id=info.experiment_id)
+    with mlflow.start_run(run_id=run_id):
+        yield ActiveRun(info)

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .adapter import ModelAdapter
+
+
+class Ended(NamedTuple):
+    """How a process ended that trained together with others.
+
+    Parameters
+    ----------
+    code : int
+        Its exit code; of a signal, the negative number.
+    when : float
+        When that was noticed, in seconds since 1970.
+    said : str
+        The last lines that went to a file and not to the terminal.
+    """
+
+    code: int
+    when: float
+    said: str
 
 
 class Framework(ModelAdapter):
@@ -67,6 +86,54 @@ class Framework(ModelAdapter):
     def device(self) -> str:
         """Tell where the framework computes: on a GPU, "cuda", if there is one that it can use."""
         return "cpu"
+
+    def processes(self, settings: Mapping[str, Any]) -> int:
+        """Tell how many processes train together: one, where the framework has no word for more.
+
+        Parameters
+        ----------
+        settings : Mapping of str to Any
+            The resolved conf.
+
+        Raises
+        ------
+        ProjectError
+            If so many cannot train together here.
+        """
+        return 1
+
+    def launch(self, command: list[str], processes: int, folder: Path) -> dict[int, Ended]:
+        """Run a command in processes that train together, until all have ended; if one fails, end the others.
+
+        Parameters
+        ----------
+        command : list of str
+            What each runs; RANK says which it is, from 0.
+        processes : int
+            How many.
+        folder : Path
+            Of this training alone: where they meet. What others than the first print goes to a file there.
+
+        Returns
+        -------
+        dict of int to Ended
+            Those that failed, by rank.
+        """
+        raise NotImplementedError
+
+    def group(self, rank: int, processes: int, folder: Path) -> AbstractContextManager[None]:
+        """Meet the other processes of a training, and part from them when it is done.
+
+        Parameters
+        ----------
+        rank : int
+            Which of them this one is.
+        processes : int
+            How many there are.
+        folder : Path
+            The one that `launch` was given.
+        """
+        raise NotImplementedError
 
     def unpack(self, value: Any) -> Any:
         """Give what an object of the framework holds, where pickle's view of it is not its content.

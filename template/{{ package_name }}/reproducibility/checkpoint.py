@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,26 @@ class Checkpoints:
         import mlflow
 
         self.count += 1
-        own = {
-            CONF: yaml.safe_dump(self.start.settings, sort_keys=False).encode(),
-            STATE: json.dumps({"count": self.count, "stages": stages}).encode(),
-        }
         with temporary_folder("checkpoint") as scratch:
             path = scratch / f"{self.count % 2}.zip"
-            with zipfile.ZipFile(path, "w") as archive:
-                for name, content in {**files, **own}.items():
-                    archive.writestr(name, content)
+            write(path, Checkpoint(self.start.settings, dict(files), dict(stages)), self.count)
             mlflow.log_artifact(str(path), FOLDER)
+
+
+def write(path: Path, checkpoint: Checkpoint, count: int = 0) -> None:
+    """Write a checkpoint into a file, with the number of those that its run has made."""
+    own = {
+        CONF: yaml.safe_dump(checkpoint.settings, sort_keys=False).encode(),
+        STATE: json.dumps({"count": count, "stages": checkpoint.stages}).encode(),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**checkpoint.files, **own}.items():
+            archive.writestr(name, content)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read what `write` wrote."""
+    return _checkpoint(_read(path.read_bytes()))
 
 
 def load(run_id: str) -> Checkpoint:
@@ -107,8 +117,12 @@ def load(run_id: str) -> Checkpoint:
             "Train anew: just train",
         )
     last = max(found, key=lambda files: json.loads(files[STATE])["count"])
-    settings, stages = yaml.safe_load(last.pop(CONF)), json.loads(last.pop(STATE))["stages"]
-    return Checkpoint(settings, last, stages, {"repro.resumes": run_id})
+    return replace(_checkpoint(last), tag={"repro.resumes": run_id})
+
+
+def _checkpoint(files: dict[str, bytes]) -> Checkpoint:
+    settings, stages = yaml.safe_load(files.pop(CONF)), json.loads(files.pop(STATE))["stages"]
+    return Checkpoint(settings, files, stages)
 
 
 def _read(content: bytes) -> dict[str, bytes]:

@@ -118,6 +118,19 @@ def train(
         write_whole(_to_write(id_file), run_id)
 
 
+@cli.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run_id")
+@click.argument("parent", type=int)
+@click.pass_obj
+def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None:
+    """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
+    from . import execute, projects, together  # noqa: F401 - a record names what was imported: as much as by `train`
+
+    together.watch(parent)
+    execute.take_part(experiment, folder, run_id)
+
+
 @cli.command("run")
 @click.option("-e", "--entry-point", default="main", show_default=True, help="An entry point of MLproject.")
 @click.option("-P", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the entry point.")

@@ -23,7 +23,7 @@ PARTS_SCHEMA = 3
 #: Differences of the machine, which no checkout and no lock can take back.
 HARDWARE = ("cpu", "gpu", "libc", "machine")
 #: Differences that move the last bits only.
-ROUNDING = ("threads", "precision", "cpu", "gpu", "packages", "libc", "machine", "launch")
+ROUNDING = ("threads", "processes", "precision", "cpu", "gpu", "packages", "libc", "machine", "launch")
 #: What to look at first where runs part, by the stage in which they do.
 HINTS = {
     "data": "the file changed between the two runs. Does the training itself write it?",
@@ -52,7 +52,7 @@ class Difference:
     Parameters
     ----------
     cause : str
-        Its kind: data, seed, conf, code, packages, python, threads,
+        Its kind: data, seed, conf, code, packages, python, threads, processes,
         precision, launch, cpu, gpu, libc or machine.
     details : tuple of str
         What differs, one phrase each.
@@ -183,7 +183,7 @@ def _differences(
     yield from part("data", *({name: side[name] for name in shared} for side in (data_a, data_b)))
     flat = [conf.flatten(side, "conf") for side in (conf_a, conf_b)]
     for cause, chosen in (("seed", ["conf.seed"]), ("conf", None)):
-        names = chosen or sorted({*flat[0], *flat[1]} - {"conf.seed", "conf.threads"})
+        names = chosen or sorted({*flat[0], *flat[1]} - {"conf.seed", "conf.threads", "conf.processes"})
         yield from part(cause, *({name.removeprefix("conf."): side.get(name) for name in names} for side in flat))
     modules = [side["code"]["modules"] for side in (a, b)]
     if all(modules):
@@ -197,6 +197,9 @@ def _differences(
     yield from part("packages", one["packages"], other["packages"])
     yield from part("python", *({"python": side["python"]} for side in (one, other)))
     yield from part("threads", *({"threads": side.get("conf.threads")} for side in flat))
+    counts = [side.get("conf.processes", 1) for side in flat]
+    if counts[0] != counts[1]:
+        yield Difference("processes", (f"processes: {counts[0]} -> {counts[1]}, and another number gives other bits",))
     if "precision" in one and "precision" in other:  # nothing before 0.5.1 noted it
         yield from part("precision", one["precision"], other["precision"])
     followers = {"PYTHONHASHSEED", *(name for name in a["launch"] if name.endswith("_THREADS"))}

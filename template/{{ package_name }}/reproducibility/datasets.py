@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -172,9 +173,20 @@ def is_pointer(file: Path) -> bool:
         return stream.read(len(POINTER)) == POINTER
 
 
-def require(name: str) -> Dataset:
-    """Give a dataset whose file is there and is the registered one; fetch it if it is missing."""
+def require(name: str, patience: float = 0) -> Dataset:
+    """Give a dataset whose file is there and is the registered one; fetch it if it is missing.
+
+    Parameters
+    ----------
+    name : str
+        The entry.
+    patience : float, default 0
+        For how many seconds to leave the fetching to another process.
+    """
     dataset = find(name)
+    deadline = time.monotonic() + patience
+    while not dataset.file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     if not dataset.file.exists():
         restore(dataset)
     verify(dataset)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import alive, autolog, checkpoint, conf, environment, launch, seeds, tracking
-from .active import begun
+from . import alive, checkpoint, conf, environment, launch, nowhere, together, tracking
+from .active import begun, joined
 from .collector import Collector
 from .framework import FRAMEWORK
 from .interrupts import Interrupts
 from .project import ProjectError, absolute
-from .run import Experiment, Run
+from .run import Experiment, Result
+from .training import Training, explained
 
 
 def execute(
@@ -61,33 +58,56 @@ def execute(
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     last = launch.is_command()
     with Collector(last) as collector:
-        schema, train = experiment()
-        validated = conf.validate(settings, schema)
+        training = Training(experiment, start)
+        processes = FRAMEWORK.processes(training.resolved)
+        if processes > 1 and not last:
+            raise ProjectError(
+                f"`processes` is {processes}, and a notebook or a script is one.",
+                f"just train --set processes={processes}",
+            )
         tracking.connect()
-        from .record import Recorder
-
-        # MLflow warns that it finds no pip; environments made by uv have none and need none.
-        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-
         with (
             Interrupts(last) as interrupts,
             alive.held() as tag,
             begun(interrupts, run_name, tag | start.tag) as active,
-            _explained(),
+            explained(),
         ):
             interrupts.allow()
-            resolved = validated.model_dump(mode="json")
-            FRAMEWORK.set_deterministic(warn_only=settings.get("nondeterminism") == "warn")
-            recorder = Recorder(resolved, seeds.set_all(settings["seed"]))
-            recorder.start()
-            run = Run(settings["seed"], checkpoint.Checkpoints(replace(start, settings=resolved)))
-            with collector.at_work(), autolog.beside(), _heard():
-                result = train(validated, run)
-            _require_result(result)
-            active.regain()
-            outcome = recorder.finish(run, result)
-    _report(active.id, result.metrics, outcome)
+            if processes > 1:
+                together.train(processes, start, active.id)
+            else:
+                result, outcome = training.track(active, collector)
+    if processes == 1:  # else the first of them has told
+        _report(active.id, result, outcome)
     return active.id
+
+
+def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
+    """Be one of the processes of a training: the first tracks it, the others do the same and keep nothing.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the settings class and `train`.
+    folder : Path
+        That of the training; see `together`.
+    run_id : str
+        The run, which the process that started this one has begun and will end.
+    """
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with (
+        Interrupts(last=True) as interrupts,
+        together.telling(interrupts, folder, rank),
+        Collector(last=True) as collector,
+    ):
+        start = checkpoint.read(folder / together.START)
+        training = Training(experiment, start, rank, processes, FRAMEWORK.group(rank, processes, folder))
+        with joined(run_id) if rank == 0 else nowhere.run(folder / f"store-{rank}") as active, explained():
+            interrupts.allow()
+            if active:
+                _report(active.id, *training.track(active, collector))
+            else:
+                training.follow(collector)
 
 
 def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -96,49 +116,8 @@ def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]
     return conf.load(absolute(str(config)), overrides)
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Say what to do about what ends a training, where its own error does not."""
-    try:
-        yield
-    except SystemExit as error:
-        raise ProjectError(
-            f"the training called sys.exit({error.code!r}), so it gave back no result.",
-            "Let `train` return its Result, and raise an error where it cannot.",
-        ) from error
-    except BaseException as error:
-        if refused := FRAMEWORK.nondeterministic_operation(error):
-            raise ProjectError(
-                f"an operation of this training has no deterministic form: {refused}",
-                "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
-            ) from error
-        if advice := FRAMEWORK.advice(error):
-            raise ProjectError(*advice) from error
-        raise
-
-
-def _require_result(result: object) -> None:
-    if not hasattr(result, "metrics"):
-        raise ProjectError(
-            f"`train` gave back {type(result).__name__}, not a Result.",
-            "End it with: return Result(model, inputs, predictions, metrics)",
-        )
-
-
-@contextlib.contextmanager
-def _heard() -> Iterator[None]:
-    """Have somewhere to print to after a training that closed its outputs."""
-    try:
-        yield
-    finally:
-        for name in ("stdout", "stderr"):
-            stream, first = getattr(sys, name), getattr(sys, f"__{name}__")
-            if stream is None or getattr(stream, "closed", False):
-                setattr(sys, name, io.StringIO() if first is None or first.closed else first)
-
-
-def _report(run_id: str, metrics: Mapping[str, float], outcome: str) -> None:
-    for name, value in metrics.items():
+def _report(run_id: str, result: Result, outcome: str) -> None:
+    for name, value in result.metrics.items():
         print(f"{name:<20} {value:.6g}")
     print(f"{'device':<20} {FRAMEWORK.device()}")
     print(f"{'result':<20} {outcome[:19]}")

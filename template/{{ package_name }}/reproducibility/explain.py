@@ -13,7 +13,7 @@ from .records import Record
 from .replay import Recipe
 
 #: Differences that a replay can take back.
-PROVABLE = ("data", "seed", "conf", "code", "packages", "threads", "cpu")
+PROVABLE = ("data", "seed", "conf", "code", "packages", "threads", "processes", "cpu")
 
 
 @dataclass(frozen=True)
@@ -113,5 +113,9 @@ def take_back(recipe: Recipe, cause: str, a: Record) -> Recipe:
             return replace(recipe, variables=fingerprint.dispatch(a.content["environment"]))
         case "seed" | "threads":
             return replace(recipe, conf={**recipe.conf, cause: a.conf[cause]})
+        case "processes":
+            return replace(recipe, conf={**recipe.conf, cause: a.conf.get(cause, 1)})
         case _:
-            return replace(recipe, conf={**a.conf, **{key: recipe.conf[key] for key in ("seed", "threads")}})
+            apart = ("seed", "threads", "processes")
+            taken = {key: value for key, value in a.conf.items() if key not in apart}
+            return replace(recipe, conf=taken | {key: recipe.conf[key] for key in apart if key in recipe.conf})

@@ -52,7 +52,7 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     if len(predictions) != len(rows):
         raise ProjectError(
             f"the model gave {len(predictions):,} predictions for the {len(rows):,} rows of {file.name}.",
-            "It answers something else than a prediction a row; `mlflow.pyfunc.load_model` in Python gives what it says.",
+            "It answers something else than a prediction a row; `mlflow.pyfunc.load_model` gives what it says.",
         )
     for name in predictions:
         rows[name] = predictions[name].to_numpy()

@@ -147,7 +147,7 @@ def command_line(body: Callable[[], int | None]) -> Any:
         code = body() or 0
         sys.stdout.flush()  # a full disk is told now, not while the interpreter ends
     except BaseException as error:
-        code = _answer(error)
+        code = answer(error)
     sys.exit(code)
 
 
@@ -179,7 +179,7 @@ def _outliving(stream: Any) -> Any:
     )
 
 
-def _answer(error: BaseException) -> int:
+def answer(error: BaseException) -> int:
     """Print what a person should read of an exception, and give the exit code."""
     if isinstance(error, KeyboardInterrupt) or (hasattr(error, "subgroup") and error.subgroup(KeyboardInterrupt)):
         print("interrupted", file=sys.stderr)

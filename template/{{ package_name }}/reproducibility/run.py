@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import seeds
+from .project import PATIENCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +57,17 @@ class Run:
         The run's seed, 0 to 2**32 - 1.
     checkpoints : Checkpoints, optional
         Keeps what a resumed run would start from; without it nothing is kept.
+    rank : int, default 0
+        Which process this is, of those that train together. Only the first, 0, tracks and keeps anything.
+    processes : int, default 1
+        How many there are.
     """
 
-    def __init__(self, seed: int, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(self, seed: int, checkpoints: Checkpoints | None = None, rank: int = 0, processes: int = 1) -> None:
         self.seed = seed
         self.checkpoints = checkpoints
+        self.rank = rank
+        self.processes = processes
         self.datasets: dict[str, Dataset] = {}
         self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
 
@@ -102,11 +109,11 @@ class Run:
 
         from . import datasets
 
-        entry = datasets.require(name)
+        entry = datasets.require(name, PATIENCE if self.rank else 0)
         table = datasets.read(entry.file, how=entry.read)
         self.datasets[name] = entry
         self.stages[f"data {name}"] = entry.digest
-        if mlflow.active_run():
+        if self.rank == 0 and mlflow.active_run():
             datasets.log(entry, table)
         return table
 
@@ -122,11 +129,15 @@ class Run:
         """
         from . import digest
 
-        self.stages[name] = digest.of_value(value)
+        if self.rank == 0:
+            self.stages[name] = digest.of_value(value)
 
     @property
     def device(self) -> str:
-        """Where the framework computes: "cuda" where there is a GPU that it can use, else "cpu"."""
+        """Where the framework computes: "cuda" where there is a GPU that it can use, else "cpu".
+
+        Of several processes each has a GPU of its own: "cuda:0", "cuda:1", ...
+        """
         from .framework import FRAMEWORK
 
         return FRAMEWORK.device()
@@ -144,7 +155,7 @@ class Run:
         files : Mapping of str to bytes
             By name: weights, the state of the optimizer and of generators, losses so far.
         """
-        if self.checkpoints:
+        if self.checkpoints and self.rank == 0:
             self.checkpoints.save(files, self.stages)
 
 

@@ -6,12 +6,14 @@ import re
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .base import Framework, self_contained
+from . import distributed
+from .base import Ended, Framework, self_contained
 from .scratch import temporary_folder
 
 if TYPE_CHECKING:
@@ -66,10 +68,29 @@ class PyTorch(Framework):
         return found[1] if found and isinstance(error, RuntimeError) else None
 
     def device(self) -> str:
-        """Tell whether there is a GPU that PyTorch can use."""
+        """Tell whether there is a GPU that PyTorch can use, and which, where several processes have one each."""
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return f"cuda:{torch.cuda.current_device()}" if together else "cuda"
+
+    def processes(self, settings: Mapping[str, Any]) -> int:
+        """Go by the key `processes`, which confs of older projects have not."""
+        count = settings.get("processes", 1)
+        if not isinstance(count, int) or count <= 1:
+            return 1
+        distributed.require(count)
+        return count
+
+    def launch(self, command: list[str], processes: int, folder: Path) -> dict[int, Ended]:
+        """Let torchrun's agent start and watch them."""
+        return distributed.launch(command, processes, folder)
+
+    def group(self, rank: int, processes: int, folder: Path) -> AbstractContextManager[None]:
+        """Make them a process group of torch.distributed."""
+        return distributed.group(rank, processes, folder)
 
     def set_seed(self, seed: int) -> dict[str, int]:
         """Seed the generators of the CPU and of every GPU."""
