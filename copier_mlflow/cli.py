@@ -91,13 +91,14 @@ def run(arguments: list[str]) -> int:
 
 def _each(paths: tuple[Path, ...], command: Callable[[Path], int]) -> int:
     """Do the same for one project after another, and give the worst exit code."""
-    if len(paths) == 1:
-        return command(_found(paths[0]))
+    projects = [_found(path) for path in paths]
+    if len(projects) == 1:
+        return command(projects[0])
     worst = 0
-    for path in paths:
-        print(f"\n=== {path}", flush=True)
+    for project in projects:
+        print(f"\n=== {project}", flush=True)
         try:
-            code = command(_found(path))
+            code = command(project)
         except ProjectError as error:
             code = error.show()
         except Exception:  # one project's trouble is not the next one's

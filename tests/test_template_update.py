@@ -337,14 +337,13 @@ def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) ->
     assert tree(relocking) == before
 
 
-def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(later: Path, tmp_path: Path) -> None:
+def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(relocking: Path, tmp_path: Path) -> None:
     source = tmp_path / "t"
-    shutil.copytree(later, source)
     module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
-    project = start(source, tmp_path / "bikes", LATER).path
+    project = relocking
     module = project / "bikes" / "reproducibility" / "locks.py"
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
@@ -435,7 +434,7 @@ def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Si
 
 
 def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Path, tmp_path: Path) -> None:
-    """The process that compiles outlives it, and must not write into what the next command makes of the project."""
+    """The processes that compile must not write into what the next command makes of the project."""
     before = tree(relocking)
     for name in ("reached", "go on"):
         os.mkfifo(tmp_path / name)
@@ -453,7 +452,7 @@ def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Pa
     assert journal.take_back(relocking) == []
     assert tree(relocking) == before
     outliving.start()
-    assert process.communicate(timeout=120)[0].count("error: ") == 1  # once it sees that nobody waits for it
+    process.communicate(timeout=120)  # returns once the last of them ended
     assert tree(relocking) == before
     assert git(relocking, "status", "--porcelain") == ""
 
