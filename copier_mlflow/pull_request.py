@@ -121,8 +121,9 @@ def describe(prepared: update.Update, left: list[str]) -> str:
         parts.append(f"`just {left[0]}` fails on this branch: run it there, and mend what it says.")
     for change in prepared.open:
         what = "yours stand" if change.kind is Kind.CONFLICTING else change.note
-        parts.append(f"**{change.path}** ({change.kind}: {what}). What the template changed, to be taken over by hand:")
-        parts.append(f"```diff\n{merge.template_change(change)}\n```")
+        who = "you" if change.kind is Kind.RETIRED else "the template"
+        parts.append(f"**{change.path}** ({change.kind}: {what}). What {who} changed, to be taken over by hand:")
+        parts.append(f"```diff\n{merge.to_take_over(change)}\n```")
     text = "\n\n".join(parts)
     rest = "\n\nThe rest is too long for here: `just template-update --check`"
     return text if len(text) < LONGEST else text[: LONGEST - len(rest)] + rest

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, locks, merge, template
+from . import journal, locks, merge, moved, template
 from .errors import ProjectError
 from .git import follows, run_git
 from .merge import Change, File, Kind
@@ -31,6 +31,7 @@ OPEN = {
     Kind.CONFLICTING: "edit what stands between the markers, then `git add` it",
     Kind.BLOCKED: "see what the template changed, below, and do with it what you want",
     Kind.MOVED: "see what the template changed, below, and take over what you want",
+    Kind.RETIRED: "see what you changed, below: bring it to where the code is now, if you need it, and delete the file",
 }
 
 
@@ -79,7 +80,7 @@ class Update:
             paths = [change.path for change in self.open if change.kind is kind]
             if paths:
                 lines.append(f"  {kind} {', '.join(paths)}: {what}")
-        lines += [f"\n{merge.template_change(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
+        lines += [f"\n{merge.to_take_over(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
         return "\n".join(lines)
 
 
@@ -134,7 +135,8 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         remembered = _remember(*(merge.read(side, template.ANSWERS) for side in (old, project, new)))
         for rendered in (old, new):
             (rendered / template.ANSWERS).unlink()
-        changes = [*merge.plan(old, new, project, is_yours, (made.version, now.version)), remembered]
+        planned = merge.plan(old, new, project, is_yours, (made.version, now.version))
+        changes = [*moved.tell(planned, old, new, source, after), remembered]
         return Update(made.version, now.version, source.news(before, after), changes, _tell(made.answers, now.answers))
 
 
