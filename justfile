@@ -40,6 +40,7 @@ lock *ARGS:
 check: setup
     {{ python }} -m ruff format --check .
     {{ python }} -m ruff check .
+    {{ python }} -m mypy --strict --ignore-missing-imports -p copier_mlflow
     "{{ just_executable() }}" --fmt --check --unstable
     "{{ just_executable() }}" --fmt --check --unstable --justfile template/justfile
 

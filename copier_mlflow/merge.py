@@ -209,8 +209,8 @@ def to_take_over(change: Change) -> str:
     is_yours = change.kind is Kind.RETIRED
     sides = (change.old, change.yours if is_yours else change.new)
     old, new = (side.content.decode(errors="replace").splitlines() if side else [] for side in sides)
-    names = (f"{side}/{change.path}" for side in ("template", "yours" if is_yours else "template"))
-    return "\n".join(difflib.unified_diff(old, new, *names, lineterm=""))
+    before, after = (f"{side}/{change.path}" for side in ("template", "yours" if is_yours else "template"))
+    return "\n".join(difflib.unified_diff(old, new, before, after, lineterm=""))
 
 
 def closest(content: bytes, others: Iterable[tuple[str, bytes]], least: float) -> str | None:

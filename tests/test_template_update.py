@@ -117,11 +117,27 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert (project.path / "bikes/reproducibility/alive.py").read_text("utf-8").endswith("# later\n")
 
 
+@pytest.fixture(scope="module")
+def pushed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the working tree's commit in a bare repository, as `uvx --from` takes it."""
+    bare = tmp_path_factory.mktemp("pushed") / "t.git"
+    git(history, "clone", "--quiet", "--bare", str(history), str(bare))
+    return f"git+{bare.as_uri()}@{git(history, 'rev-parse', HEAD)}"
+
+
 @pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
-def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, version: str, tmp_path: Path) -> None:
+def test_a_project_of_any_release_is_updated_checked_and_runs(
+    history: Path, pushed: str, version: str, tmp_path: Path
+) -> None:
+    """As somebody does it who has uv and git, and no `just`."""
     project = start(history, tmp_path / "bikes", version)
-    command = [*TOOL, "update", str(project.path)]
-    done = project.run(*command)
+    command = ["uvx", "--python", sys.executable, "--from", pushed, "copier-mlflow", "update", str(project.path)]
+    places = os.environ["PATH"].split(os.pathsep)
+    without_just = os.pathsep.join(place for place in places if not Path(place, "just").exists())
+    (tmp_path / "bin").mkdir()
+    for name in ("uv", "uvx", "git"):
+        (tmp_path / "bin" / name).symlink_to(actual(name))
+    done = project.run(*command, PATH=f"{tmp_path / 'bin'}{os.pathsep}{without_just}")
     assert "Nothing is left to do" in done.stdout
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Update")  # the hook checks it once more
@@ -130,6 +146,58 @@ def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, ver
     assert run.info.status == "FINISHED"
     assert run.data.tags["repro.dirty"] == "false"
     assert "nothing to bring" in project.run(*command).stdout
+
+
+def actual(name: str) -> str:
+    """Find a program itself, behind a shim that would look for others on the PATH."""
+    found = str(shutil.which(name))
+    if "shims" in Path(found).parts:
+        return subprocess.run(["pyenv", "which", name], check=True, capture_output=True, text=True).stdout.strip()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [version for version in RELEASES if version >= "0.4"])
+def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, version: str, tmp_path: Path) -> None:
+    """The last update that it does: of its own modules, some of them edited, into a project without them."""
+    project = start(history, tmp_path / "bikes", version)
+    edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
+    edit(project, "bikes/reproducibility/locks.py", "\n\n# mine\n")
+    mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
+    done = project.just("template-update")
+    assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
+    assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
+    assert (project.path / "bikes/reproducibility/locks.py").read_text("utf-8").endswith("# mine\n")
+    assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
+        "M\ttemplate/bikes/reproducibility/locks.py"
+    ]
+
+
+GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
+
+
+@pytest.mark.parametrize("version", [RELEASES[-1], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[3:-1])])
+def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
+    history: Path, version: str, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "bikes", version)
+    there = [name for name in GONE if (project.path / f"bikes/reproducibility/{name}.py").exists()]
+    for name in there:
+        edit(project, f"bikes/reproducibility/{name}.py", "\n\n# mine\n")
+    prepared = update.prepare(project.path)
+    notes = {Path(change.path).stem: change.note for change in prepared.open}
+    assert set(notes) == set(there)
+    places = {"template_diff": "diff", "template_update": "updating"}
+    for name, note in notes.items():
+        assert f"in copier_mlflow/{places.get(name, name)}.py of the template's repository" in note
+    assert prepared.instructions().count("\n+# mine") == len(there)
+    assert prepared.instructions().startswith("  retired bikes/reproducibility/")
+    merge.write(project.path, merge.results(prepared.changes))
+    for name in there:
+        assert (project.path / f"bikes/reproducibility/{name}.py").read_text("utf-8").endswith("# mine\n")
 
 
 # --- Sources and places -------------------------------------------------------

@@ -9,16 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def source() -> str:
     """Read from `.copier-answers.yml` where the template is, as git takes it."""
-    found = re.search(r"^_src_path: (.+(?:\n +.*)*)", (ROOT / ".copier-answers.yml").read_text("utf-8"), re.MULTILINE)
+    answers = Path(__file__).resolve().parents[2] / ".copier-answers.yml"
+    found = re.search(r"^_src_path: (.+(?:\n +.*)*)", answers.read_text("utf-8"), re.MULTILINE)
     text = re.sub(r"\n +", " ", found[1] if found else "")
     text = ast.literal_eval(text) if text.startswith('"') else text.strip("'").replace("''", "'")
-    text = re.sub(r"^gh:(.*?)(\.git)?$", r"https://github.com/\1.git", text)
-    text = re.sub(r"^gl:(.*?)(\.git)?$", r"https://gitlab.com/\1.git", text)
+    text = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}.get(text[:3], text[:3]) + text[3:]
     return str(Path(text).expanduser()) if text.startswith("~") else text.removeprefix("git+")
 
 
@@ -52,9 +50,11 @@ if __name__ == "__main__":
             git("-C", folder, "checkout", "--quiet", commit, "--", "copier_mlflow")
             print(f"the template's tool: {re.sub('//.*@', '//', source())}, {release}, commit {commit}", flush=True)
             tool = subprocess.Popen([sys.executable, "-I", f"{folder}/copier_mlflow/bootstrap.py", *sys.argv[1:]])
-            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-                signal.signal(number, lambda number, _: os.name == "posix" and tool.send_signal(number))
+            for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if os.name == "posix" else []:
+                signal.signal(number, lambda number, _: tool.send_signal(number))
             sys.exit(tool.wait())
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (OSError, ValueError, SyntaxError, LookupError, subprocess.SubprocessError) as error:
         said = re.sub("//.*@", "//", f"the template's tool: {getattr(error, 'stderr', '') or error}".strip())
         sys.exit(print(f"error: {said}\nfix: git must reach `_src_path` of .copier-answers.yml", file=sys.stderr) or 3)
