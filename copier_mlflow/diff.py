@@ -59,5 +59,6 @@ def show(project: Path, paths: Sequence[str] = (), names: bool = False) -> int:
         command = ["git", "diff", "--no-index", "--src-prefix=", "--dst-prefix=", *options, "template", "yours"]
         code = subprocess.run(command, cwd=folder, env=environment()).returncode
         if code == 0:
-            print(f"{len(owned)} files of the template's are as version {made.version} has them.")
+            what = "1 file of the template's is" if len(owned) == 1 else f"{len(owned)} files of the template's are"
+            print(f"{what} as version {made.version} has {'it' if len(owned) == 1 else 'them'}.")
         return 0 if code in {0, 1} else 3

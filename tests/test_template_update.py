@@ -67,7 +67,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     project = start(later, tmp_path / "bikes")
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("config", "core.hooksPath", ".githooks")
-    assert "nothing to bring" in project.just("template-update", HEAD).stdout
+    assert "nothing to bring" in project.just("template-update", "--to", HEAD).stdout
     assert f"files of the template's are as version {HEAD} has them" in project.just("template-diff").stdout
     edit(project, "MLproject")
     edit(project, "justfile", "\n# my recipes\n")
@@ -523,6 +523,60 @@ def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Pa
     process.communicate(timeout=120)  # returns once the last of them ended
     assert tree(relocking) == before
     assert git(relocking, "status", "--porcelain") == ""
+
+
+CUT_OFF = """
+import os, signal, sys
+from pathlib import Path
+from bikes.reproducibility import journal, merge
+project = Path.cwd()
+paths = ["MLproject", "new.txt", "constraints.txt"]
+before = {path: merge.read(project, path) for path in paths}
+after = {"MLproject": merge.File(b"half\\n"), "new.txt": merge.File(b"half\\n")}
+with journal.kept(project, before, after):
+    merge.write(project, after)
+    (project / "constraints.txt").write_text("half\\n")
+    print("written", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_the_updater_of_0_5_left_is_known_and_taken_back(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = start(history, tmp_path / "bikes", "0.5.0").path
+    before = tree(project)
+    command = [sys.executable, "-B", "-c", CUT_OFF]
+    with subprocess.Popen(command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "written\n"
+        assert not journal.is_unfinished(project)
+        assert tree(project) != before
+    assert journal.is_unfinished(project)
+    assert cli.run(["update", "--check", str(project)]) == 3
+    assert "was cut off" in capsys.readouterr().err
+    assert cli.run(["update", "--to", "0.5.0", str(project)]) == 0
+    assert "It is taken back" in capsys.readouterr().out
+    assert tree(project) == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_wrong_usage_is_told_before_anything_is_done(
+    later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = start(later, tmp_path / "bikes").path
+    before = tree(project)
+    for wrong in (
+        ["update"],
+        ["update", "--bad"],
+        ["update", str(project), LATER],
+        ["updat"],
+        ["diff", str(project), "x"],
+    ):
+        assert cli.run(wrong) == 64
+        assert "rror: " in capsys.readouterr().err
+    assert cli.run(["update", str(project), "--data", "ci"]) == 64
+    assert tree(project) == before
 
 
 # --- Pull requests ------------------------------------------------------------
