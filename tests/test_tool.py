@@ -68,6 +68,8 @@ def launch(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 ADDRESSES = {
     "path": "{path}",
+    "path with quotes": "{quoted}",
+    "path with a strange letter": "{strange}",
     "home": "~/copier-mlflow",
     "file": "{uri}",
     "git+file": "git+{uri}",
@@ -95,7 +97,12 @@ def test_wherever_the_template_is_its_newest_release_is_run(
     config = "".join(f'[url "{tmp_path.as_uri()}/"]\n\tinsteadOf = "{site}"\n' for site in sites)
     (tmp_path / "config").write_text(config)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
-    source = ADDRESSES[kind].format(path=template, uri=template.as_uri(), parent=template.parent)
+    quoted, strange = (tmp_path / f"{'a long folder ' * 9}/{name}" for name in ("it's: 'mine'", "a tab\t\U0001f600"))
+    for link in (quoted, strange):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(template)
+    places = {"path": template, "uri": template.as_uri(), "parent": template.parent}
+    source = ADDRESSES[kind].format(**places, quoted=quoted, strange=strange)
     project = made_from(source, tmp_path / "bikes")
     done = launch(project, "update", ".", "--data", "a=b c; touch x", "$(touch x)")
     told, ran = done.stdout.splitlines()

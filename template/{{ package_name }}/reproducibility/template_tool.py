@@ -14,8 +14,8 @@ def source() -> str:
     """Read from `.copier-answers.yml` where the template is, as git takes it."""
     answers = Path(__file__).resolve().parents[2] / ".copier-answers.yml"
     found = re.search(r"^_src_path: (.+(?:\n +.*)*)", answers.read_text("utf-8"), re.MULTILINE)
-    text = re.sub(r"\n +", " ", found[1] if found else "")
-    text = ast.literal_eval(text) if text.startswith('"') else text.strip("'").replace("''", "'")
+    text = re.sub(r"(\\?)\n +\\?", lambda fold: "" if fold[1] else " ", found[1] if found else "")
+    text = ast.literal_eval(text) if text.startswith('"') else re.sub("^'(.*)'$", r"\1", text).replace("''", "'")
     text = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}.get(text[:3], text[:3]) + text[3:]
     return str(Path(text).expanduser()) if text.startswith("~") else text.removeprefix("git+")
 
@@ -48,7 +48,7 @@ if __name__ == "__main__":
             git("clone", "--quiet", "--no-checkout", "--", source(), folder)
             release, commit = newest(folder)
             git("-C", folder, "checkout", "--quiet", commit, "--", "copier_mlflow")
-            print(f"the template's tool: {re.sub('//.*@', '//', source())}, {release}, commit {commit}", flush=True)
+            print(f"template's tool: {re.sub('//.*@', '//', source())}, {release}, commit {commit}", file=sys.stderr)
             tool = subprocess.Popen([sys.executable, "-I", f"{folder}/copier_mlflow/bootstrap.py", *sys.argv[1:]])
             for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if os.name == "posix" else []:
                 signal.signal(number, lambda number, _: tool.send_signal(number))
