@@ -50,12 +50,12 @@ def _row(proof: dict[str, Any]) -> str:
     matter = [
         name.removeprefix("the ")
         for name, outcome in proof["switches"].items()
-        if outcome.startswith(("matters", "refuses")) and "seed" not in name
+        if outcome.startswith(("matters", "refuses")) and "seed" not in name and not name.startswith("all ")
     ]
     outcomes = proof["operations"]
     refused = sum(outcome.startswith("refused") for outcome in outcomes.values())
     cells = (
-        proof["framework"],
+        proof["framework"].replace("ScikitLearn", "scikit-learn"),
         on,
         f"{machine['packages'][name]}, {machine['python'].replace('CPython', 'Python')}",
         proof["date"],

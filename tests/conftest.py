@@ -34,8 +34,8 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 #: As `--dist loadfile` deals them out, the first and the third share a worker, and so the environments of frameworks.
 LONGEST = (
     *("frameworks", "own_models", "brought", "training", "setup", "git", "docs", "compare", "reproduce", "environment"),
-    *("errors", "run", "data", "estimators", "store", "sources", "shell", "randomness", "tables", "render", "ci"),
-    "demo",
+    *("errors", "run", "data", "estimators", "store", "processes", "sources", "shell", "randomness", "tables"),
+    *("render", "ci", "demo"),
 )
 
 

@@ -308,6 +308,7 @@ def test_the_number_of_processes_is_proven_to_be_the_cause(base: Any) -> None:
 
 
 @e2e
+@pytest.mark.slow
 def test_all_do_the_same_and_only_the_first_tracks(talking: Project) -> None:
     done = train(talking, "processes=2")
     run, client = done["run"], talking.client()
@@ -348,7 +349,7 @@ def test_an_error_in_one_process_ends_all_and_is_told_once(talking: Project, cas
 
 
 @e2e
-@pytest.mark.parametrize("how", [slow("Ctrl-C"), slow("Ctrl-C twice"), "SIGTERM to just"])
+@pytest.mark.parametrize("how", [slow("Ctrl-C"), slow("Ctrl-C twice"), slow("SIGTERM to just")])
 def test_an_interrupt_ends_all_and_the_run_is_marked_killed(talking: Project, how: str, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     command = ("just", "train", "--set", "processes=2")

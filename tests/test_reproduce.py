@@ -301,6 +301,8 @@ def test_a_record_of_schema_1_is_read(project: Project) -> None:
     old |= {"environment": {"lock": content["environment"]["lock"]}}
     file.write_text(json.dumps(old), "utf-8")
     (file.parent / "predictions.parquet").unlink()
+    assert "is not that run's" in refused(project.just("reproduce", run_id, check=False), code=1)  # who made it so now?
+    project.client().delete_tag(run_id, "repro.record")  # no run of then has it
     assert "identical" in project.just("reproduce", run_id).stdout
     file.write_text(json.dumps(old | {"code": old["code"] | {"dirty": "true"}}), "utf-8")
     assert "schema 1" in refused(project.just("reproduce", run_id, check=False), code=2)

@@ -173,8 +173,12 @@ def test_every_switch_is_told_by_what_it_does_here(bare: Bare) -> None:
     ("fault", "parts"),
     [
         ("weights = weights + (step == 6) * os.getpid()", "weights, predictions; they part in step 7"),
-        ("words = words + os.getpid()", "words; their losses are equal"),
-        ("job.steps == 20 or time.sleep(0); weights[0] += int(os.environ['TZ'] == 'UTC')", "weights, predictions"),
+        pytest.param("words = words + os.getpid()", "words; their losses are equal", marks=pytest.mark.slow),
+        pytest.param(
+            "job.steps == 20 or time.sleep(0); weights[0] += int(os.environ['TZ'] == 'UTC')",
+            "weights, predictions",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_training_that_does_not_repeat_is_caught_with_its_step(bare: Bare, fault: str, parts: str) -> None:

@@ -152,9 +152,10 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
     from mlflow.models import infer_signature
 
     rows = adapter.rows(first(inputs))
+    single = isinstance(rows, pd.Series) or _is_single(rows)
     try:
-        # Of a column MLflow would make a table before it predicts, in which a reader of texts finds one: its name.
-        signature = None if isinstance(rows, pd.Series) else infer_signature(rows, first(predictions))
+        # Of one value a row MLflow would make a table before it predicts, in which a reader of texts finds one: a name.
+        signature = None if single else infer_signature(rows, first(predictions))
     except (MlflowException, TypeError, ValueError):  # rows for which MLflow has no schema, such as texts in a list
         signature = None
     columns: Any = list(inputs.columns) if isinstance(inputs, pd.DataFrame) else getattr(inputs, "name", None)
@@ -164,8 +165,18 @@ def beside(adapter: ModelAdapter, inputs: Any, predictions: Any, requirements: s
         # MLflow stores no example of other kinds.
         "input_example": first(rows, 5) if isinstance(rows, pd.DataFrame | np.ndarray) else None,
         "pip_requirements": requirements,
-        "metadata": {"columns": columns, "code": code},
+        "metadata": {"columns": columns, "single": columns is None and single, "code": code},
     }
+
+
+def _is_single(rows: Any) -> bool:
+    """Tell whether there is one value a row and no name for it: a list of texts, an array of one dimension."""
+    import numpy as np
+
+    try:
+        return not isinstance(rows, Mapping) and np.ndim(rows) == 1
+    except ValueError:  # rows of several lengths
+        return False
 
 
 def first(rows: Any, count: int = PROBED) -> Any:

@@ -68,6 +68,8 @@ def _inputs(rows: pd.DataFrame, metadata: Any, label: str) -> Any:
     known = (metadata.metadata or {}).get("columns")
     # A format of tensors knows no names, so the model brings them along.
     named = schema.input_names() if schema and not schema.is_tensor_spec() and schema.has_input_names() else known
+    if (metadata.metadata or {}).get("single"):
+        return _single(rows, label)
     wanted = named if isinstance(named, list) else list(rows.columns) if named is None else [named]
     missing = [name for name in wanted if name not in rows.columns]
     if missing:
@@ -85,6 +87,16 @@ def _inputs(rows: pd.DataFrame, metadata: Any, label: str) -> Any:
         return rows[wanted].astype(dict(zip(wanted, schema.pandas_types(), strict=True)))
     except ValueError as error:
         raise ProjectError(f"{label} has a value of another type: {error}.", "Correct that value.") from error
+
+
+def _single(rows: pd.DataFrame, label: str) -> Any:
+    """Take the one column that there is, for a model that was trained on values without a name."""
+    if len(rows.columns) != 1:
+        raise ProjectError(
+            f"the model takes one value a row, and {label} has {len(rows.columns)} columns.",
+            "Give a file with that column alone.",
+        )
+    return rows.iloc[:, 0].to_numpy()
 
 
 def _download(model: str) -> Path:

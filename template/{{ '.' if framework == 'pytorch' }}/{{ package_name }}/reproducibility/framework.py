@@ -226,7 +226,9 @@ def _held(module: torch.nn.Module) -> dict[str, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         held["code"] = module.code if hasattr(module, "forward") else ""
         return held | dict(module.named_buffers(recurse=False)) | dict(module.named_children())
-    return held | module._buffers | module._modules
+    held |= module._buffers
+    held |= module._modules
+    return held
 
 
 def _values(tensor: torch.Tensor) -> Any:

@@ -76,8 +76,8 @@ def project(job: Job, folder: Path) -> dict[str, Any]:
     digests = {
         **run.stages,
         "weights": Content(adapter.content(result.model), FRAMEWORK.unpack).tree.digest,
-        "predictions": digest.of_value(result.predictions),
-        "metrics": digest.of_value(dict(result.metrics)),
+        "predictions": Content(result.predictions).digest,
+        "metrics": Content(dict(result.metrics)).digest,
     }
     return {"digests": digests}
 
