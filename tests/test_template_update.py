@@ -20,7 +20,7 @@ from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
 from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
 
-from copier_mlflow import cli, errors, journal, merge, status, template, update, updating
+from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
 pytestmark = pytest.mark.e2e
 LATER = "99.1.0"
@@ -637,7 +637,7 @@ def propose(project: Project, capfd: pytest.CaptureFixture[str]) -> str:
     (project.path / "bikes" / "train.py").write_text("# in the middle of something\n")
     before, branch = tree(project.path), project.git("branch", "--show-current")
     try:
-        assert cli.run(["update", str(project.path), "--pull-request"]) == 0
+        assert pull_request.propose(project.path, None, {}) == 0
     finally:
         assert tree(project.path) == before
         assert project.git("branch", "--list").split() == ["*", branch]
