@@ -164,7 +164,9 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
     edit(project, "bikes/reproducibility/locks.py", "\n\n# mine\n")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
-    done = project.just("template-update")
+    done = project.just("template-update", check=False)
+    # mypy looks at what was kept too, and 0.4's imports what is no more.
+    assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
     assert (project.path / "bikes/reproducibility/locks.py").read_text("utf-8").endswith("# mine\n")
