@@ -31,14 +31,16 @@ test-sample *ARGS: setup
 # Every test there is, before a release
 test-all: test test-slow
 
-# Compile constraints.txt from pyproject.toml; `just lock -U` upgrades
+# Compile the locks of this repository and of its tool from pyproject.toml; `just lock -U` upgrades
 lock *ARGS:
-    uv pip compile --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
+    uv pip compile --group tool --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
+    uv pip compile --group tool --constraint constraints.txt {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file copier_mlflow/constraints.txt
 
 # Format, lint and types of the template's own code
 check: setup
     {{ python }} -m ruff format --check .
     {{ python }} -m ruff check .
+    {{ python }} -m mypy --strict --ignore-missing-imports -p copier_mlflow
     "{{ just_executable() }}" --fmt --check --unstable
     "{{ just_executable() }}" --fmt --check --unstable --justfile template/justfile
 
@@ -57,12 +59,12 @@ release VERSION *ARGS: setup
 # A table of projects: template version, files of the template's that they changed, last verified run
 [positional-arguments]
 fleet-status +PATHS: setup
-    @{{ python }} scripts/fleet_status.py "$@"
+    @{{ python }} -m copier_mlflow status "$@"
 
-# Update projects, also those of versions that have no `just template-update` yet; `--check` only looks
+# Update projects of any release; `--check` only looks
 [positional-arguments]
 fleet-update +PATHS: setup
-    @JUST="{{ just_executable() }}" {{ python }} scripts/fleet_update.py "$@"
+    @JUST="{{ just_executable() }}" {{ python }} -m copier_mlflow update "$@"
 
 # The environment of the recipes above, from constraints.txt, every hash required
 [private]

@@ -515,8 +515,8 @@ def template_update(bench: Bench) -> Iterator[Row]:
     run([str(TOOLS / "copier"), "copy", "--quiet", *answers, str(source), str(original)], bench.folder)
     commit(original)
     program = (
-        "import sys, pathlib, harness\n"
-        "merge, update = harness.load('merge'), harness.load('update')\n"
+        "import pathlib\n"
+        "from copier_mlflow import merge, update\n"
         "project = pathlib.Path.cwd()\n"
         "update.require_clean(project)\n"
         "prepared = update.prepare(project)\n"
@@ -528,7 +528,7 @@ def template_update(bench: Bench) -> Iterator[Row]:
     def once(command: list[str]) -> float:
         project = bench.folder / "updates" / str(next(counter))
         shutil.copytree(original, project)
-        return clock(command, project, PYTHONPATH=str(ROOT / "scripts"))
+        return clock(command, project, PYTHONPATH=str(ROOT))
 
     row = Row(f"update from {first} / `copier update`", 2.0, None)
     ours, other = [sys.executable, "-c", program], [str(TOOLS / "copier"), "update", "--quiet", "--defaults"]
@@ -537,15 +537,15 @@ def template_update(bench: Bench) -> Iterator[Row]:
 
 
 def fleet(bench: Bench) -> Iterator[Row]:
-    """`just fleet-status` over fifty projects, against one `git status` in each of them."""
+    """`copier-mlflow status` over fifty projects, against one `git status` in each of them."""
     project = bench.project()
     paths = []
     for number in range(50):
         paths.append(bench.folder / "fleet" / str(number))
         copy_code(project, paths[-1])
         shutil.copyfile(project / "mlflow.db", paths[-1] / "mlflow.db")
-    row = Row("`just fleet-status` of fifty projects / `git status` in each", 5.0, None, limited="time")
-    command = [sys.executable, str(ROOT / "scripts" / "fleet_status.py"), *map(str, paths)]
+    row = Row("`copier-mlflow status` of fifty projects / `git status` in each", 5.0, None, limited="time")
+    command = [sys.executable, "-m", "copier_mlflow", "status", *map(str, paths)]
 
     def ask_git() -> float:
         return sum(clock(["git", "status", "--porcelain"], path) for path in paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import subprocess
 import sys
@@ -13,13 +14,11 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 import contract
-import harness
 import releases
 from releases import git
 
 ROOT = Path(__file__).resolve().parents[1]
 BRANCH = "main"
-parse_version = harness.load("template").parse_version
 
 
 def find_problems(version: str, root: Path) -> list[str]:
@@ -44,7 +43,10 @@ def find_problems(version: str, root: Path) -> list[str]:
     problems = []
     if str(number) != version or number.local:
         problems.append(f"{version} is written {number.public}.")
-    tags = [tag for tag in map(parse_version, git(root, "tag", "--list").splitlines()) if tag is not None]
+    tags = []
+    for tag in git(root, "tag", "--list").splitlines():
+        with contextlib.suppress(InvalidVersion):
+            tags.append(Version(tag))
     if tags and number <= max(tags):
         problems.append(f"{version} is not greater than {max(tags)}, the last release.")
     if (branch := git(root, "branch", "--show-current")) != BRANCH:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import TEMPLATE
 
 from harness import FOLDER
 
@@ -23,7 +24,10 @@ def fixes(module: Path) -> list[ast.JoinedStr]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+MODULES = [*sorted(FOLDER.glob("*.py")), *sorted((TEMPLATE / "copier_mlflow").glob("*.py"))]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_what_stands_in_a_command_is_quoted(module: Path) -> None:
     for fix in fixes(module):
         before = ""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from updates import commit, git, tree
 
+from copier_mlflow import files, journal, locks, merge, template, update, updating
+from copier_mlflow.errors import ProjectError
 from harness import load
 
-merge, update, journal, project_module = (load(name) for name in ("merge", "update", "journal", "project"))
-template_update, template = load("template_update"), load("template")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 File, Change, Kind = merge.File, merge.Change, merge.Kind
@@ -58,10 +58,15 @@ def make_update(project: Path) -> update.Update:
     return update.Update("1.0.0", "2.0.0", "", changes, [])
 
 
-def lock(project: Path) -> bool:
+def lock(project: Path, before: object) -> bool:
     for name in ("constraints.txt", "constraints-dev.txt"):
-        project_module.write_whole(project / name, "new lock\n")
+        files.write_whole(project / name, "new lock\n")
     return True
+
+
+def lock_and_die(project: Path, before: object) -> None:
+    lock(project, before)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed_at(point: int, body: Callable[[], object], below: Path) -> bool:
@@ -94,7 +99,7 @@ def killed_at(point: int, body: Callable[[], object], below: Path) -> bool:
 def test_an_update_killed_before_any_of_its_writes_is_taken_back_whole(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update, "_lock", lock)
+    monkeypatch.setattr(locks, "bring_in_step", lock)
     before = tree(project)
     halves = set()
     for point in range(1, 1000):
@@ -115,7 +120,7 @@ def test_an_update_killed_before_any_of_its_writes_is_taken_back_whole(
 
 @pytest.mark.slow
 def test_taking_back_that_is_killed_itself_is_taken_up_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "_lock", lambda folder: lock(folder) and os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(locks, "bring_in_step", lock_and_die)
     before = tree(project)
     for point in range(1, 1000):
         assert killed_at(10**6, lambda: update.perform(project, make_update(project)), project)
@@ -133,7 +138,7 @@ def test_taking_back_that_is_killed_itself_is_taken_up_again(project: Path, monk
 def cut_off(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose update was killed while it compiled the locks."""
     with monkeypatch.context() as patch:
-        patch.setattr(update, "_lock", lambda folder: lock(folder) and os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(locks, "bring_in_step", lock_and_die)
         assert killed_at(10**6, lambda: update.perform(project, make_update(project)), project)
     return project
 
@@ -141,20 +146,17 @@ def cut_off(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_next_command_knows(
     cut_off: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(project_module.ProjectError, match="was cut off") as refused:
-        template_update.main(cut_off, ["--check"])
+    with pytest.raises(ProjectError, match="was cut off") as refused:
+        updating.run(cut_off, None, {}, check=True)
     assert refused.value.fix.startswith("just template-update ")
     doctor = load("doctor")
     monkeypatch.setattr(doctor, "ROOT", cut_off)
     well, said, fix = doctor._template()
     assert not well and "cut off" in said and fix.startswith("just template-update ")
     monkeypatch.setattr(update, "prepare", lambda *_: None)
-    former = {number: signal.getsignal(number) for number in load("interrupts").numbers()}
     (cut_off / template.ANSWERS).write_text("_src_path: x\n_commit: 1.0.0\n")  # edited since then
-    with pytest.raises(project_module.ProjectError, match=r"uncommitted work: .*answers"):
-        template_update.main(cut_off, [])
-    for number, handler in former.items():
-        signal.signal(number, handler)
+    with pytest.raises(ProjectError, match=r"uncommitted work: .*answers"):
+        updating.run(cut_off, None, {})
     assert "It is taken back" in capsys.readouterr().out
 
 
@@ -178,6 +180,8 @@ def test_an_update_that_goes_on_is_not_taken_for_one_that_was_cut_off(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(update, "_lock", lambda folder: seen.append(journal.is_unfinished(folder)) or lock(folder))
+    monkeypatch.setattr(
+        locks, "bring_in_step", lambda *asked: seen.append(journal.is_unfinished(asked[0])) or lock(*asked)
+    )
     update.perform(project, make_update(project))
     assert seen == [False]

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from updates import commit, git, tree
 
-import harness
+from copier_mlflow import merge
 
-merge = harness.load("merge")
 VERSIONS = ("1", "2")
 
 
@@ -136,7 +135,7 @@ def test_what_stands_in_the_way_is_left_alone_and_named(tmp_path: Path, what: st
     [change] = merge.plan(old, new, project, lambda path: False, VERSIONS)
     assert (change.kind, change.result) == ("blocked", None)
     assert "not written: " in change.note
-    assert "+new" in merge.template_change(change)
+    assert "+new" in merge.to_take_over(change)
     assert tree(project) == before
 
 

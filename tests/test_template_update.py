@@ -20,13 +20,12 @@ from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
 from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
 
-import fleet_status
-import harness
+from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
-merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
-template_update, errors = harness.load("template_update"), harness.load("project")
 pytestmark = pytest.mark.e2e
 LATER = "99.1.0"
+#: The tool, in this environment.
+TOOL = (sys.executable, "-I", str(TEMPLATE / "copier_mlflow" / "__main__.py"))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     project = start(later, tmp_path / "bikes")
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("config", "core.hooksPath", ".githooks")
-    assert "nothing to bring" in project.just("template-update", HEAD).stdout
+    assert "nothing to bring" in project.just("template-update", "--to", HEAD).stdout
     assert f"files of the template's are as version {HEAD} has them" in project.just("template-diff").stdout
     edit(project, "MLproject")
     edit(project, "justfile", "\n# my recipes\n")
@@ -78,7 +77,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert [line for line in diff.splitlines() if line.startswith("+")] == [
         *("+++ yours/MLproject", "+# mine", "+++ yours/justfile", "+", "+# my recipes")
     ]
-    assert project.just("template-diff", "--names", "justfile").stdout == "M\ttemplate/justfile\n"
+    assert project.just("template-diff", "--names", "justfile").stdout.splitlines()[1:] == ["M\ttemplate/justfile"]
     assert f"template: {HEAD}, and {LATER} is out: just template-update" in project.just("doctor").stdout
 
     checked = project.just("template-update", "--check", check=False)
@@ -118,11 +117,27 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert (project.path / "bikes/reproducibility/alive.py").read_text("utf-8").endswith("# later\n")
 
 
+@pytest.fixture(scope="module")
+def pushed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the working tree's commit in a bare repository, as `uvx --from` takes it."""
+    bare = tmp_path_factory.mktemp("pushed") / "t.git"
+    git(history, "clone", "--quiet", "--bare", str(history), str(bare))
+    return f"git+{bare.as_uri()}@{git(history, 'rev-parse', HEAD)}"
+
+
 @pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
-def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, version: str, tmp_path: Path) -> None:
+def test_a_project_of_any_release_is_updated_checked_and_runs(
+    history: Path, pushed: str, version: str, tmp_path: Path
+) -> None:
+    """As somebody does it who has uv and git, and no `just`."""
     project = start(history, tmp_path / "bikes", version)
-    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project.path)]
-    done = project.run(*command)
+    command = ["uvx", "--python", sys.executable, "--from", pushed, "copier-mlflow", "update", str(project.path)]
+    places = os.environ["PATH"].split(os.pathsep)
+    without_just = os.pathsep.join(place for place in places if not Path(place, "just").exists())
+    (tmp_path / "bin").mkdir()
+    for name in ("uv", "uvx", "git"):
+        (tmp_path / "bin" / name).symlink_to(actual(name))
+    done = project.run(*command, PATH=f"{tmp_path / 'bin'}{os.pathsep}{without_just}")
     assert "Nothing is left to do" in done.stdout
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Update")  # the hook checks it once more
@@ -131,6 +146,60 @@ def test_a_project_of_any_release_is_updated_checked_and_runs(history: Path, ver
     assert run.info.status == "FINISHED"
     assert run.data.tags["repro.dirty"] == "false"
     assert "nothing to bring" in project.run(*command).stdout
+
+
+def actual(name: str) -> str:
+    """Find a program itself, behind a shim that would look for others on the PATH."""
+    found = str(shutil.which(name))
+    if "shims" in Path(found).parts:
+        return subprocess.run(["pyenv", "which", name], check=True, capture_output=True, text=True).stdout.strip()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [version for version in RELEASES if version >= "0.4"])
+def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, version: str, tmp_path: Path) -> None:
+    """The last update that it does: of its own modules, some of them edited, into a project without them."""
+    project = start(history, tmp_path / "bikes", version)
+    edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
+    edit(project, "bikes/reproducibility/locks.py", "\n\n# mine\n")
+    mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
+    done = project.just("template-update", check=False)
+    # mypy looks at what was kept too, and 0.4's imports what is no more.
+    assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
+    assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
+    assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
+    assert (project.path / "bikes/reproducibility/locks.py").read_text("utf-8").endswith("# mine\n")
+    assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
+        "M\ttemplate/bikes/reproducibility/locks.py"
+    ]
+
+
+GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
+
+
+@pytest.mark.parametrize("version", [RELEASES[-1], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[3:-1])])
+def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
+    history: Path, version: str, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "bikes", version)
+    there = [name for name in GONE if (project.path / f"bikes/reproducibility/{name}.py").exists()]
+    for name in there:
+        edit(project, f"bikes/reproducibility/{name}.py", "\n\n# mine\n")
+    prepared = update.prepare(project.path)
+    notes = {Path(change.path).stem: change.note for change in prepared.open}
+    assert set(notes) == set(there)
+    places = {"template_diff": "diff", "template_update": "updating"}
+    for name, note in notes.items():
+        assert f"in copier_mlflow/{places.get(name, name)}.py of the template's repository" in note
+    assert prepared.instructions().count("\n+# mine") == len(there)
+    assert prepared.instructions().startswith("  retired bikes/reproducibility/")
+    merge.write(project.path, merge.results(prepared.changes))
+    for name in there:
+        assert (project.path / f"bikes/reproducibility/{name}.py").read_text("utf-8").endswith("# mine\n")
 
 
 # --- Sources and places -------------------------------------------------------
@@ -260,11 +329,11 @@ def test_the_oldest_copier_gives_the_same_update(history: Path, tmp_path: Path) 
     project = start(history, tmp_path / "bikes", RELEASES[0]).path
     oldest = CONFIG["_min_copier_version"]
     program = (
-        f"import copier, harness, pathlib, sys\nassert copier.__version__ == {oldest!r}\n"
-        "print(harness.load('update').prepare(pathlib.Path(sys.argv[1])).report())\n"
+        f"import copier, copier_mlflow.update, pathlib, sys\nassert copier.__version__ == {oldest!r}\n"
+        "print(copier_mlflow.update.prepare(pathlib.Path(sys.argv[1])).report())\n"
     )
     command = ["uv", "run", "--quiet", "--no-project", "--python", sys.executable, "--with", f"copier=={oldest}"]
-    variables = os.environ | {"PYTHONPATH": str(TEMPLATE / "scripts")}
+    variables = os.environ | {"PYTHONPATH": str(TEMPLATE)}
     done = subprocess.run(
         [*command, "python", "-c", program, str(project)], cwd="/", env=variables, capture_output=True, text=True
     )
@@ -338,14 +407,13 @@ def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) ->
     assert tree(relocking) == before
 
 
-def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(later: Path, tmp_path: Path) -> None:
+def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(relocking: Path, tmp_path: Path) -> None:
     source = tmp_path / "t"
-    shutil.copytree(later, source)
     module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
-    project = start(source, tmp_path / "bikes", LATER).path
+    project = relocking
     module = project / "bikes" / "reproducibility" / "locks.py"
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
@@ -397,10 +465,9 @@ def slow_uv(folder: Path, script: str) -> str:
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
-def fleet_update(project: Path, path: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(TEMPLATE / "scripts" / "fleet_update.py"), str(project)]
+def begin_update(project: Path, path: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command,
+        [*TOOL, "update", str(project)],
         env=os.environ | {"PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -411,7 +478,7 @@ def fleet_update(project: Path, path: str) -> subprocess.Popen[str]:
 
 def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: Path, tmp_path: Path) -> None:
     before = tree(relocking)
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", "exit 2"))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", "exit 2"))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert "the locks cannot be compiled, so the project is as it was" in output
@@ -423,7 +490,7 @@ def test_where_the_locks_cannot_be_compiled_the_project_is_as_it_was(relocking: 
 def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Signals, tmp_path: Path) -> None:
     before = tree(relocking)
     os.mkfifo(tmp_path / "reached")
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", f"echo x > {tmp_path / 'reached'}\nexec sleep 600"))
     (tmp_path / "reached").read_text()  # returns once the update stands in the middle: written, and compiling locks
     assert tree(relocking) != before
     os.killpg(process.pid, how)
@@ -437,13 +504,13 @@ def test_an_update_that_is_stopped_in_the_middle(relocking: Path, how: signal.Si
 
 
 def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Path, tmp_path: Path) -> None:
-    """The process that compiles outlives it, and must not write into what the next command makes of the project."""
+    """The processes that compile must not write into what the next command makes of the project."""
     before = tree(relocking)
     for name in ("reached", "go on"):
         os.mkfifo(tmp_path / name)
     once = f"mkdir '{tmp_path}/once' 2> /dev/null && {{ echo x > '{tmp_path}/reached'; read x < '{tmp_path}/go on'; }}"
     script = f'{once}\nexec {shutil.which("uv")} "$@"'
-    process = fleet_update(relocking, slow_uv(tmp_path / "bin", script))
+    process = begin_update(relocking, slow_uv(tmp_path / "bin", script))
     (tmp_path / "reached").read_text()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -451,13 +518,67 @@ def test_the_update_after_one_that_was_killed_alone_is_a_whole_one(relocking: Pa
     half = git(relocking, "diff", "--name-only", "HEAD").split()
     assert "pyproject.toml" in half and "constraints.txt" not in half
     with pytest.raises(errors.ProjectError, match="was cut off"):
-        template_update.main(relocking, ["--check"])
-    assert harness.load("journal").take_back(relocking) == []
+        updating.run(relocking, None, {}, check=True)
+    assert journal.take_back(relocking) == []
     assert tree(relocking) == before
     outliving.start()
-    assert process.communicate(timeout=120)[0].count("error: ") == 1  # once it sees that nobody waits for it
+    process.communicate(timeout=120)  # returns once the last of them ended
     assert tree(relocking) == before
     assert git(relocking, "status", "--porcelain") == ""
+
+
+CUT_OFF = """
+import os, signal, sys
+from pathlib import Path
+from bikes.reproducibility import journal, merge
+project = Path.cwd()
+paths = ["MLproject", "new.txt", "constraints.txt"]
+before = {path: merge.read(project, path) for path in paths}
+after = {"MLproject": merge.File(b"half\\n"), "new.txt": merge.File(b"half\\n")}
+with journal.kept(project, before, after):
+    merge.write(project, after)
+    (project / "constraints.txt").write_text("half\\n")
+    print("written", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_the_updater_of_0_5_left_is_known_and_taken_back(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = start(history, tmp_path / "bikes", "0.5.0").path
+    before = tree(project)
+    command = [sys.executable, "-B", "-c", CUT_OFF]
+    with subprocess.Popen(command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "written\n"
+        assert not journal.is_unfinished(project)
+        assert tree(project) != before
+    assert journal.is_unfinished(project)
+    assert cli.run(["update", "--check", str(project)]) == 3
+    assert "was cut off" in capsys.readouterr().err
+    assert cli.run(["update", "--to", "0.5.0", str(project)]) == 0
+    assert "It is taken back" in capsys.readouterr().out
+    assert tree(project) == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_wrong_usage_is_told_before_anything_is_done(
+    later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = start(later, tmp_path / "bikes").path
+    before = tree(project)
+    for wrong in (
+        ["update"],
+        ["update", "--bad"],
+        ["update", str(project), LATER],
+        ["updat"],
+        ["diff", str(project), "x"],
+    ):
+        assert cli.run(wrong) == 64
+        assert "rror: " in capsys.readouterr().err
+    assert cli.run(["update", str(project), "--data", "ci"]) == 64
+    assert tree(project) == before
 
 
 # --- Pull requests ------------------------------------------------------------
@@ -518,7 +639,7 @@ def propose(project: Project, capfd: pytest.CaptureFixture[str]) -> str:
     (project.path / "bikes" / "train.py").write_text("# in the middle of something\n")
     before, branch = tree(project.path), project.git("branch", "--show-current")
     try:
-        assert template_update.main(project.path, ["--pull-request"]) == 0
+        assert pull_request.propose(project.path, None, {}) == 0
     finally:
         assert tree(project.path) == before
         assert project.git("branch", "--list").split() == ["*", branch]
@@ -661,29 +782,35 @@ def test_the_job_of_the_ci_proposes_an_update(ci: str, later: Path, service: Ser
 
 
 # --- Fleets -------------------------------------------------------------------
-def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_status, "ROOT", history)
-    releases = {**{version: version for version in RELEASES}, HEAD: HEAD}
-    current, old, edited = (tmp_path / name for name in ("current", "old", "edited"))
+def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
     edit(start(history, edited), "bikes/reproducibility/cli.py")
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
-    looks = {path.name: fleet_status.look(path, releases) for path in (current, old, edited)}
+    answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
+    (lost / template.ANSWERS).write_text(answers.replace(str(history), str(tmp_path / "gone")), "utf-8")
+    clones = status.Clones(tmp_path)
+    looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
     assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli.py"
     assert looks["current"].verified == "no runs yet"
-    assert fleet_status.look(tmp_path / "nowhere", releases).verified == "no such folder"
+    assert looks["lost"].drift.startswith("the template cannot be fetched from")
+    assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
     (current / "mlflow.db").write_bytes(b"no database" * 100)
-    assert "cannot be read" in fleet_status.look(current, releases).verified
+    assert "cannot be read" in status.look(current, clones).verified
+    assert cli.run(["status", *map(str, (current, old, edited))]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["project", "version", "drift", "last", "verified"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli.py", "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow
 def test_a_fleet_shows_what_was_verified(project: Project) -> None:
     project.just("train")
-    assert fleet_status._verified(project.path) == "never"
+    assert status._verified(project.path) == "never"
     [run] = project.runs()
     project.just("reproduce", run.info.run_id)
-    assert fleet_status._verified(project.path).startswith("identical, 20")
+    assert status._verified(project.path).startswith("identical, 20")

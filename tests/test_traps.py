@@ -16,10 +16,9 @@ import yaml
 from conftest import TEMPLATE
 from updates import commit, git, run_copier, set_git
 
-import harness
+from copier_mlflow import merge, update
 
 pytestmark = pytest.mark.e2e
-merge, update, template = (harness.load(name) for name in ("merge", "update", "template"))
 ANSWERS = {"{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml -}}\n"}
 LONG = "".join(f"line {number}\n" for number in range(20))
 

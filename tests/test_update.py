@@ -14,12 +14,12 @@ import pytest
 from conftest import TEMPLATE
 from updates import EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, tree
 
-import harness
 import releases
+from copier_mlflow import merge, update
+from copier_mlflow.errors import ProjectError
 
 pytestmark = pytest.mark.e2e
 
-merge, update = harness.load("merge"), harness.load("update")
 #: The oldest release in the fast tests, the others in the slow ones.
 FROM = [RELEASES[0], *(pytest.param(version, marks=pytest.mark.slow) for version in RELEASES[1:])]
 
@@ -155,7 +155,7 @@ def test_an_answer_that_cannot_change_is_refused_with_its_reason(
     render: Callable[..., Path], name: str, value: str, tmp_path: Path
 ) -> None:
     project = edited(render, RELEASES[-1], "nothing", tmp_path / "bikes")
-    with pytest.raises(harness.load("project").ProjectError, match=f"{name} stays .*: .{{20,}}") as refused:
+    with pytest.raises(ProjectError, match=f"{name} stays .*: .{{20,}}") as refused:
         update.prepare(project, None, {name: value})
     assert refused.value.exit_code == 64
     assert git(project, "status", "--porcelain") == ""
@@ -163,7 +163,7 @@ def test_an_answer_that_cannot_change_is_refused_with_its_reason(
 
 def test_a_misspelt_answer_is_refused(render: Callable[..., Path], tmp_path: Path) -> None:
     project = edited(render, RELEASES[-1], "nothing", tmp_path / "bikes")
-    with pytest.raises(harness.load("project").ProjectError, match="no question python_verison"):
+    with pytest.raises(ProjectError, match="no question python_verison"):
         update.prepare(project, None, {"python_verison": "3.12"})
 
 
@@ -176,7 +176,7 @@ def test_every_release_is_reached_from_the_one_before(render: Callable[..., Path
     owned = {name: content for name, content in tree(project).items() if not is_yours(name)}
     assert owned == {name: content for name, content in tree(render(HEAD)).items() if not is_yours(name)}
     assert update.prepare(project) is None
-    with pytest.raises(harness.load("project").ProjectError, match="is older than"):
+    with pytest.raises(ProjectError, match="is older than"):
         update.prepare(project, RELEASES[0])
 
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
-from . import shadows, shell
+from . import addresses, shadows, shell
 from .environment import DEVELOPMENT_LOCK, VENV_PYTHON, hint
 from .git import git, repository
 from .project import PACKAGE, ROOT, UV_FIX, ProjectError, command_line
@@ -127,20 +128,31 @@ def project() -> Iterator[Finding]:
 
 def _template() -> Finding:
     """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
-    from . import journal, template
+    from . import template_tool
+    from .waiting import is_free
 
-    if journal.is_unfinished(ROOT):
-        return False, "template: the last update was cut off", journal.FIX
+    prefix = quote(git("rev-parse", "--show-prefix", folder=ROOT) or "", safe="")
+    journal = git("rev-parse", "--path-format=absolute", "--git-path", f"template-update-{prefix}", folder=ROOT)
+    if journal and Path(journal).exists() and is_free(Path(f"{journal}.lock")):
+        fix = "just template-update      takes it back, then begins it anew"
+        return False, "template: the last update was cut off", fix
     try:
-        made = template.origin(ROOT)
-    except ProjectError as error:
-        return False, f"template: {error.cause}", error.fix
+        made = re.search(r"^_commit: '?([^'\n]+)", (ROOT / ".copier-answers.yml").read_text("utf-8"), re.MULTILINE)
+        version, source = made[1] if made else "", template_tool.source()
+    except (OSError, ValueError, SyntaxError) as error:
+        version, source = "", f"{error}"
+    if not (version and source):
+        lost = ".copier-answers.yml does not say which template and version this project was made from"
+        return False, f"template: {lost}", "git log -- .copier-answers.yml; git checkout COMMIT -- .copier-answers.yml"
     try:
-        release = template.newest(template.address(made.source), timeout=5)
-    except ProjectError as error:
-        return True, f"template: {made.version}; whether there is a newer one cannot be asked: {error.cause}", ""
-    newer = template.is_newer(release, made.version)
-    return True, f"template: {made.version}{f', and {release} is out: just template-update' * newer}", ""
+        release, _ = template_tool.newest(source, timeout=5)
+    except (OSError, LookupError, ValueError, subprocess.SubprocessError) as error:
+        said = addresses.scrubbed(f"{getattr(error, 'stderr', '') or error}", source)
+        return True, f"template: {version}; whether there is a newer one cannot be asked: {said}", ""
+    # A commit's hash may be all digits, and is no version.
+    ours = re.sub(r"-\d+-g[0-9a-f]+$", "", version) if "." in version else ""
+    newer = template_tool.order(release) > template_tool.order(ours)
+    return True, f"template: {version}{f', and {release} is out: just template-update' * newer}", ""
 
 
 def main() -> int:

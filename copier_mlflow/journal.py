@@ -1,4 +1,7 @@
-"""The journal of a template update: what it began with, so that one that was cut off is known and taken back whole."""
+"""The journal of an update: what it began with, so that one that was cut off is known and taken back whole.
+
+Its place and its content are those of the updaters that projects of 0.4 and 0.5 had: theirs is taken back too.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from . import merge
+from .errors import ProjectError
+from .files import exclusive, is_free, write_whole
 from .git import run_git
 from .interrupts import undisturbed
 from .merge import File
-from .project import ProjectError, exclusive, write_whole
-from .waiting import is_free
 
 FIX = "just template-update      takes it back, then begins it anew"
 Files = Mapping[str, "File | None"]
@@ -52,7 +55,7 @@ def is_unfinished(project: Path) -> bool:
         journal = _path(project)
     except ProjectError:  # no git, so no update
         return False
-    return journal.exists() and is_free(Path(f"{journal}.lock"))
+    return journal.exists() and is_free(journal)
 
 
 def take_back(project: Path) -> list[str]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from . import merge, update
+from .errors import ProjectError
 from .git import QUIET, run_git
 from .interrupts import undisturbed
 from .merge import Change, Kind
-from .project import ProjectError
 from .scratch import temporary_folder
 
 #: Of the CI's secrets: may push and open pull requests.
-TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105
+TOKEN = "TEMPLATE_UPDATE_TOKEN"
 AUTHOR = ("-c", "user.name=Template update", "-c", "user.email=template-update@localhost", "-c", "commit.gpgSign=false")
 #: What GitHub takes, less some.
 LONGEST = 60_000
@@ -121,8 +121,9 @@ def describe(prepared: update.Update, left: list[str]) -> str:
         parts.append(f"`just {left[0]}` fails on this branch: run it there, and mend what it says.")
     for change in prepared.open:
         what = "yours stand" if change.kind is Kind.CONFLICTING else change.note
-        parts.append(f"**{change.path}** ({change.kind}: {what}). What the template changed, to be taken over by hand:")
-        parts.append(f"```diff\n{merge.template_change(change)}\n```")
+        who = "you" if change.kind is Kind.RETIRED else "the template"
+        parts.append(f"**{change.path}** ({change.kind}: {what}). What {who} changed, to be taken over by hand:")
+        parts.append(f"```diff\n{merge.to_take_over(change)}\n```")
     text = "\n\n".join(parts)
     rest = "\n\nThe rest is too long for here: `just template-update --check`"
     return text if len(text) < LONGEST else text[: LONGEST - len(rest)] + rest
@@ -167,9 +168,9 @@ def _address(status: int, answer: Any, key: str) -> str:
 def _post(url: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
     """Send JSON, and give the status and what was answered; 0 where nobody answers."""
     sent = {**headers, "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), sent)  # noqa: S310
+    request = urllib.request.Request(url, json.dumps(body).encode(), sent)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")

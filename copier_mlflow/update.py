@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, merge, template
+from . import journal, locks, merge, moved, template
+from .errors import ProjectError
 from .git import follows, run_git
 from .merge import Change, File, Kind
-from .project import ProjectError
 from .scratch import temporary_folder
 
-LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
 #: Answers that cannot change any more, with the reason.
 FIXED = {
     "framework": "your model and your training are written for it; begin a project with the other, and bring your code",
@@ -31,6 +31,7 @@ OPEN = {
     Kind.CONFLICTING: "edit what stands between the markers, then `git add` it",
     Kind.BLOCKED: "see what the template changed, below, and do with it what you want",
     Kind.MOVED: "see what the template changed, below, and take over what you want",
+    Kind.RETIRED: "see what you changed, below: bring it to where the code is now, if you need it, and delete the file",
 }
 
 
@@ -79,7 +80,7 @@ class Update:
             paths = [change.path for change in self.open if change.kind is kind]
             if paths:
                 lines.append(f"  {kind} {', '.join(paths)}: {what}")
-        lines += [f"\n{merge.template_change(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
+        lines += [f"\n{merge.to_take_over(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
         return "\n".join(lines)
 
 
@@ -111,7 +112,7 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
     _refuse_fixed(made.answers, changed)
     with temporary_folder("template") as folder:
         source = template.Template(made.source, folder / "clone")
-        wanted = version or (made.version if answers else template.newest(str(source.folder)))
+        wanted = version or (made.version if answers else source.newest())
         before, after = source.commit(made.version), source.commit(wanted)
         if not changed and (before == after or (version is None and follows(before, after, source.folder))):
             return None
@@ -134,7 +135,8 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         remembered = _remember(*(merge.read(side, template.ANSWERS) for side in (old, project, new)))
         for rendered in (old, new):
             (rendered / template.ANSWERS).unlink()
-        changes = [*merge.plan(old, new, project, is_yours, (made.version, now.version)), remembered]
+        planned = merge.plan(old, new, project, is_yours, (made.version, now.version))
+        changes = [*moved.tell(planned, old, new, source, after), remembered]
         return Update(made.version, now.version, source.news(before, after), changes, _tell(made.answers, now.answers))
 
 
@@ -164,16 +166,19 @@ def perform(project: Path, update: Update) -> list[str]:
         raise ProjectError(f"{', '.join(meanwhile)} changed meanwhile.", "Commit that, then update again.")
     files = merge.results(update.changes)
     before = {change.path: change.yours for change in update.changes if change.path in files}
-    before |= {lock: merge.read(project, lock) for lock in LOCKS}
-    known = {path: file for path, file in files.items() if path not in LOCKS}
+    before |= {lock: merge.read(project, lock) for lock in locks.LOCKS}
+    known = {path: file for path, file in files.items() if path not in locks.LOCKS}
     with journal.kept(project, before, known):
         merge.write(project, files)
         merge.mark(project, update.changes)
         # What the dependencies are is open, where they are in conflict.
-        in_step = all(change.path != "pyproject.toml" for change in update.open) and _lock(project)
+        is_settled = all(change.path != "pyproject.toml" for change in update.open)
+        in_step = is_settled and locks.bring_in_step(project, before.get("pyproject.toml"))
     if not in_step:
         return ["lock", "setup", "check"]
-    stale = any(merge.read(project, path) != before[path] for path in (*LOCKS, "python_env.yaml") if path in before)
+    stale = any(
+        merge.read(project, path) != before[path] for path in (*locks.LOCKS, "python_env.yaml") if path in before
+    )
     return ["setup", "check"] if stale or not (project / ".venv").exists() else ["check"]
 
 
@@ -188,13 +193,18 @@ def run_recipes(project: Path, recipes: list[str]) -> list[str]:
     for number, recipe in enumerate(recipes):
         print(f"\njust {recipe}", flush=True)
         try:
-            code = subprocess.run([os.environ.get("JUST", "just"), recipe], cwd=project).returncode
+            code = subprocess.run([_just(), recipe], cwd=project).returncode
         except KeyboardInterrupt:
             print(f"The update is written. Left to do: {show_recipes(recipes[number:])}")
             raise
         if code:
             return recipes[number:]
     return []
+
+
+def _just() -> str:
+    """Find `just`: the one that was used, the machine's, or the one that this tool's lock brings."""
+    return os.environ.get("JUST") or shutil.which("just") or str(Path(sys.executable).with_name("just"))
 
 
 def show_recipes(recipes: list[str]) -> str:
@@ -242,20 +252,6 @@ def require_clean(project: Path) -> None:
             f"git is told not to look at {', '.join(hidden[:5])}, so that edits of it could be lost.",
             "git update-index --no-assume-unchanged --no-skip-worktree FILE",
         )
-
-
-def _lock(project: Path) -> bool:
-    """Compile the locks if they are out of step; False if the project's modules cannot even be imported."""
-    command = [sys.executable, "-m", f"{template.origin(project).answers['package_name']}.reproducibility.locks"]
-    # In step: 0, out of step: 3; anything else comes from Python, such as a module with markers in it.
-    code = subprocess.run([*command, "--check"], cwd=project, capture_output=True).returncode
-    if code != 3:
-        return code == 0
-    print("\njust lock", flush=True)
-    code = subprocess.run(command, cwd=project).returncode
-    if code == 3:
-        raise ProjectError("the locks cannot be compiled, so the project is as it was.", "See above.")
-    return code == 0
 
 
 def _remember(old: File | None, yours: File | None, new: File | None) -> Change:

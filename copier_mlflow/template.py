@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from packaging.version import InvalidVersion, Version
 
-from . import tracking
+from .errors import ProjectError
+from .files import write_whole
 from .git import FOREIGN, QUIET, run_git
-from .project import ProjectError, write_whole
 
 ANSWERS = ".copier-answers.yml"
 SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
@@ -77,30 +77,9 @@ def address(source: str) -> str:
     return str(Path(source).expanduser()) if source.startswith("~") else source.removeprefix("git+")
 
 
-def newest(repository: str, timeout: float | None = None) -> str:
-    """Ask a repository for its newest release: the greatest tag that is a version and no pre-release.
-
-    Parameters
-    ----------
-    repository : str
-        A path or an address.
-    timeout : float, optional
-        How long to wait, in seconds.
-
-    Returns
-    -------
-    str
-        The tag, or "HEAD" where there are no releases.
-
-    Raises
-    ------
-    ProjectError
-        If it cannot be reached.
-    """
-    listed = run_git("ls-remote", "--tags", "--refs", "--", repository, variables=QUIET, timeout=timeout)
-    tags = [line.rsplit("refs/tags/", 1)[-1] for line in listed.decode().splitlines()]
-    releases = {version: tag for tag in tags if (version := parse_version(tag)) and not version.is_prerelease}
-    return releases[max(releases)] if releases else "HEAD"
+def public(source: str) -> str:
+    """Leave user name, password and query out of a web address."""
+    return re.sub(r"^([\w+]+://)(?:.*@)?([^?#]*).*", r"\1\2", source)
 
 
 def is_newer(release: str, version: str) -> bool:
@@ -131,13 +110,12 @@ class Template:
         self.source = source
         self.folder = folder
         try:
-            run_git(
-                "clone", "--quiet", "--no-checkout", "--", address(source), str(folder), variables=QUIET | plain_git()
-            )
+            clone = ("clone", "--quiet", "--no-checkout", "--", address(source), str(folder))
+            run_git(*clone, folder=folder.parent, variables=QUIET | plain_git())
         except ProjectError as error:
-            cause = error.cause.replace(address(source), tracking.public(source))
+            cause = error.cause.replace(address(source), public(source))
             raise ProjectError(
-                f"the template cannot be fetched from {tracking.public(source)}: {cause}",
+                f"the template cannot be fetched from {public(source)}: {cause}",
                 f"If it moved: put its address into {ANSWERS}, as _src_path, and commit that.",
             ) from error
 
@@ -160,6 +138,12 @@ class Template:
             raise ProjectError(
                 f"the template has no version {version}.", f"It has: {', '.join(known[:8]) or 'no releases'}."
             ) from error
+
+    def newest(self) -> str:
+        """Name the newest release: the greatest tag that is a version and no pre-release; HEAD where there is none."""
+        tags = run_git("tag", folder=self.folder).decode().split()
+        releases = {version: tag for tag in tags if (version := parse_version(tag)) and not version.is_prerelease}
+        return releases[max(releases)] if releases else "HEAD"
 
     def news(self, old: str, new: str) -> str:
         """Give the entries of the changelog that one commit has and an earlier one has not."""

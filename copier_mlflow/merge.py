@@ -7,12 +7,12 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from .git import FOREIGN, run_git
+from .git import environment, run_git
 from .scratch import temporary_folder
 
 #: A file of which at least this share of lines stands in another was moved there.
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CONFLICTING = "conflicting"
     BLOCKED = "blocked"
     MOVED = "moved"
+    RETIRED = "retired"
     KEPT = "kept"
     REMOVED = "removed"
     MERGED = "merged"
@@ -112,6 +113,11 @@ def plan(
             change = _merge(path, was, yours, now, versions)
         if change:
             changes.append(replace(change, old=was, yours=yours, new=now))
+    return in_order(changes)
+
+
+def in_order(changes: list[Change]) -> list[Change]:
+    """Sort changes as the report shows them."""
     return sorted(changes, key=lambda change: (list(Kind).index(change.kind), change.path))
 
 
@@ -198,11 +204,24 @@ def favour_yours(change: Change) -> File | None:
     return File(content, change.yours.executable)
 
 
-def template_change(change: Change) -> str:
-    """Show what the template changed in a file, as a unified diff."""
-    sides = (change.old, change.new)
+def to_take_over(change: Change) -> str:
+    """Show what a person has to take over, as a unified diff: what the template changed, or they in what is no more."""
+    is_yours = change.kind is Kind.RETIRED
+    sides = (change.old, change.yours if is_yours else change.new)
     old, new = (side.content.decode(errors="replace").splitlines() if side else [] for side in sides)
-    return "\n".join(difflib.unified_diff(old, new, f"template/{change.path}", f"template/{change.path}", lineterm=""))
+    before, after = (f"{side}/{change.path}" for side in ("template", "yours" if is_yours else "template"))
+    return "\n".join(difflib.unified_diff(old, new, before, after, lineterm=""))
+
+
+def closest(content: bytes, others: Iterable[tuple[str, bytes]], least: float) -> str | None:
+    """Name the content that shares most lines with another, if it is at least that share."""
+    lines, best, found = content.splitlines(), least, None
+    for name, other in others:
+        matcher = difflib.SequenceMatcher(None, lines, other.splitlines(), autojunk=False)
+        # The cheap ones are upper bounds of the dear one.
+        if matcher.real_quick_ratio() >= best and matcher.quick_ratio() >= best and matcher.ratio() >= best:
+            best, found = matcher.ratio(), name
+    return found
 
 
 def _merge(path: str, old: File | None, yours: File, new: File | None, versions: tuple[str, str]) -> Change | None:
@@ -239,8 +258,7 @@ def _merge_lines(old: bytes, yours: bytes, new: bytes, versions: tuple[str, str]
         options = ("-c", "merge.conflictStyle=merge", "merge-file", "-p", *options, *labels)
         command = ["git", *options, "yours", "old", "new"]
         # Whatever repository a hook may name: git is to find none here.
-        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment)
+        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment())
     # From 128 on, git could not: a binary file, for which it gives 255.
     return (yours, True) if done.returncode >= 128 else (done.stdout, done.returncode > 0)
 
@@ -259,17 +277,11 @@ def _bring(path: str, old: File | None, new: File | None, project: Path, own: se
 
 def _find_moved(old: File, project: Path, own: set[str]) -> str | None:
     """Find the file of the user's that holds most of another's lines."""
-    size, lines = len(old.content), old.content.splitlines()
-    best, found = SIMILAR, None
-    for path in sorted(own):
-        file = project / path
-        if size and file.is_file() and size <= 2 * file.stat().st_size <= 4 * size:
-            content = _content(File(file.read_bytes()), old)
-            matcher = difflib.SequenceMatcher(None, lines, content.splitlines(), autojunk=False)
-            # The cheap ones are upper bounds of the dear one.
-            if matcher.real_quick_ratio() >= best and matcher.quick_ratio() >= best and matcher.ratio() >= best:
-                best, found = matcher.ratio(), path
-    return found
+    size = len(old.content)
+    files = ((path, project / path) for path in sorted(own))
+    likely = ((path, file) for path, file in files if file.is_file() and size <= 2 * file.stat().st_size <= 4 * size)
+    contents = ((path, _content(File(file.read_bytes()), old)) for path, file in likely)
+    return closest(old.content, contents, SIMILAR) if size else None
 
 
 def _obstacle(project: Path, path: str, tracked: set[str], going: set[str]) -> str:

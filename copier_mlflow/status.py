@@ -1,29 +1,31 @@
-"""`just fleet-status`: which version every project has, what it changed of the template's, and what was last proven."""
+"""A table of projects: which version each has, what it changed of the template's, and what was last proven."""
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import json
 import sqlite3
-import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pathspec
+import rich.box
+import rich.markup
 import yaml
+from rich.console import Console
+from rich.table import Table
 
-import contract
-import harness
-from releases import find, git
-
-ROOT = Path(__file__).resolve().parents[1]
+from . import template
+from .errors import ProjectError
+from .git import follows, run_git
+from .scratch import temporary_folder
+from .template import Template
 
 
 @dataclass(frozen=True)
@@ -48,49 +50,94 @@ class Status:
     verified: str
 
 
-def look(project: Path, releases: dict[str, str]) -> Status:
+def show(paths: Iterable[Path]) -> None:
+    """Print a line for every project."""
+    with temporary_folder("status") as folder:
+        clones = Clones(folder)
+        table = Table("project", "version", "drift", "last verified", box=rich.box.SIMPLE_HEAD)
+        for path in paths:
+            table.add_row(*map(rich.markup.escape, astuple(look(path, clones))))
+    # Whoever reads it by a program gets a line for each.
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+
+
+class Clones:
+    """Clones of templates, one for each address, made when it is first asked for.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, Template | ProjectError] = {}
+
+    def get(self, source: str) -> Template:
+        """Give the clone of a template.
+
+        Raises
+        ------
+        ProjectError
+            If it cannot be cloned: each time that it is asked for.
+        """
+        if source not in self._made:
+            try:
+                self._made[source] = Template(source, self._folder / str(len(self._made)))
+            except ProjectError as error:
+                self._made[source] = error
+        found = self._made[source]
+        if isinstance(found, ProjectError):
+            raise found
+        return found
+
+
+def look(project: Path, clones: Clones) -> Status:
     """Look at one project; what cannot be read is said in its place.
 
     Parameters
     ----------
     project : Path
         Its folder.
-    releases : dict
-        The commit of each release of the template, the oldest first.
+    clones : Clones
+        The templates that were seen so far.
     """
+    if not project.exists():
+        return Status(str(project), "unknown", "", "no such folder")
     try:
-        origin = harness.load("template").origin(project)
-    except harness.load("project").ProjectError as error:
-        return Status(str(project), "unknown", "", error.cause if project.exists() else "no such folder")
-    newest = list(releases)[-1]
-    commit = releases.get(origin.version, origin.version)
-    follows = harness.load("git").follows(commit, releases[newest], ROOT)
-    behind = harness.load("template").is_newer(newest, origin.version) and not follows
-    version = f"{origin.version}, {newest} is out" if behind else origin.version
-    return Status(str(project), version, _drift(project, commit, origin.answers), _verified(project))
+        made = template.origin(project)
+    except ProjectError as error:
+        return Status(str(project), "unknown", "", error.cause)
+    try:
+        source = clones.get(made.source)
+        newest, commit = source.newest(), source.commit(made.version)
+        behind = template.is_newer(newest, made.version) and not follows(commit, source.commit(newest), source.folder)
+        version = f"{made.version}, {newest} is out" if behind else made.version
+        drift = _drift(project, _static_files(source, commit, json.dumps(made.answers, sort_keys=True)))
+    except ProjectError as error:
+        version, drift = made.version, error.cause
+    return Status(str(project), version, drift, _verified(project))
 
 
-def _drift(project: Path, commit: str, answers: dict[str, Any]) -> str:
-    try:
-        expected = _static_files(commit, json.dumps(answers, sort_keys=True))
-    except subprocess.CalledProcessError:
-        return f"this repository has no commit {commit}"
+def _drift(project: Path, expected: dict[str, str]) -> str:
     changed = [path for path, name in expected.items() if _blob(project / path) != name]
     shown = ", ".join(changed[:3]) + ", ..." * (len(changed) > 3)
     return f"{len(changed)}: {shown}" if changed else "none"
 
 
 @functools.cache
-def _static_files(commit: str, answers: str) -> dict[str, str]:
+def _static_files(source: Template, commit: str, answers: str) -> dict[str, str]:
     """Name the template's own files in a project, with git's hash of each; those that hold answers are left out."""
-    config = yaml.safe_load(git(ROOT, "show", f"{commit}:copier.yml"))
+    config = yaml.safe_load(run_git("cat-file", "blob", f"{commit}:copier.yml", folder=source.folder))
     # Questions that a later version asks have no part in paths that an earlier one has.
-    values = dict.fromkeys(contract.questions(config)) | json.loads(answers)
+    values = dict.fromkeys(name for name in config if not name.startswith("_")) | json.loads(answers)
     environment = jinja2.Environment()
     yours = [environment.from_string(pattern).render(values) for pattern in config["_skip_if_exists"]]
     is_yours = pathspec.GitIgnoreSpec.from_lines(yours).match_file
     files = {}
-    for line in git(ROOT, "-c", "core.quotePath=false", "ls-tree", "-r", commit, "template/").splitlines():
+    listed = run_git("ls-tree", "-r", commit, "template/", folder=source.folder).decode()
+    for line in listed.splitlines():
         entry, path = line.split("\t")
         if not path.endswith(".jinja"):
             parts = [environment.from_string(part).render(values) for part in path.split("/")[1:]]
@@ -115,7 +162,7 @@ def _verified(project: Path) -> str:
     except (OSError, KeyError, tomllib.TOMLDecodeError):
         return "pyproject.toml names no store"
     if not store.startswith("sqlite:///"):
-        return f"see {harness.load('tracking').public(store)}"
+        return f"see {template.public(store)}"
     database = project / store.removeprefix("sqlite:///")
     if not database.exists():
         return "no runs yet"
@@ -130,24 +177,3 @@ def _verified(project: Path) -> str:
     except sqlite3.Error as error:
         return f"{database.name} cannot be read: {error}"
     return f"{found[0]}, {found[1]}" if found else "never"
-
-
-def main() -> int:
-    """Print a line for every project."""
-    parser = argparse.ArgumentParser(
-        prog="just fleet-status",
-        description="A table of projects: the template's version, files of the template's that they changed, and the "
-        "last run that was verified.",
-    )
-    parser.add_argument("paths", nargs="+", type=Path, help="the folders of the projects")
-    given = parser.parse_args()
-    releases = find(ROOT)
-    rows = [("project", "version", "drift", "last verified"), *(astuple(look(path, releases)) for path in given.paths)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
