@@ -116,8 +116,6 @@ def _learner(network: keras.Model, optimizer: keras.Optimizer) -> Callable[[list
 
 def _rows(job: Job) -> list[np.ndarray[Any, Any]]:
     """Make rows: images, words, groups and labels, which depend on all three."""
-    import numpy as np
-
     rng = job.rng("rows")
     order = job.numbers(VOCABULARY)
     images = rng.normal(size=(ROWS, 16, 16, 3)).astype("float32")
