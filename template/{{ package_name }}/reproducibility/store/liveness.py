@@ -16,7 +16,7 @@ from ..common.locking import exclusive
 from ..common.project import ROOT
 from ..common.waiting import is_free
 from ..environment import cache
-from . import bare_runs, sqlite
+from . import bare_runs, sqlite_connection
 
 #: Tag of a run: the lock that it holds, on which machine, and for which project.
 TAG = "repro.alive"
@@ -47,7 +47,7 @@ def ending(run_id: str, status: str, tag: Mapping[str, str]) -> Iterator[None]:
     tag : Mapping of str to str
         What `held` gave.
     """
-    sqlite.hurry()
+    sqlite_connection.hurry()
     try:
         yield
     except Exception as error:  # whatever the store says: why the run ended matters more
