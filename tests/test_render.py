@@ -327,6 +327,18 @@ def test_the_readme_says_who_owns_what() -> None:
     assert [place for place in places if not any(path.startswith(place) for path in others)] == []
 
 
+# --- One skeleton -------------------------------------------------------------
+def test_settings_of_all_frameworks_share_one_skeleton() -> None:
+    """Without their hyperparameters all are parts of the longest, line by line: what more it has is its framework's."""
+    files = list(TEMPLATE.glob("template/*framework ==*/*/settings.py"))
+    assert len(files) == len(CHOICES["framework"])
+    hyperparameters = re.compile(r"(?s)(?<=class ModelSettings\(Section\):\n).*?(?=\n\nclass )")
+    skeletons = [hyperparameters.sub("", path.read_text("utf-8")).splitlines() for path in files]
+    for lines in skeletons:
+        longest = iter(max(skeletons, key=len))
+        assert [line for line in lines if line not in longest] == []
+
+
 # --- The real commands --------------------------------------------------------
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
