@@ -36,6 +36,10 @@ lock *ARGS:
     uv pip compile --group tool --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
     uv pip compile --group tool --constraint constraints.txt {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file copier_mlflow/constraints.txt
 
+# Write the names that no project's package may have: after a change of the locks, or of the supported Pythons
+reserved: setup
+    {{ python }} scripts/reserved.py
+
 # Format, lint and types of the template's own code
 check: setup
     {{ python }} -m ruff format --check .

@@ -236,7 +236,7 @@ def copy(bench: Bench) -> Iterator[Row]:
     template = bench.folder / "template"
     # Plain files, uncommitted work included, without the history.
     for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
-        if name == "copier.yml" or name.startswith("template/"):
+        if name in ("copier.yml", "reserved_names.txt") or name.startswith("template/"):
             (template / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, template / name)
     copier = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--data", "project_name=bikes"]
