@@ -56,6 +56,10 @@ bench *ARGS: setup
 proofs *ARGS: setup
     {{ python }} scripts/proofs.py {{ ARGS }}
 
+# Write the README's tree of a render
+tree: setup
+    {{ python }} scripts/tree.py
+
 # Check that all is ready, and tag a release: `just release 0.2.0`; `--dry-run` only checks
 release VERSION *ARGS: setup
     @{{ python }} scripts/release.py {{ VERSION }} {{ ARGS }}

@@ -25,6 +25,7 @@ from updates import git, is_yours
 
 import contract
 import reserved
+import tree as tree_of
 
 CONFIG = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
 RESERVED = (TEMPLATE / reserved.FILE).read_text("utf-8").split()
@@ -332,6 +333,13 @@ def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict
         owner = "Y" if is_yours(name) else "T"
         folder = next((letter for prefix, letter in OWNED_FOLDERS.items() if name.startswith(prefix)), None)
         assert owner == OWNERS.get(name, folder), name
+
+
+def test_the_readme_shows_the_tree_of_a_render(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "bikes")
+    readme = (TEMPLATE / "README.md").read_text("utf-8")
+    assert readme == tree_of.filled(readme, project), "the README's tree is stale: `just tree` writes it"
+    assert all((project / name).exists() for name in tree_of.TOLD)
 
 
 def test_the_readme_says_who_owns_what() -> None:
