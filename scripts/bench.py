@@ -490,12 +490,12 @@ def determinism(bench: Bench) -> Iterator[Row]:
         strict = bench.project(framework=framework)
         loose = bench.folder / f"loose-{framework}"
         copy_code(strict, loose)
-        model = loose / "bikes" / "model.py"
+        module = loose / "bikes" / "fit.py"
         for switch in switches:
-            source = model.read_text("utf-8")
+            source = module.read_text("utf-8")
             if switch not in source:
-                raise RuntimeError(f"{model} has no line {switch!r} to take out")
-            model.write_text(source.replace(switch, ""), "utf-8")
+                raise RuntimeError(f"{module} has no line {switch!r} to take out")
+            module.write_text(source.replace(switch, ""), "utf-8")
         command = [*python_of(strict), "-c", program]
 
         def seconds(switch: str, folder: Path, command: list[str] = command) -> float:
