@@ -34,7 +34,7 @@ def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("later") / "t"
     shutil.copytree(history, folder)
     rendered = folder / "template"
-    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/alive.py"):
+    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/store/liveness.py"):
         path = rendered / name
         path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
     changelog = folder / "CHANGELOG.md"
@@ -123,7 +123,7 @@ def test_an_update_from_check_to_commit(
     project.just("check")
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert (project.path / "bikes/reproducibility/alive.py").read_text("utf-8").endswith("# later\n")
+    assert (project.path / "bikes/reproducibility/store/liveness.py").read_text("utf-8").endswith("# later\n")
 
 
 @pytest.fixture(scope="module")
@@ -171,19 +171,19 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
-    edit(project, "bikes/reproducibility/locks.py", "\n\n# mine\n")
+    edit(project, "bikes/reproducibility/environment/locks.py", "\n\n# mine\n")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
     # mypy looks at what was kept too, and 0.4's imports what is no more.
     assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
-    assert (project.path / "bikes/reproducibility/locks.py").read_text("utf-8").endswith("# mine\n")
+    assert (project.path / "bikes/reproducibility/environment/locks.py").read_text("utf-8").endswith("# mine\n")
     assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
     assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
-        "M\ttemplate/bikes/reproducibility/locks.py"
+        "M\ttemplate/bikes/reproducibility/environment/locks.py"
     ]
 
 
@@ -705,7 +705,7 @@ def test_a_clean_update_is_proposed_once(
     assert "that you had not edited" in body["body"]
     assert "Left to do" not in body["body"]
     pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
-    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/alive.py", template.ANSWERS}
+    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/store/liveness.py", template.ANSWERS}
     assert "was pushed before" in propose(proposing, capfd)
     assert len(service.asked) == 1
 
@@ -824,7 +824,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
-    edit(start(history, edited), "bikes/reproducibility/cli.py")
+    edit(start(history, edited), "bikes/reproducibility/cli/upkeep.py")
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
     answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
@@ -833,7 +833,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
-    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli.py"
+    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli/upkeep.py"
     assert looks["current"].verified == "no runs yet"
     assert looks["lost"].drift.startswith("the template cannot be fetched from")
     assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
@@ -842,7 +842,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     assert cli.run(["status", *map(str, (current, old, edited))]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["project", "version", "drift", "last", "verified"] in rows
-    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli.py", "no", "runs", "yet"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli/upkeep.py", "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow
