@@ -1,4 +1,4 @@
-"""`just tree`: write the README's tree of a render, one line a file of the user's and a room of the harness."""
+"""`just tree`: write the README's tree of a render, one line a module of the user's and a room of the harness."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOLD = {
     "python_env.yaml": "The environment that `mlflow run` builds: Python and the lock",
     "tests/": "Tests of your code",
 }
-#: Below it the tree shows folders only: they are the rooms.
+#: Its folders are the rooms, each told in one line.
 HARNESS = "reproducibility"
 
 
@@ -47,7 +47,7 @@ def text(project: Path) -> str:
     Returns
     -------
     str
-        A line for each entry at the root, each module of the user's and each room.
+        A line for each entry at the root, each module of the user's, and each room of the harness and module beside.
     """
     rows = [(f"{project.name}/", ""), *_rows(project, project, "")]
     width = max(len(entry) for entry, _ in rows)
@@ -56,8 +56,6 @@ def text(project: Path) -> str:
 
 def _rows(folder: Path, project: Path, indent: str) -> Iterator[tuple[str, str]]:
     entries = [path for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__", ".git")]
-    if folder.name == HARNESS:
-        entries = [path for path in entries if path.is_dir()]
     entries.sort(key=lambda path: (path.is_dir(), path.name))
     for path in entries:
         last = path == entries[-1]
