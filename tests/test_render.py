@@ -367,6 +367,13 @@ def test_settings_of_all_frameworks_share_one_skeleton() -> None:
         assert [line for line in lines if line not in longest] == []
 
 
+def test_all_trainings_begin_alike() -> None:
+    begin = re.compile(r"(?s)    table = run\.dataset.*?    run\.stage\(\"features\".*?\n")
+    files = list(TEMPLATE.glob("template/**/train.py"))
+    assert len(files) == 4, "one a task, for the forest and for what stops early"
+    assert len({begin.search(path.read_text("utf-8"))[0] for path in files}) == 1
+
+
 # --- The real commands --------------------------------------------------------
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
