@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
+from updates import CONFIG, HEAD, RELEASES, commit, find_module, git, run_copier, set_git, tree
 
 from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
@@ -34,8 +34,7 @@ def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("later") / "t"
     shutil.copytree(history, folder)
     rendered = folder / "template"
-    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/alive.py"):
-        path = rendered / name
+    for path in (rendered / "MLproject.jinja", rendered / ".gitignore", find_module(rendered, "alive")):
         path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
     changelog = folder / "CHANGELOG.md"
     entry = f"## [Unreleased]\n\n## [{LATER}] - 2027-01-01\n\n### Changed\n\n- Said later.\n"
@@ -114,7 +113,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     project.just("check")
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert (project.path / "bikes/reproducibility/alive.py").read_text("utf-8").endswith("# later\n")
+    assert find_module(project.path, "alive").read_text("utf-8").endswith("# later\n")
 
 
 @pytest.fixture(scope="module")
@@ -162,20 +161,24 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
-    edit(project, "bikes/reproducibility/locks.py", "\n\n# mine\n")
+    edit(project, "justfile", "\n# mine\n")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
     # mypy looks at what was kept too, and 0.4's imports what is no more.
     assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
-    assert (project.path / "bikes/reproducibility/locks.py").read_text("utf-8").endswith("# mine\n")
-    assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
+    assert (project.path / "justfile").read_text("utf-8").endswith("\n# mine\n")
+    assert find_module(project.path, "template_tool").is_file()
     project.commit()
-    assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
-    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
-        "M\ttemplate/bikes/reproducibility/locks.py"
-    ]
+    # By the tool, from here on, which knows where the code went.
+    said = project.just("template-update", check=False).stdout
+    assert "retired      bikes/reproducibility/merge.py: now in copier_mlflow/merge.py of the template's" in said
+    assert "\n+# mine" in said and "Left to do: what is said above of bikes/reproducibility/merge.py" in said
+    (project.path / "bikes/reproducibility/merge.py").unlink()
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == ["M\ttemplate/justfile"]
 
 
 GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
@@ -194,9 +197,8 @@ def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
     assert set(notes) == set(there)
     places = {"template_diff": "diff", "template_update": "updating"}
     for name, note in notes.items():
-        assert f"in copier_mlflow/{places.get(name, name)}.py of the template's repository" in note
-    assert prepared.instructions().count("\n+# mine") == len(there)
-    assert prepared.instructions().startswith("  retired bikes/reproducibility/")
+        assert note == f"now in copier_mlflow/{places.get(name, name)}.py of the template's repository"
+    assert prepared.instructions().startswith("  retired ")
     merge.write(project.path, merge.results(prepared.changes))
     for name in there:
         assert (project.path / f"bikes/reproducibility/{name}.py").read_text("utf-8").endswith("# mine\n")
@@ -409,12 +411,12 @@ def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) ->
 
 def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(relocking: Path, tmp_path: Path) -> None:
     source = tmp_path / "t"
-    module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
+    module = find_module(source / "template", "locks")
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
     project = relocking
-    module = project / "bikes" / "reproducibility" / "locks.py"
+    module = find_module(project, "locks")
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
     assert update.perform(project, update.prepare(project)) == ["lock", "setup", "check"]
@@ -667,7 +669,8 @@ def test_a_clean_update_is_proposed_once(
     assert "that you had not edited" in body["body"]
     assert "Left to do" not in body["body"]
     pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
-    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/alive.py", template.ANSWERS}
+    alive = find_module(proposing.path, "alive").relative_to(proposing.path).as_posix()
+    assert set(pushed) == {"MLproject", ".gitignore", alive, template.ANSWERS}
     assert "was pushed before" in propose(proposing, capfd)
     assert len(service.asked) == 1
 
@@ -786,7 +789,8 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
-    edit(start(history, edited), "bikes/reproducibility/cli.py")
+    doctor = find_module(start(history, edited).path, "doctor").relative_to(edited).as_posix()
+    edit(Project(edited), doctor)
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
     answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
@@ -795,7 +799,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
-    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli.py"
+    assert looks["edited"].drift == f"2: justfile, {doctor}"
     assert looks["current"].verified == "no runs yet"
     assert looks["lost"].drift.startswith("the template cannot be fetched from")
     assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
@@ -804,7 +808,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     assert cli.run(["status", *map(str, (current, old, edited))]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["project", "version", "drift", "last", "verified"] in rows
-    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli.py", "no", "runs", "yet"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", doctor, "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow
