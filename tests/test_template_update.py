@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import CONFIG, HEAD, RELEASES, commit, find_module, git, run_copier, set_git, tree
+from updates import CONFIG, HEAD, RELEASES, commit, find_module, git, is_yours, lost_lines, run_copier, set_git, tree
 
 from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
@@ -145,6 +145,38 @@ def test_a_project_of_any_release_is_updated_checked_and_runs(
     assert run.info.status == "FINISHED"
     assert run.data.tags["repro.dirty"] == "false"
     assert "nothing to bring" in project.run(*command).stdout
+
+
+@pytest.mark.slow
+def test_edited_projects_of_every_release_are_updated_by_one_command(
+    history: Path, pushed: str, tmp_path: Path, render: Callable[..., Path]
+) -> None:
+    """Edits in files of theirs, in a module that every release has, and in one that some had."""
+    harness = "bikes/reproducibility"
+    projects = {version: start(history, tmp_path / version, version, project_name="bikes") for version in RELEASES}
+    before, edits = {}, {}
+    for version, project in projects.items():
+        edits[version] = [name for name in ("seeds", "merge") if (project.path / harness / f"{name}.py").exists()]
+        for name in ["bikes/train.py", "confs/train.yaml", *(f"{harness}/{name}.py" for name in edits[version])]:
+            edit(project, name, f"# mine, in {name}\n")
+        before[version] = tree(project.path)
+    paths = [str(project.path) for project in projects.values()]
+    command = ["uvx", "--python", sys.executable, "--from", pushed, "copier-mlflow", "update", *paths]
+    done = projects[RELEASES[0]].run(*command, check=False, JUST=str(shutil.which("true")))
+    told = dict(zip(RELEASES, done.stdout.split("\n=== ")[1:], strict=True))
+    fresh = tree(render(HEAD))
+    for version, project in projects.items():
+        after = tree(project.path)
+        assert lost_lines(tree(render(version)), before[version], after) == {}
+        assert all(
+            after[name] == before[version][name]
+            for name in before[version]
+            if is_yours(name) and not name.startswith("constraints")
+        )
+        gone = [name for name in edits[version] if f"{harness}/{name}.py" not in fresh]
+        assert all(f"{harness}/{name}.py: now in " in told[version] for name in gone)
+        assert ("Nothing is left to do" in told[version]) == (not gone and "conflicting" not in told[version])
+    assert done.returncode == int(any("Left to do" in text for text in told.values()))
 
 
 def actual(name: str) -> str:
