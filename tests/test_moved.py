@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from updates import commit, git, lost_lines, run_copier, tree
+from updates import EDITS, commit, git, is_yours, lost_lines, run_copier, tree
 
 from copier_mlflow import cli, locks, merge, moved, update
 
@@ -100,6 +100,30 @@ def test_edits_in_many_modules_that_moved_are_kept_and_told_on_one_screen(
     assert [line for line in shown if line.startswith("+")] == [
         *(f"+++ yours/{HARNESS}/locks.py", "+", "+", "+# mine, in locks")
     ]
+
+
+@pytest.mark.parametrize("tool", ["ours", "copier"])
+@pytest.mark.parametrize("kind", EDITS)
+@pytest.mark.slow
+def test_no_edit_of_a_module_that_moves_is_lost(rooms: Path, kind: str, tool: str, tmp_path: Path) -> None:
+    project = made_from(rooms, tmp_path / "bikes")
+    base = tree(project)
+    EDITS[kind](project, [name for name in base if not is_yours(name) and name != ".copier-answers.yml"])
+    commit(project, "Edit")
+    before = tree(project)
+    if tool == "ours":
+        prepared = update.prepare(project)
+        assert prepared is not None
+        merge.write(project, merge.results(prepared.changes))
+    else:
+        done = run_copier("update", "--quiet", "--defaults", cwd=project)
+        assert done.returncode == 0, done.stderr
+    after = tree(project)
+    assert lost_lines(base, before, after) == {}
+    stay = {f"{HARNESS}/{name}.py" for name in STAY}
+    for name in before:
+        if name.startswith(f"{HARNESS}/") and name not in stay and (tool == "copier" or name in after):
+            assert after[name] == before[name], name
 
 
 def test_what_copier_by_itself_leaves_of_modules_that_moved_is_tidied_and_told(

@@ -196,8 +196,8 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     edit(project, "justfile", "\n# mine\n")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
-    # mypy looks at what was kept too, and 0.4's imports what is no more.
-    assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
+    # mypy looks at what was kept too, which may import what is no more.
+    assert done.stdout.rstrip().endswith(("Left to do: just check", "then commit it."))
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
     assert (project.path / "justfile").read_text("utf-8").endswith("\n# mine\n")
