@@ -76,7 +76,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert [line for line in diff.splitlines() if line.startswith("+")] == [
         *("+++ yours/MLproject", "+# mine", "+++ yours/justfile", "+", "+# my recipes")
     ]
-    assert project.just("template-diff", "--names", "justfile").stdout.splitlines()[1:] == ["M\ttemplate/justfile"]
+    assert project.just("template-diff", "--names", "justfile").stdout.splitlines()[1:] == ["M\ttemplate/.gitattributes"]
     assert f"template: {HEAD}, and {LATER} is out: just template-update" in project.just("doctor").stdout
 
     checked = project.just("template-update", "--check", check=False)
@@ -193,14 +193,14 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
-    edit(project, "justfile", "\n# mine\n")
+    edit(project, ".gitattributes")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
     # mypy looks at what was kept too, which may import what is no more.
     assert done.stdout.rstrip().endswith(("Left to do: just check", "then commit it."))
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
-    assert (project.path / "justfile").read_text("utf-8").endswith("\n# mine\n")
+    assert (project.path / ".gitattributes").read_text("utf-8").endswith("# mine\n")
     assert find_module(project.path, "template_tool").is_file()
     project.commit()
     # By the tool, from here on, which knows where the code went.
@@ -210,7 +210,7 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     (project.path / "bikes/reproducibility/merge.py").unlink()
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == ["M\ttemplate/justfile"]
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == ["M\ttemplate/.gitattributes"]
 
 
 GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
