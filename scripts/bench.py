@@ -283,7 +283,7 @@ def digest(bench: Bench) -> Iterator[Row]:
         block = os.urandom(1 << 22)
         for _ in range(size // len(block)):
             out.write(block)
-    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "digest.py"
+    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "common" / "digest.py"
     program = (
         "import importlib.util, pathlib, resource, sys\n"
         "spec = importlib.util.spec_from_file_location('digest', sys.argv[1])\n"
@@ -313,7 +313,7 @@ def record(bench: Bench) -> Iterator[Row]:
     project = bench.project()
     plain = bench.folder / "without-record"
     copy_code(project, plain)
-    module = plain / "bikes" / "reproducibility" / "record.py"
+    module = plain / "bikes" / "reproducibility" / "record" / "recorder.py"
     module.write_text(module.read_text("utf-8") + NO_RECORD.read_text("utf-8"), "utf-8")
     run(["just", "setup"], plain)
     for folder in (plain, project):
@@ -362,7 +362,7 @@ def model_content(bench: Bench) -> Iterator[Row]:
         "import json, sys, time\n"
         "from sklearn.datasets import load_breast_cancer, make_classification\n"
         "from sklearn.ensemble import RandomForestClassifier\n"
-        "from bikes.reproducibility.content import Content\n"
+        "from bikes.reproducibility.modeling.content import Content\n"
         "def timed(do):\n"
         "    began = time.perf_counter()\n"
         "    do()\n"
@@ -401,11 +401,12 @@ def capture(bench: Bench) -> Iterator[Row]:
         (many / "many" / "3" / f"{300 + number}.txt").unlink()
     program = (
         "import json, sys, time\n"
-        "from bikes.reproducibility import source\n"
+        "from bikes.reproducibility.common.project import ROOT\n"
+        "from bikes.reproducibility.source import git as the_git, snapshot\n"
         "def git():\n"
-        "    source.run_git('stash', 'create', folder=source.ROOT)\n"
-        "    source.run_git('add', '--all', '--dry-run', folder=source.ROOT)\n"
-        "found = source.capture()\n"
+        "    the_git.run_git('stash', 'create', folder=ROOT)\n"
+        "    the_git.run_git('add', '--all', '--dry-run', folder=ROOT)\n"
+        "found = snapshot.capture()\n"
         "if found.patch.count(b'diff --git ') != 20:\n"
         "    raise SystemExit(f'not the 20 files that were changed: {found}')\n"
         "def timed(do):\n"
@@ -413,7 +414,7 @@ def capture(bench: Bench) -> Iterator[Row]:
         "    do()\n"
         "    return time.perf_counter() - began\n"
         "git()\n"
-        "print(json.dumps([[timed(source.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
+        "print(json.dumps([[timed(snapshot.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
     )
     times = json.loads(run([*python_of(project), "-c", program, str(bench.repetitions(15))], many))
     row = Row(f"capture of uncommitted work, {count:,} files / git stash create, git add -n", 0.1, None, limited="time")
@@ -455,7 +456,7 @@ def weights(bench: Bench) -> Iterator[Row]:
         "digest.of_value(value)\n"
         "print(json.dumps([[timed(lambda: digest.of_value(value)), timed(plain)] for _ in range(times)]))\n"
     )
-    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "digest.py"
+    module = ROOT / "template" / "{{ package_name }}" / "reproducibility" / "common" / "digest.py"
     size = 10_000_000 if bench.quick else 100_000_000
     command = [sys.executable, "-c", program, str(module), str(size), str(bench.repetitions(15))]
     what = f"digest of {size // 10**6} MB of weights and predictions / SHA-256"

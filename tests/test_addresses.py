@@ -16,7 +16,8 @@ from conftest import Project, importing
 
 from harness import load
 
-addresses, tracking = load("addresses"), load("tracking")
+addresses = load("common.addresses")
+tracking = load("store.tracking")
 GITHUB = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"
 SECRET = "s3cr3t"
 
@@ -159,8 +160,9 @@ def test_no_password_reaches_manifest_or_messages(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     host = f"127.0.0.1:{guarded.server_port}"
-    register, datasets, error = rendered("register"), rendered("datasets"), rendered("project").ProjectError
-    monkeypatch.setattr(datasets, "stored_copy", lambda _: None)
+    register, manifest, retrieval = (rendered(f"datasets.{name}") for name in ("register", "manifest", "retrieval"))
+    error = rendered("common.errors").ProjectError
+    monkeypatch.setattr(retrieval, "stored_copy", lambda _: None)
     given = {
         "withpassword": f"http://ada:{SECRET}%401@{host}/x.csv",
         "signed": f"http://{host}/x.csv?sig={SECRET}",
@@ -171,7 +173,7 @@ def test_no_password_reaches_manifest_or_messages(
         assert entry.source == f"http://{host}/x.csv"
         entry.file.unlink()
         with pytest.raises(error, match="401") as caught:
-            datasets.restore(entry)
+            retrieval.restore(entry)
         assert "none is kept" in caught.value.fix
         told += [caught.value.cause, caught.value.fix]
     for address in (
@@ -190,10 +192,10 @@ def test_no_password_reaches_manifest_or_messages(
         told += [caught.value.cause, caught.value.fix]
     # Where somebody wrote the password into the manifest, it is used, and goes no further.
     entry = dataclasses.replace(entry, source=given["withpassword"])
-    datasets.restore(entry)
+    retrieval.restore(entry)
     assert entry.file.exists() and SECRET not in str(entry.entry())
-    datasets.write_manifest({**datasets.read_manifest(), "signed": entry})
-    told += [datasets.MANIFEST.read_text("utf-8"), *capfd.readouterr()]
+    manifest.write_manifest({**manifest.read_manifest(), "signed": entry})
+    told += [manifest.MANIFEST.read_text("utf-8"), *capfd.readouterr()]
     assert not [text for text in told if SECRET in text]
 
     guarded.seen.clear()  # type: ignore[attr-defined]

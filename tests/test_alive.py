@@ -24,9 +24,14 @@ from mlflow.utils import mlflow_tags
 
 from harness import FOLDER, load
 
-alive, bare_runs, leftovers, project, scratch, sqlite, tracking = (
-    load(name) for name in ("alive", "bare_runs", "leftovers", "project", "scratch", "sqlite", "tracking")
-)
+liveness = load("store.liveness")
+bare_runs = load("store.bare_runs")
+leftovers = load("cli.leftovers")
+errors = load("common.errors")
+project = load("common.project")
+scratch = load("common.scratch")
+sqlite = load("store.sqlite")
+tracking = load("store.tracking")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bikes"
     shutil.copytree(store, folder)
-    for module in (alive, bare_runs, leftovers, tracking):
+    for module in (liveness, bare_runs, leftovers, tracking):
         monkeypatch.setattr(module, "ROOT", folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path / "envs"))
@@ -78,10 +83,10 @@ def in_killed(body: Callable[[], str]) -> str:
 
 def killed(root: Path, **changes: Any) -> dict[str, str]:
     """The tag of a process that was killed while it held its lock."""
-    held = alive.held()
-    tag = json.loads(in_killed(lambda: held.__enter__()[alive.TAG]))
+    held = liveness.held()
+    tag = json.loads(in_killed(lambda: held.__enter__()[liveness.TAG]))
     assert Path(tag["lock"]).exists()
-    return {alive.TAG: json.dumps(tag | changes)}
+    return {liveness.TAG: json.dumps(tag | changes)}
 
 
 def half_made(path: Path) -> str:
@@ -95,7 +100,7 @@ def half_made(path: Path) -> str:
     with (
         patch.object(sqlalchemy_store, "SqlAlchemyStore", begin),
         patch.object(sqlite, "_remove"),
-        suppress(project.ProjectError),
+        suppress(errors.ProjectError),
     ):
         sqlite.create(path, path.parent / "mlruns")
     return str(begun[0])
@@ -103,18 +108,18 @@ def half_made(path: Path) -> str:
 
 # --- Runs with a lock -------------------------------------------------------------
 def test_a_run_is_closed_in_whatever_experiment_it_is_once_its_process_is_gone(root: Path) -> None:
-    with alive.held() as tag:
+    with liveness.held() as tag:
         living = begin(tags=tag)
         dead = [begin(name, killed(root)) for name in ("bikes", "Default", "of 'others' 50%")]
-        assert sorted(alive.close_dead()) == sorted(f"{run} KILLED" for run in dead)
+        assert sorted(liveness.close_dead()) == sorted(f"{run} KILLED" for run in dead)
         assert status(living) == "RUNNING"
     assert {status(run) for run in dead} == {"KILLED"}
     assert not list((Path(os.environ["MLFLOW_ENV_ROOT"]) / "running").iterdir())
     # The process that held its lock ended in order and said nothing: nobody here can tell.
-    assert alive.close_dead() == []
+    assert liveness.close_dead() == []
 
 
-HERE = alive._machine()
+HERE = liveness._machine()
 
 
 @pytest.mark.parametrize(
@@ -140,43 +145,43 @@ def test_a_run_is_closed_only_by_who_can_see_that_it_is_dead(
     root: Path, changes: dict[str, Any], closed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not HERE["machine"]:
-        monkeypatch.setattr(alive, "_machine", lambda: HERE | {"machine": "me"})
+        monkeypatch.setattr(liveness, "_machine", lambda: HERE | {"machine": "me"})
         changes = {"machine": "me", **changes}
     run = begin(tags=killed(root, **changes))
-    assert (alive.close_dead() == [f"{run} KILLED"]) is closed
+    assert (liveness.close_dead() == [f"{run} KILLED"]) is closed
     assert status(run) == ("KILLED" if closed else "RUNNING")
 
 
 def test_a_machine_without_identity_is_told_from_no_other(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alive, "_machine", lambda: HERE | {"machine": ""})
+    monkeypatch.setattr(liveness, "_machine", lambda: HERE | {"machine": ""})
     run = begin(tags=killed(root, machine="", boot="before"))
-    assert alive.close_dead() == []
+    assert liveness.close_dead() == []
     assert status(run) == "RUNNING"
 
 
 def test_a_run_of_an_earlier_release_is_closed_where_its_lock_is(root: Path, tmp_path: Path) -> None:
-    lock = json.loads(killed(root)[alive.TAG])["lock"]
+    lock = json.loads(killed(root)[liveness.TAG])["lock"]
     name = HERE["name"]
     here, elsewhere, container = (
-        begin(tags={alive.TAG: tag}) for tag in (f"{name} {lock}", f"other {lock}", f"{name} {tmp_path}/gone.lock")
+        begin(tags={liveness.TAG: tag}) for tag in (f"{name} {lock}", f"other {lock}", f"{name} {tmp_path}/gone.lock")
     )
-    assert alive.close_dead() == [f"{here} KILLED"]
+    assert liveness.close_dead() == [f"{here} KILLED"]
     assert {status(elsewhere), status(container)} == {"RUNNING"}
 
 
 def test_an_earlier_release_closes_no_run_of_this_one(root: Path) -> None:
     """It takes the first word of the tag for the name of a machine."""
-    assert killed(root)[alive.TAG].partition(" ")[0] != HERE["name"]
+    assert killed(root)[liveness.TAG].partition(" ")[0] != HERE["name"]
 
 
 def test_a_lock_that_a_colleague_keeps_private_is_passed_by(root: Path, tmp_path: Path) -> None:
-    tag = json.loads(killed(root)[alive.TAG])
+    tag = json.loads(killed(root)[liveness.TAG])
     private = tmp_path / "private"
     private.mkdir()
     shutil.move(tag["lock"], private / "x.lock")
     program = (
         f"import os, sys; sys.path.insert(0, {str(FOLDER.parents[2] / 'scripts')!r})\n"
-        "from harness import load; is_free = load('waiting').is_free\nfrom pathlib import Path\n"
+        "from harness import load; is_free = load('common.waiting').is_free\nfrom pathlib import Path\n"
         "os.setuid(65534) if os.geteuid() == 0 else None\nprint(is_free(Path(sys.argv[1])))\n"
     )
     private.chmod(0o700 if os.geteuid() == 0 else 0)
@@ -190,13 +195,13 @@ def test_a_lock_that_a_colleague_keeps_private_is_passed_by(root: Path, tmp_path
 def test_a_run_that_could_not_be_marked_is_marked_as_it_ended_by_the_next_doctor(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with alive.held() as tag:
+    with liveness.held() as tag:
         run = begin(tags=tag)
-        with alive.ending(run, "FAILED", tag):
+        with liveness.ending(run, "FAILED", tag):
             raise mlflow.MlflowException("the store is away")
     assert "`just doctor` does that later" in capsys.readouterr().err
     assert status(run) == "RUNNING"
-    assert alive.close_dead() == [f"{run} FAILED"]
+    assert liveness.close_dead() == [f"{run} FAILED"]
     assert status(run) == "FAILED"
     assert not list((Path(os.environ["MLFLOW_ENV_ROOT"]) / "running").iterdir())
 
@@ -226,14 +231,14 @@ def test_a_bare_run_that_died_before_our_code_is_closed(root: Path, monkeypatch:
     command = [sys.executable, "-c", program, "mlflow", "run", "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdout is not None and process.stdout.readline()
-        assert alive.close_dead() == []  # it may be the one
+        assert liveness.close_dead() == []  # it may be the one
         process.kill()
     variables = os.environ | {"MLFLOW_RUN_ID": dead}
     with subprocess.Popen(command[:-3], stdout=subprocess.PIPE, env=variables) as process:
         assert process.stdout is not None and process.stdout.readline()
-        assert alive.close_dead() == []  # what outlived its `mlflow run`
+        assert liveness.close_dead() == []  # what outlived its `mlflow run`
         process.kill()
-    assert alive.close_dead() == [f"{dead} KILLED"]
+    assert liveness.close_dead() == [f"{dead} KILLED"]
     assert {name: status(run) for name, run in spared.items()} == dict.fromkeys(spared, "RUNNING")
 
 
@@ -242,7 +247,7 @@ def test_where_others_may_write_the_store_a_bare_run_is_closed_after_a_day(
 ) -> None:
     monkeypatch.setattr(bare_runs, "_is_seen_by_nobody_else", lambda: False)
     young, old = (begin("Default", bare(root), age) for age in (86000, 87000))
-    assert alive.close_dead() == [f"{old} KILLED"]
+    assert liveness.close_dead() == [f"{old} KILLED"]
     assert status(young) == "RUNNING"
 
 
@@ -252,7 +257,7 @@ def test_in_a_store_of_many_only_a_commit_says_whose_a_bare_run_is(root: Path, m
     ours, theirs = (
         begin("Default", bare(root, **{mlflow_tags.MLFLOW_GIT_COMMIT: commit}), 10**6) for commit in ("ours", "theirs")
     )
-    assert alive.close_dead() == [f"{ours} KILLED"]
+    assert liveness.close_dead() == [f"{ours} KILLED"]
     assert status(theirs) == "RUNNING"
 
 
@@ -263,7 +268,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     environment = tmp_path / "envs" / "mlflow-of-ours"
-    monkeypatch.setattr(leftovers, "env_cache", SimpleNamespace(current=lambda: environment))
+    monkeypatch.setattr(leftovers, "cache", SimpleNamespace(current=lambda: environment))
     held = scratch.temporary_folder("replay")
     (Path(in_killed(lambda: str(held.__enter__()))) / "code").mkdir()
     [dead] = (tmp_path / "tmp").iterdir()

@@ -61,10 +61,10 @@ def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
     what: str,
 ) -> None:
     name, source, copied, where, questions = CASES[what]
-    digest, record, asked = harness("digest").of_bytes(CONTENT), harness("record"), []
-    monkeypatch.setattr(harness("datasets"), "stored_copy", lambda content: asked.append(content) or copied or None)
-    entry = harness("datasets").Dataset(name, f"data/{name}.csv", digest, len(CONTENT), source)
-    recorder = record.Recorder({"seed": 1, "threads": 1}, {})
+    digest, retrieval, asked = harness("common.digest").of_bytes(CONTENT), harness("datasets.retrieval"), []
+    monkeypatch.setattr(retrieval, "stored_copy", lambda content: asked.append(content) or copied or None)
+    entry = harness("datasets.manifest").Dataset(name, f"data/{name}.csv", digest, len(CONTENT), source)
+    recorder = harness("record.recorder").Recorder({"seed": 1, "threads": 1}, {})
     if what == "written since":
         entry.file.write_bytes(b"another")
     recorder.note_data([entry])
@@ -76,9 +76,11 @@ def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
 def test_a_replay_is_not_asked_from_where(
     harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = harness("record")
-    monkeypatch.setenv(record.REPLAY, "1")
-    entry = harness("datasets").Dataset("ignored", "data/ignored.csv", harness("digest").of_bytes(CONTENT), 12)
-    recorder = record.Recorder({"seed": 1, "threads": 1}, {})
+    recorder = harness("record.recorder")
+    monkeypatch.setenv(recorder.REPLAY, "1")
+    entry = harness("datasets.manifest").Dataset(
+        "ignored", "data/ignored.csv", harness("common.digest").of_bytes(CONTENT), 12
+    )
+    recorder = recorder.Recorder({"seed": 1, "threads": 1}, {})
     recorder.note_data([entry])
     assert recorder._say_from_where() == "anywhere" and not capsys.readouterr().err

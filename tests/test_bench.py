@@ -166,8 +166,11 @@ def test_seconds_and_rates_have_limits_too(
 
 
 def test_the_record_that_keeps_nothing_takes_the_place_of_the_one_that_keeps_all() -> None:
-    """It is added to the end of record.py, so that what others import from there stays."""
-    kept, nothing = ast.parse((harness.FOLDER / "record.py").read_text("utf-8")), ast.parse(bench.NO_RECORD.read_text())
+    """It is added to the end of recorder.py, so that what others import from there stays."""
+    kept, nothing = (
+        ast.parse((harness.FOLDER / "record/recorder.py").read_text("utf-8")),
+        ast.parse(bench.NO_RECORD.read_text()),
+    )
     [recorder] = [node for node in nothing.body if isinstance(node, ast.ClassDef)]
     assert recorder.name in {node.name for node in kept.body if isinstance(node, ast.ClassDef)}
     assert not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in nothing.body)

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from harness import load
 
-conf, project = load("conf"), load("project")
+conf = load("conf")
+errors = load("common.errors")
 
 
 class Model(BaseModel):
@@ -114,7 +115,7 @@ def read(text: str | bytes, folder: Path, overrides: tuple[str, ...] = ()) -> di
         found: dict[str, Any] = conf.load(file, overrides)
         conf.validate(found, Settings)
         return found
-    except project.ProjectError as error:
+    except errors.ProjectError as error:
         assert len(str(error.cause).splitlines()) <= 16 and len(error.cause) < 2500, error.cause
         raise
     finally:
@@ -123,7 +124,7 @@ def read(text: str | bytes, folder: Path, overrides: tuple[str, ...] = ()) -> di
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_conf_is_one_screen_within_a_second(text: str, tmp_path: Path) -> None:
-    with pytest.raises(project.ProjectError) as caught:
+    with pytest.raises(errors.ProjectError) as caught:
         read(text, tmp_path)
     assert caught.value.exit_code == 3
 
@@ -148,16 +149,16 @@ def test_what_is_no_conf_at_all_is_refused(tmp_path: Path) -> None:
         file.truncate(100_000_000)
     os.mkfifo(pipe)
     for path in (big, pipe, tmp_path, tmp_path / "nowhere.yaml", Path("/dev/zero")):
-        with pytest.raises(project.ProjectError, match="cannot be read"):
+        with pytest.raises(errors.ProjectError, match="cannot be read"):
             conf.load(path)
     for content in (b"seed: \xff", "seed: 1".encode("utf-16"), b"\x80\x04."):
-        with pytest.raises(project.ProjectError, match="not valid YAML"):
+        with pytest.raises(errors.ProjectError, match="not valid YAML"):
             read(content, tmp_path)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), "[a", "*a", "&a [*a]", "!!int x"])
 def test_a_hostile_override_is_wrong_usage_or_a_wrong_value(text: str, tmp_path: Path) -> None:
-    with pytest.raises(project.ProjectError) as caught:
+    with pytest.raises(errors.ProjectError) as caught:
         read("seed: 1", tmp_path, (f"model={text}", f"seed={text}", f"{text[:50]}=1"))
     assert caught.value.exit_code in {3, 64}
 
@@ -177,11 +178,11 @@ def test_whatever_the_text_it_is_a_conf_or_refused(text: str | bytes, tmp_path: 
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     try:
         assert isinstance(read(content, tmp_path), dict)
-    except project.ProjectError as error:
+    except errors.ProjectError as error:
         assert error.exit_code == 3
     try:
         read("seed: 1", tmp_path, (content.decode("utf-8", "surrogateescape"), f"seed={text!s}"))
-    except project.ProjectError as error:
+    except errors.ProjectError as error:
         assert error.exit_code in {3, 64}
 
 

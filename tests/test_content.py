@@ -30,7 +30,8 @@ from sklearn.pipeline import make_pipeline
 
 import harness
 
-content = harness.load("content")
+content = harness.load("modeling.content")
+tree = harness.load("modeling.tree")
 
 
 class Thing:
@@ -267,7 +268,7 @@ def test_a_difference_is_named_as_python_would_reach_it() -> None:
     one, other = fit("a red car"), fit("a car car")
     [name] = [
         path
-        for path in content.differing(*(content.Content(m).tree.named() for m in (one, other)))
+        for path in tree.differing(*(content.Content(m).tree.named() for m in (one, other)))
         if path.endswith("idf_")
     ]
     assert name == "model.steps[0][1]._tfidf.idf_"
@@ -277,14 +278,14 @@ def test_a_difference_is_named_as_python_would_reach_it() -> None:
 def test_only_the_innermost_parts_are_named() -> None:
     one, other = (Thing(a=Thing(b=[1, 2, last]), ab=5, c={"d": last}) for last in (3, 4))
     named = [content.Content(model).tree.named() for model in (one, other)]
-    assert content.differing(*named) == ["model.a.b[2]", "model.c['d']"]
-    assert content.differing(named[0], named[0]) == []
+    assert tree.differing(*named) == ["model.a.b[2]", "model.c['d']"]
+    assert tree.differing(named[0], named[0]) == []
 
 
 def test_a_large_model_is_named_from_the_whole_down() -> None:
     model = [Thing(parts=[Thing(a=i, b=j) for j in range(20)]) for i in range(200)]
     named = content.Content(model).tree.named()
-    assert len(named) == content.NAMED
+    assert len(named) == tree.NAMED
     assert {f"model[{i}].parts" for i in range(200)} <= named.keys()
 
 

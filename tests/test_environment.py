@@ -409,7 +409,7 @@ def test_without_uv_what_needs_it_says_how_to_get_it(project: Project, bare_path
     path = bare_path("git")
     for recipe in ("setup", "lock", "package-build", "run"):
         message = refused(project.just(recipe, check=False, PATH=path))
-        assert f"error: uv is not on the PATH.\nfix: {load('project').UV_FIX}\n" in message, recipe
+        assert f"error: uv is not on the PATH.\nfix: {load('common.uv').UV_FIX}\n" in message, recipe
     assert "RUNNING" not in {run.info.status for run in project.runs()}
 
 
@@ -442,7 +442,7 @@ def test_without_a_repository_or_a_commit_a_run_works_and_says_so(project: Proje
 def environment_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     root = copy_project(tmp_path_factory.mktemp("rendered") / "checked", package_name="checked_environment")
     sys.path.insert(0, str(root))
-    yield importlib.import_module("checked_environment.reproducibility.environment")
+    yield importlib.import_module("checked_environment.reproducibility.environment.installed")
     sys.path.remove(str(root))
 
 
@@ -547,7 +547,7 @@ def test_bytecode_of_no_source_is_nobodys_problem(fake: Fake, problems: Callable
 def test_a_lock_that_is_missing_or_empty_is_an_error_with_a_fix(
     fake: Fake, problems: Callable[..., list[str]], environment_module: ModuleType
 ) -> None:
-    error = sys.modules["checked_environment.reproducibility.project"].ProjectError
+    error = sys.modules["checked_environment.reproducibility.common.errors"].ProjectError
     fake.lock.write_text("eggs>=1\n")
     with pytest.raises(error, match="pins nothing"):
         problems()
@@ -685,7 +685,7 @@ def test_tampered_bytecode_is_refused_and_never_lent(small: Project, tmp_path: P
     [bytecode] = site_packages(small.path / ".venv").glob("click/__pycache__/core.*.pyc")
     content = bytecode.read_bytes()
     bytecode.write_bytes(content[:16] + marshal.dumps(compile("raise SystemExit(77)", "core.py", "exec")))
-    program = "from bikes.reproducibility import env_cache; print(env_cache.ready())"
+    program = "from bikes.reproducibility.environment import cache; print(cache.ready())"
     lender = f"import sys; sys.prefix = {str(small.path / '.venv')!r}\n" + (
         f"import sysconfig; sysconfig.get_path = lambda name: {str(site_packages(small.path / '.venv'))!r}\n{program}"
     )

@@ -322,7 +322,7 @@ def test_the_doctor_works_where_uv_git_and_venv_are_missing(project: Project, tm
         assert found
         (folder / tool).symlink_to(found)
     found = ill(doctor(project, 3, PATH=str(folder)))
-    assert found["uv: not on the PATH"] == load("project").UV_FIX
+    assert found["uv: not on the PATH"] == load("common.uv").UV_FIX
     assert "git-scm" in found["git: not on the PATH"]
     assert any(fix == "just setup" for what, fix in found.items() if what.startswith(".venv"))
 
@@ -333,10 +333,10 @@ def test_the_doctor_runs_with_an_old_python(project: Project) -> None:
     if not old:
         pytest.skip("needs a Python 3.9 under $PYENV_ROOT/versions: pyenv install 3.9")
     project.git("config", "core.hooksPath", ".githooks")
-    done = project.run(str(old[-1]), "-m", "bikes.reproducibility.doctor", check=False)
+    done = project.run(str(old[-1]), "-m", "bikes.reproducibility.cli.doctor", check=False)
     assert done.returncode == 0 and ill(done.stdout) == {}, done.stdout
     (project.path / ".venv").unlink()
-    done = project.run(str(old[-1]), "-m", "bikes.reproducibility.doctor", check=False)
+    done = project.run(str(old[-1]), "-m", "bikes.reproducibility.cli.doctor", check=False)
     assert done.returncode == 3 and list(ill(done.stdout).values()) == ["just setup"], done.stdout
 
 

@@ -14,7 +14,8 @@ from conftest import Project, importing
 
 from harness import load
 
-project = load("project")
+command_line = load("common.command_line")
+errors = load("common.errors")
 
 #: What a training does, and what a person reads of it.
 FAILING = {
@@ -46,8 +47,8 @@ FAILING = {
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[[], int]]:
     """Give the training of a project whose root is this test's folder."""
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    monkeypatch.setattr(project.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    monkeypatch.setattr(command_line.tempfile, "tempdir", str(tmp_path))
 
     def make(body: str) -> Callable[[], int]:
         file = tmp_path / "train.py"
@@ -61,7 +62,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ca
 
 def ended(body: Callable[[], int | None]) -> int:
     with pytest.raises(SystemExit) as caught:
-        project.command_line(body)
+        command_line.command_line(body)
     assert isinstance(caught.value.code, int)
     return caught.value.code
 
@@ -74,13 +75,13 @@ def test_a_training_that_fails_is_3_with_its_own_traceback(
     output = capsys.readouterr().err
     assert said in output
     assert "sys.exit" in said or "line 2" in said or ("Traceback" in output and "in train" in output)
-    assert "project.py" not in output, "the harness's own frames help nobody"
+    assert "command_line.py" not in output, "the harness's own frames help nobody"
 
 
 def test_an_error_with_cause_and_fix_is_3_where_the_training_raised_it(
     train: Callable[[str], Callable[[], int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    body = f"from {project.__name__} import ProjectError; raise ProjectError('mine', 'this', 1)"
+    body = f"from {errors.__name__} import ProjectError; raise ProjectError('mine', 'this', 1)"
     assert ended(train(body)) == 3
     assert capsys.readouterr().err == "error: mine\nfix: this\n"
 
@@ -98,7 +99,7 @@ def test_what_the_harness_raises_is_told_by_its_kind(
     assert ended(lambda: None) == 0
     assert ended(lambda: 1) == 1
     assert ended(refuse(SystemExit(1))) == 1  # a verdict
-    assert ended(refuse(project.ProjectError("c", "f", 64))) == 64
+    assert ended(refuse(errors.ProjectError("c", "f", 64))) == 64
     assert ended(refuse(KeyboardInterrupt())) == 130
     assert ended(refuse(BaseExceptionGroup("g", [KeyboardInterrupt(), ValueError()]))) == 130
     capsys.readouterr()
@@ -118,7 +119,7 @@ def test_what_the_harness_raises_is_told_by_its_kind(
 def test_a_fault_that_no_file_can_keep_is_printed(
     train: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(project.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(command_line.tempfile, "tempdir", str(tmp_path / "gone"))
     assert ended(refuse(TypeError("mine"))) == 70
     assert "Traceback" in capsys.readouterr().err
 
@@ -131,7 +132,7 @@ def body():
     for _ in range(20_000): print("line ☃")
     sys.stderr.write("done")
     return 1
-load("project").command_line(body)
+load("common.command_line").command_line(body)
 """
 
 
@@ -169,7 +170,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 def test_a_training_that_is_started_gets_no_number_of_threads(
     rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = rendered("launch")
+    launch = rendered("randomness.launch")
     monkeypatch.setattr(launch.FRAMEWORK, "thread_variables", ("TF_NUM_INTRAOP_THREADS",))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID", "MINE"):
         monkeypatch.setenv(name, "7")
@@ -180,8 +181,8 @@ def test_a_training_that_is_started_gets_no_number_of_threads(
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "os._exit(1)", "os.kill(os.getpid(), 9)", "os.abort()", "1 / 0"])
 def test_a_replay_that_dies_is_no_verdict(end: str, rendered: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    replay = rendered("replay")
-    with pytest.raises(rendered("project").ProjectError) as caught:
+    replay = rendered("proof.replay")
+    with pytest.raises(rendered("common.errors").ProjectError) as caught:
         command = [sys.executable, "-c", f"import os, sys; {end}"]
         replay._run(command, tmp_path, dict(os.environ), -1, tmp_path / "log", replay.OF_FILES.format("/tmp/store"))
     assert caught.value.exit_code == 3 and "\nIf it names a file in /tmp/store: " in caught.value.fix
@@ -204,14 +205,14 @@ def test_wrong_usage_is_64(
     arguments: str, rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["just", *arguments.split()])
-    with pytest.raises(rendered("project").ProjectError) as caught:
-        rendered("cli").run_command(None)
+    with pytest.raises(rendered("common.errors").ProjectError) as caught:
+        rendered("cli.main").run_command(None)
     assert caught.value.exit_code == 64
 
 
 def test_help_is_0(rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["just", "train", "--help"])
-    assert rendered("cli").run_command(None) == 0
+    assert rendered("cli.main").run_command(None) == 0
 
 
 def test_a_store_that_refuses_is_an_error_and_no_fault(
@@ -222,10 +223,10 @@ def test_a_store_that_refuses_is_an_error_and_no_fault(
     def connect() -> str:
         raise MlflowException("no room for you")
 
-    monkeypatch.setattr(rendered("tracking"), "connect", connect)
+    monkeypatch.setattr(rendered("store.tracking"), "connect", connect)
     monkeypatch.setattr(sys, "argv", ["just", "runs"])
-    with pytest.raises(rendered("project").ProjectError, match="no room for you") as caught:
-        rendered("cli").run_command(None)
+    with pytest.raises(rendered("common.errors").ProjectError, match="no room for you") as caught:
+        rendered("cli.main").run_command(None)
     assert caught.value.exit_code == 3
 
 
@@ -238,7 +239,7 @@ def test_recipes_exit_as_the_table_says(project: Project) -> None:
     file.write_text(text.replace("    table = run", "    raise OSError(28, 'of mine')\n    table = run"), "utf-8")
     done = project.just("train", check=False)
     assert done.returncode == 3 and "OSError: [Errno 28] of mine" in done.stdout
-    assert "project.py" not in done.stdout and "free disk space" not in done.stdout.lower()
+    assert "command_line.py" not in done.stdout and "free disk space" not in done.stdout.lower()
     file.write_text("import sys\nsys.exit(1)\n", "utf-8")
     done = project.just("train", check=False)
     assert done.returncode == 3 and "sys.exit(1)" in done.stdout
@@ -264,14 +265,14 @@ FINE = "NVIDIA H100 80GB HBM3, 570.86.15"
     ],
 )
 def test_only_a_gpu_is_a_gpu(script: str, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fingerprint = load("fingerprint")
+    gpus = load("common.gpus")
     file = tmp_path / "nvidia-smi"
     file.write_text(script)
     file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(fingerprint, "PATIENCE", 0.5)
-    fingerprint.gpus.cache_clear()
-    assert fingerprint.gpus() == found
+    monkeypatch.setattr(gpus, "PATIENCE", 0.5)
+    gpus.gpus.cache_clear()
+    assert gpus.gpus() == found
     file.chmod(0o644)
-    fingerprint.gpus.cache_clear()
-    assert fingerprint.gpus() == []
+    gpus.gpus.cache_clear()
+    assert gpus.gpus() == []

@@ -21,8 +21,11 @@ import harness
 
 pytestmark = pytest.mark.e2e
 
-source, checkout, git = (harness.load(name) for name in ("source", "checkout", "git"))
-ProjectError = harness.load("project").ProjectError
+snapshot = harness.load("source.snapshot")
+checkout = harness.load("source.checkout")
+forms = harness.load("source.forms")
+git = harness.load("source.git")
+ProjectError = harness.load("common.errors").ProjectError
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> str:
@@ -68,7 +71,7 @@ def files(folder: Path) -> dict[str, tuple[str, bytes]]:
 
 def record(code: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the record holds of a capture: its content and the patches by their digests."""
-    digest = harness.load("digest")
+    digest = harness.load("common.digest")
     written = json.dumps(code.content(), ensure_ascii=False).encode("utf-8", "backslashreplace")  # as `finish` does
     return json.loads(written), {digest.of_bytes(patch): patch for patch in code.patches().values()}
 
@@ -114,7 +117,7 @@ def nasty(tmp_path: Path) -> Path:
 
 def test_every_kind_of_work_comes_back(nasty: Path, tmp_path: Path) -> None:
     status, index = run(nasty, "status", "--porcelain=v2"), (nasty / ".git/index").read_bytes()
-    code = source.capture(nasty)
+    code = snapshot.capture(nasty)
     assert code.dirty == "true" and not code.left_out and not code.converted
     assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
     assert (nasty / ".git/index").read_bytes() == index and run(nasty, "status", "--porcelain=v2") == status
@@ -163,7 +166,7 @@ def nested(tmp_path: Path) -> Path:
 
 
 def test_submodules_come_back_at_their_commits(nested: Path, tmp_path: Path) -> None:
-    code = source.capture(nested)
+    code = snapshot.capture(nested)
     assert (code.dirty, code.reproducible) == ("false", "anywhere")
     assert [inner.path for inner in code.repositories] == ["inner/lib", "inner/lib/inner/leaf"]
     assert files(restored(code, tmp_path / "from here", nested)) == files(nested)
@@ -180,7 +183,7 @@ def test_work_in_submodules_comes_back(nested: Path, tmp_path: Path, hidden: str
     write(leaf, leaf__py="LEAF = 2\n")
     if hidden:
         run(nested, "config", "submodule.inner/lib.ignore", hidden)
-    code = source.capture(nested)
+    code = snapshot.capture(nested)
     assert (code.dirty, code.reproducible) == ("true", "anywhere")
     assert files(restored(code, tmp_path / "out", nested)) == files(nested)
     assert code.patches().keys() == {"uncommitted-1.patch", "uncommitted-2.patch"}
@@ -189,7 +192,7 @@ def test_work_in_submodules_comes_back(nested: Path, tmp_path: Path, hidden: str
 def test_a_commit_of_a_submodule_that_no_remote_has_is_only_here(nested: Path, tmp_path: Path) -> None:
     lib = nested / "inner/lib"
     own = commit(lib, lib__py="LIB = 3\n")
-    code = source.capture(nested)
+    code = snapshot.capture(nested)
     assert (code.dirty, code.reproducible) == ("true", "here")
     assert any("inner/lib" in reason and own[:10] in reason for reason in code.all_only_here)
     assert files(restored(code, tmp_path / "out", nested)) == files(nested)
@@ -214,13 +217,13 @@ def test_a_clone_in_the_project_comes_back(tmp_path: Path, ignored: bool) -> Non
     run(clone, "remote", "add", "origin", str(tmp_path / "tool.git"))
     run(clone, "fetch", "--quiet", "origin")
     write(clone, tool__py="TOOL = 2\n")
-    code = source.capture(project)
+    code = snapshot.capture(project)
     imported = {clone / "tool.py": b"TOOL = 2\n", project / "code.py": b"import vendor.tool\n"}
     assert code.settle(imported).keys() == {"vendor/tool/tool.py", "code.py"}
     assert (code.left_out, code.reproducible) == ([], "anywhere")
     assert files(restored(code, tmp_path / "out", project)) == files(project)
     run(clone, "remote", "remove", "origin")
-    code = source.capture(project)
+    code = snapshot.capture(project)
     code.settle(imported)
     assert code.reproducible == "here" and "vendor/tool" in "".join(code.all_only_here)
 
@@ -231,7 +234,7 @@ def test_a_clone_without_a_commit_is_named(tmp_path: Path) -> None:
     published(project, "project")
     run(project / "new", "init", "--quiet")
     write(project, **{"new/x.py": "X = 1\n"})
-    code = source.capture(project)
+    code = snapshot.capture(project)
     assert code.reproducible == "here" and "new: a repository without a commit" in code.all_only_here
     code.settle({project / "new/x.py": b"X = 1\n"})
     assert [entry["path"] for entry in code.left_out] == ["new/x.py"]
@@ -240,15 +243,15 @@ def test_a_clone_without_a_commit_is_named(tmp_path: Path) -> None:
 def test_only_what_a_remote_has_is_reproducible_anywhere(tmp_path: Path) -> None:
     project = tmp_path / "project"
     commit(project, code__py="A = 1\n")
-    assert source.capture(project).reproducible == "here"
+    assert snapshot.capture(project).reproducible == "here"
     published(project, "project")
-    assert source.capture(project).reproducible == "anywhere"
+    assert snapshot.capture(project).reproducible == "anywhere"
     write(project, code__py="A = 2\n")
-    assert source.capture(project).reproducible == "anywhere"  # the record has the rest
+    assert snapshot.capture(project).reproducible == "anywhere"  # the record has the rest
     commit(project)
-    assert source.capture(project).reproducible == "here"
+    assert snapshot.capture(project).reproducible == "here"
     run(project, "push", "--quiet", "origin", "HEAD:refs/heads/other")
-    assert source.capture(project).reproducible == "anywhere"
+    assert snapshot.capture(project).reproducible == "anywhere"
 
 
 #: What people, CI jobs and hooks set, and what would change a capture or a checkout if it were heeded.
@@ -306,14 +309,14 @@ def test_no_setting_changes_what_comes_back(
     nasty: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_all(monkeypatch, hostile(**SETTINGS[what]))
-    code = source.capture(nasty)
+    code = snapshot.capture(nasty)
     assert not code.left_out
     assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
 
 
 def test_no_variable_changes_what_comes_back(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, VARIABLES)
-    assert files(restored(source.capture(nasty), tmp_path / "out", nasty)) == files(nasty)
+    assert files(restored(snapshot.capture(nasty), tmp_path / "out", nasty)) == files(nasty)
 
 
 def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +325,7 @@ def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch:
         write(hooks, **{name: f"#!/bin/sh\ntouch {tmp_path}/ran\n"})
         (hooks / name).chmod(0o755)
     set_all(monkeypatch, hostile(core__hooksPath=str(hooks)))
-    restored(source.capture(nasty), tmp_path / "out", nasty)
+    restored(snapshot.capture(nasty), tmp_path / "out", nasty)
     assert not (tmp_path / "ran").exists()
 
 
@@ -337,7 +340,7 @@ def test_no_setting_that_git_lists_changes_what_comes_back(
         with monkeypatch.context() as context:
             set_all(context, hostile(**{name: value}))
             try:
-                code = source.capture(nasty)
+                code = snapshot.capture(nasty)
                 if not code.refused:
                     assert files(restored(code, tmp_path / str(number), nasty)) == expected, name
             except ProjectError as error:
@@ -354,7 +357,7 @@ def test_what_git_was_told_not_to_look_at_comes_back(tmp_path: Path, flag: str) 
     run(tmp_path / "p", "update-index", flag, "code.py")
     write(tmp_path / "p", code__py="A = 2\n")
     assert run(tmp_path / "p", "status", "--porcelain") == ""
-    code = source.capture(tmp_path / "p")
+    code = snapshot.capture(tmp_path / "p")
     assert code.dirty == "true"
     assert files(restored(code, tmp_path / "out", tmp_path / "p")) == files(tmp_path / "p")
 
@@ -365,7 +368,7 @@ def test_a_sparse_checkout_is_clean(tmp_path: Path) -> None:
     run(root, "sparse-checkout", "set", "--sparse-index", "in")
     assert not (root / "out").exists()
     write(root, **{"in/code.py": "A = 2\n", "in/new.py": "N = 1\n"})
-    code = source.capture(root)
+    code = snapshot.capture(root)
     out = restored(code, tmp_path / "out", root)
     assert files(out) == files(root) | {"out/other.py": ("file", b"B = 1\n")}
 
@@ -374,7 +377,7 @@ def test_replaced_objects_are_not_believed(tmp_path: Path) -> None:
     root = tmp_path / "p"
     first, second = commit(root, code__py="A = 1\n"), commit(root, code__py="A = 2\n")
     run(root, "replace", second, first)
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert files(restored(code, tmp_path / "out", root)) == files(root)
 
 
@@ -383,7 +386,7 @@ def test_a_path_of_any_name_works(tmp_path: Path, name: str) -> None:
     root = tmp_path / name / "p"
     commit(root, code__py="A = 1\n")
     write(root, code__py="A = 2\n", new__py="B = 1\n")
-    assert files(restored(source.capture(root), tmp_path / "out", root)) == files(root)
+    assert files(restored(snapshot.capture(root), tmp_path / "out", root)) == files(root)
 
 
 def test_a_repository_of_sha256_works(tmp_path: Path) -> None:
@@ -391,7 +394,7 @@ def test_a_repository_of_sha256_works(tmp_path: Path) -> None:
     run(root, "init", "--quiet", "--object-format=sha256")
     assert len(commit(root, code__py="A = 1\n")) == 64
     write(root, code__py="A = 2\n", windows__csv=b"a\r\n")
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert not code.converted
     assert files(restored(code, tmp_path / "out", root)) == files(root)
 
@@ -401,7 +404,7 @@ def test_a_linked_work_tree_works(tmp_path: Path) -> None:
     root = tmp_path / "linked"
     run(tmp_path / "main", "worktree", "add", "--quiet", "--detach", str(root))
     write(root, code__py="A = 2\n")
-    assert files(restored(source.capture(root), tmp_path / "out", root)) == files(root)
+    assert files(restored(snapshot.capture(root), tmp_path / "out", root)) == files(root)
 
 
 def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> None:
@@ -411,7 +414,7 @@ def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> Non
     write(top, **{"libs/lib.py": "L = 2\n", "libs/staged.py": "S = 1\n"})
     run(top, "add", "--all")
     write(top, **{"bikes/code.py": "A = 2\n"})
-    code = source.capture(top / "bikes")
+    code = snapshot.capture(top / "bikes")
     assert code.folder == "bikes"
     imported = {top / "bikes/code.py": b"A = 2\n", top / "bikes/shared/lib.py": b"L = 2\n"}
     modules = code.settle(imported)
@@ -450,19 +453,19 @@ def test_a_clone_that_is_cut_off_restores_any_commit_of_its_remote(
     clone, whole = tmp_path / "clone", tmp_path / "whole"
     run(tmp_path, "clone", "--quiet", *how, f"file://{remote}", str(clone))
     run(tmp_path, "clone", "--quiet", str(remote), str(whole))
-    code = source.capture(clone)
+    code = snapshot.capture(clone)
     assert code.reproducible == "anywhere"
     write(clone, code__py="A = 9\n")
-    assert files(restored(source.capture(clone), tmp_path / "out", clone)) == files(clone)
+    assert files(restored(snapshot.capture(clone), tmp_path / "out", clone)) == files(clone)
     before = sorted((clone / ".git/objects").rglob("*"))
     run(whole, "checkout", "--quiet", older(remote))
     write(whole, code__py="A = 8\n")
-    old = source.capture(whole)
+    old = snapshot.capture(whole)
     assert files(restored(old, tmp_path / "old", clone)) == files(whole)
     assert sorted((clone / ".git/objects").rglob("*")) == before
     # Of a remote that is gone it has what it has.
     remote.rename(tmp_path / "gone")
-    assert files(restored(source.capture(clone), tmp_path / "again", clone)) == files(clone)
+    assert files(restored(snapshot.capture(clone), tmp_path / "again", clone)) == files(clone)
     with pytest.raises(ProjectError) as caught:
         restored(old, tmp_path / "refused", clone)
     assert caught.value.exit_code == 2
@@ -481,13 +484,13 @@ def test_what_ci_checks_out_is_known_to_its_remote(remote: Path, tmp_path: Path,
         run(remote, "tag", "v1", older(remote))
         branch = ["--branch=v1"] if made == "tag" else []
         run(tmp_path, "clone", "--quiet", "--depth=1", *branch, f"file://{remote}", str(clone))
-    assert source.capture(clone).reproducible == "anywhere"
+    assert snapshot.capture(clone).reproducible == "anywhere"
 
 
 def test_a_remote_that_has_not_got_a_commit_is_told_from_one_that_refuses(remote: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     run(tmp_path, "clone", "--quiet", "--depth=1", f"file://{remote}", str(clone))
-    lost = {**record(source.capture(clone))[0], "commit": "1" * 40, "branch": "mine"}
+    lost = {**record(snapshot.capture(clone))[0], "commit": "1" * 40, "branch": "mine"}
     with pytest.raises(ProjectError) as caught:
         checkout.restore(lost, {}, tmp_path / "out", clone)
     assert caught.value.cause.endswith("remote.git: has not got it") and caught.value.fix.startswith("In the clone")
@@ -528,12 +531,12 @@ def test_what_a_filter_stores_otherwise_comes_back(tmp_path: Path) -> None:
     run(root, "checkout", "--quiet", "b.id")
     assert b"$Id: " in (root / "b.id").read_bytes() and run(root, "cat-file", "blob", "HEAD:a.up") == "ABC"
     published(root, "p")
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert (code.dirty, code.reproducible) == ("false", "anywhere")
     assert code.converted.keys() == {"a.up", "b.id", "c.u16", "d.eol", "f.txt"}
     out = restored(code, tmp_path / "from here", root)
     assert files(out) == files(root)
-    assert source.capture(out).dirty == "false"
+    assert snapshot.capture(out).dirty == "false"
     # From a clone in whose work tree they are not: git's filters give them, if they are configured.
     other = tmp_path / "other"
     run(tmp_path, "clone", "--quiet", "--no-checkout", str(root), str(other))
@@ -557,7 +560,7 @@ def test_an_old_record_is_restored_as_it_was_and_with_its_submodules(nested: Pat
     filtered(nested)
     commit(nested, **{".gitattributes": "*.up filter=upper\n*.eol text eol=crlf\n", "a.up": "abc\n", "d.eol": b"d\r\n"})
     write(nested, **{"code.py": "A = 1\n"})
-    content, patches = record(source.capture(nested))
+    content, patches = record(snapshot.capture(nested))
     old = {name: content[name] for name in OLD}
     expected = {name: file for name, file in files(nested).items() if "leaf" not in name}
     assert files(checkout.restore(old, patches, tmp_path / "out", nested)) == expected
@@ -573,30 +576,30 @@ def test_uncommitted_work_behind_a_filter_is_only_here(tmp_path: Path) -> None:
     commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "a.up": "abc\n"})
     published(root, "p")
     write(root, **{"a.up": "abcd\n", "windows.txt": b"a\r\nb\r\n"})
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert code.all_only_here == ["a.up is uncommitted, and a filter of git keeps its content elsewhere"]
     assert files(restored(code, tmp_path / "out", root)) == files(root)
     write(root, **{"mixed.txt": b"a\r\nb\n"})
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert any("mixed.txt has line ends of two kinds" in reason for reason in code.all_only_here)
     assert files(restored(code, tmp_path / "mixed", root)) == files(root)
 
 
 def test_a_committed_file_is_given_as_the_work_tree_had_it(nested: Path, tmp_path: Path) -> None:
     """What `data-check --restore` asks for."""
-    of_bytes = harness.load("digest").of_bytes
+    of_bytes = harness.load("common.digest").of_bytes
     root = tmp_path / "p"
     run(root, "init", "--quiet")
     filtered(root)
     commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "data/a.up": "abc\n", "data/b.csv": b"a\r\n"})
     for name, content in {"data/a.up": b"abc\n", "data/b.csv": b"a\r\n"}.items():
         (root / name).unlink()
-        assert checkout.committed(root / name, of_bytes(content)) == content
+        assert forms.committed(root / name, of_bytes(content)) == content
     with pytest.raises(ProjectError, match=r"c\.csv"):
-        checkout.committed(root / "data/c.csv", "sha256:")
+        forms.committed(root / "data/c.csv", "sha256:")
     file = nested / "inner/lib/lib.py"
     file.unlink()
-    assert checkout.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
+    assert forms.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
 
 
 @pytest.mark.skipif(subprocess.run(["git", "lfs", "version"], capture_output=True).returncode != 0, reason="no Git LFS")
@@ -608,13 +611,13 @@ def test_files_of_git_lfs_come_back(tmp_path: Path) -> None:
     commit(root, **{"a.bin": bytes(range(256)), "code.py": "A = 1\n"})
     assert run(root, "cat-file", "blob", "HEAD:a.bin").startswith("version https://git-lfs")
     published(root, "p")
-    code = source.capture(root)
+    code = snapshot.capture(root)
     assert (code.dirty, code.reproducible, [*code.converted]) == ("false", "anywhere", ["a.bin"])
     assert files(restored(code, tmp_path / "out", root)) == files(root)
     expected = files(root)
     (root / "a.bin").unlink()  # out of Git LFS's own store
     out = restored(code, tmp_path / "smudged", root)
-    assert files(out) == expected and source.capture(out).dirty == "false"
+    assert files(out) == expected and snapshot.capture(out).dirty == "false"
 
 
 @pytest.fixture(scope="module")
@@ -633,13 +636,13 @@ def of(project: Path, name: str) -> ModuleType:
 
 def recorded(project: Path, folder: Path, code: Any = None) -> Any:
     """A record of the project as it is."""
-    code = code or of(project, "source").capture(project)
+    code = code or of(project, "source.snapshot").capture(project)
     folder.mkdir()
     for name, patch in code.patches().items():
         (folder / name).write_bytes(patch)
     (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
     content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
-    return of(project, "records").Record("run", folder, content, {"seed": 1})
+    return of(project, "record.reader").Record("run", folder, content, {"seed": 1})
 
 
 def evil_patch(*lines: str) -> bytes:
@@ -699,7 +702,7 @@ def fill(value: Any, **names: str) -> Any:
 def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: Path, what: str, way: str) -> None:
     outside, scratch = tmp_path / "outside", tmp_path / "scratch"
     write(outside, **{"left": "mine\n", "converted": "mine\n", "constraints.txt": "mine\n"})
-    digest = of(project, "digest").of_bytes(b"mine\n")
+    digest = of(project, "common.digest").of_bytes(b"mine\n")
     good = recorded(project, tmp_path / "record")
     names = {"outside": str(outside), "digest": digest, "commit": good.content["code"]["commit"]}
     if what.startswith("data"):
@@ -709,18 +712,18 @@ def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: 
         changes = fill(HOSTILE[what], **names)
         if patch := changes.pop("patch", b""):
             (good.folder / "uncommitted.patch").write_bytes(patch)
-            changes["patch"] = of(project, "digest").of_bytes(patch)
+            changes["patch"] = of(project, "common.digest").of_bytes(patch)
         content = good.content | {"code": good.content["code"] | changes}
-    record = of(project, "records").Record("run", good.folder, content, {"seed": 1})
-    replay, reproduce = of(project, "replay"), of(project, "reproduce")  # may write bytecode beside them
+    record = of(project, "record.reader").Record("run", good.folder, content, {"seed": 1})
+    replay, reproduce = of(project, "proof.replay"), of(project, "proof.reproduce")  # may write bytecode beside them
     before = files(outside), files(project), (project / ".git/config").read_bytes()
-    with pytest.raises(of(project, "project").ProjectError):
+    with pytest.raises(of(project, "common.errors").ProjectError):
         if way == "executed":
             replay.check_out(record, scratch)
         else:
             list(reproduce.plan(record, scratch))
             assert what.startswith(("remote", "data")), "a dry run fetches nothing"
-            raise of(project, "project").ProjectError("", "")
+            raise of(project, "common.errors").ProjectError("", "")
     assert (files(outside), files(project), (project / ".git/config").read_bytes()) == before
     assert not list(scratch.rglob("hooks/post-checkout"))
 
@@ -744,12 +747,12 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
     record = recorded(project, tmp_path / "record")
     record.content["code"] |= {"commit": evil, "tree": "", "patch": ""}
     before = files(outside)
-    replay = of(project, "replay")
+    replay = of(project, "proof.replay")
     checked_out = replay.check_out(record, tmp_path / "scratch")
     replay.put_lock(checked_out, record)
     if link != "constraints.txt":
         other = recorded(project, tmp_path / "other")
-        with pytest.raises(of(project, "project").ProjectError, match="outside the project"):
+        with pytest.raises(of(project, "common.errors").ProjectError, match="outside the project"):
             replay._put_data(replay.Recipe(record, other, record, {}), checked_out, tmp_path / "data scratch")
     assert files(outside) == before
 
@@ -763,8 +766,8 @@ def test_no_manifest_of_a_commit_stops_who_enters_other_data(project: Path, tmp_
     manifest = tmp_path / "datasets.yaml"
     if text is not None:
         manifest.write_bytes(text.encode("latin-1"))
-    with pytest.raises(of(project, "project").ProjectError, match="cannot be used") as caught:
-        of(project, "replay")._enter([], manifest)
+    with pytest.raises(of(project, "common.errors").ProjectError, match="cannot be used") as caught:
+        of(project, "proof.replay")._enter([], manifest)
     assert caught.value.exit_code == 2
 
 
@@ -809,7 +812,7 @@ def test_what_is_recorded_is_what_was_imported(clean: Path, tmp_path: Path, when
     of_bytes = of(clean, "digest").of_bytes
     assert modules["git_under_test/early.py"] == of_bytes(b"EARLY = 1\n")
     assert modules["git_under_test/late.py"] == of_bytes(b"LATE = 2\n")
-    assert "git_under_test/reproducibility/source.py" in modules and module.exists()
+    assert "git_under_test/reproducibility/source/snapshot.py" in modules and module.exists()
     assert code.reproducible == "anywhere" and code.dirty == "true"
     out = restored(code, tmp_path / "out", clean)
     assert blob(out, "git_under_test/early.py") == "EARLY = 1\n" and blob(out, "git_under_test/late.py") == "LATE = 2\n"
@@ -949,7 +952,7 @@ def test_a_submodule_of_another_user_is_named(nested: Path) -> None:
         pytest.skip("only root can give a folder away")
     os.chown(nested / "inner/lib", 12345, 12345)
     os.chown(nested / "inner/lib/.git", 12345, 12345)
-    code = source.capture(nested)
+    code = snapshot.capture(nested)
     assert code.reproducible == "here"
     assert any("inner/lib: " in reason and "dubious ownership" in reason for reason in code.all_only_here)
 
@@ -957,7 +960,7 @@ def test_a_submodule_of_another_user_is_named(nested: Path) -> None:
 def test_doctor_of_a_folder_of_a_repository_asks_for_no_hooks_that_setup_does_not_make(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    doctor, git = of(project, "doctor"), of(project, "git")
+    doctor, git = of(project, "cli.doctor"), of(project, "source.git")
     top = tmp_path / "mono"
     commit(top, **{"bikes/code.py": "A = 1\n"})
     monkeypatch.setattr(doctor, "git", lambda *arguments: git.git(*arguments, folder=top / "bikes"))
@@ -972,55 +975,57 @@ def test_a_setting_that_git_refuses_is_shown(tmp_path: Path, monkeypatch: pytest
     commit(tmp_path / "p", code__py="A = 1\n")
     name, _, value = broken.partition("=")
     set_all(monkeypatch, hostile(**{name: value}))
-    code = source.capture(tmp_path / "p")
+    code = snapshot.capture(tmp_path / "p")
     assert code.reproducible == "no" and name in code.refused
 
 
 def test_a_machine_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git is not on the PATH" in source.capture(tmp_path).refused
+    assert "git is not on the PATH" in snapshot.capture(tmp_path).refused
 
 
 def test_without_a_commit_or_a_repository_nothing_is_refused(tmp_path: Path) -> None:
-    code = source.capture(tmp_path)
+    code = snapshot.capture(tmp_path)
     assert (code.commit, code.dirty, code.refused) == ("none", "unknown", "")
     run(tmp_path, "init", "--quiet")
-    code = source.capture(tmp_path)
+    code = snapshot.capture(tmp_path)
     assert (code.commit, code.dirty, code.refused) == ("none", "true", "")
 
 
 def test_data_behind_a_pointer_is_recognised(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets, error = of(project, "datasets"), of(project, "project").ProjectError
+    manifest, retrieval = of(project, "datasets.manifest"), of(project, "datasets.retrieval")
+    error = of(project, "common.errors").ProjectError
     root = tmp_path / "p"
     run(root, "init", "--quiet")
     filtered(root)
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
     commit(root, **{".gitattributes": "*.csv filter=upper\n", "data/a.csv": "a,b\n", "data/p.csv": pointer})
-    monkeypatch.setattr(datasets, "ROOT", root)
-    monkeypatch.setattr(datasets, "stored_copy", lambda _: None)
-    of_bytes = of(project, "digest").of_bytes
+    for module in (manifest, of(project, "datasets.download")):
+        monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr(retrieval, "stored_copy", lambda _: None)
+    of_bytes = of(project, "common.digest").of_bytes
     mine, other = (
-        datasets.Dataset(
+        manifest.Dataset(
             name="a", path=f"data/{name}.csv", digest=of_bytes(b"a,b\n"), size=4, source=f"data/{name}.csv"
         )
         for name in ("a", "p")
     )
     (root / "data/a.csv").unlink()
-    datasets.restore(mine)
+    retrieval.restore(mine)
     assert (root / "data/a.csv").read_bytes() == b"a,b\n"
     with pytest.raises(error, match="pointer of Git LFS") as caught:
-        datasets.verify(other)
+        of(project, "datasets.verification").verify(other)
     assert "git lfs pull" in caught.value.fix
     with pytest.raises(error, match="pointer of Git LFS"):
-        datasets.read(root / "data/p.csv")
+        of(project, "datasets.loading").read(root / "data/p.csv")
     with pytest.raises(error, match=r"p\.csv has a pointer of Git LFS"):
-        datasets.restore(other)
+        retrieval.restore(other)
 
 
 def test_git_is_asked_in_a_half_built_environment() -> None:
     """`just setup` and the doctor do, before any package is there."""
     package = "import sys, types; h = sys.modules['h'] = types.ModuleType('h'); h.__path__ = [sys.argv[1]]\n"
-    program = f"{package}import h.git, h.imports, h.setup, h.doctor"
+    program = f"{package}import h.source.git, h.source.imports, h.environment.setup, h.cli.doctor"
     command = [sys.executable, "-I", "-S", "-c", program, str(harness.FOLDER)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

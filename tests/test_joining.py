@@ -37,14 +37,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def joining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = load("joining")
+    joining = load("store.joining")
     (tmp_path / "MLproject").write_text(ENTRY_POINTS)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "PACKAGE", "bikes")
+    monkeypatch.setattr(joining, "ROOT", tmp_path)
+    monkeypatch.setattr(joining, "PACKAGE", "bikes")
     monkeypatch.setattr(sys, "argv", ["bikes", "train"])
-    for name in module.NAMES:
+    for name in joining.NAMES:
         monkeypatch.delenv(name, raising=False)
-    return module
+    return joining
 
 
 def invite(store: Any, monkeypatch: pytest.MonkeyPatch, tags: dict[str, str] = PROJECT, **variables: str) -> str:
@@ -63,10 +63,10 @@ def test_the_entry_points_are_read_with_their_parameters(joining: ModuleType) ->
     assert joining.entry_points() == {"main": ("python x.py", ["seed", "set"])}
     for text in ("", "entry_points:", "entry_points: [main]", "entry_points: {main: x}", "entry_points: {", "x: 1"):
         file.write_text(text)
-        with pytest.raises(load("project").ProjectError, match="MLproject cannot be used"):
+        with pytest.raises(load("common.errors").ProjectError, match="MLproject cannot be used"):
             joining.entry_points()
     file.unlink()
-    with pytest.raises(load("project").ProjectError, match="MLproject cannot be used"):
+    with pytest.raises(load("common.errors").ProjectError, match="MLproject cannot be used"):
         joining.entry_points()
 
 

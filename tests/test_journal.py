@@ -149,7 +149,7 @@ def test_the_next_command_knows(
     with pytest.raises(ProjectError, match="was cut off") as refused:
         updating.run(cut_off, None, {}, check=True)
     assert refused.value.fix.startswith("just template-update ")
-    doctor = load("doctor")
+    doctor = load("cli.doctor")
     monkeypatch.setattr(doctor, "ROOT", cut_off)
     well, said, fix = doctor._template()
     assert not well and "cut off" in said and fix.startswith("just template-update ")

@@ -61,7 +61,7 @@ def test_locking_from_any_python_gives_the_same_bytes(rendered: Project) -> None
     shipped = locks(rendered)
     for python in other_pythons().values():
         # From nothing but the pins: a hash or a marker that depended on the Python would show.
-        module = "bikes.reproducibility.locks"
+        module = "bikes.reproducibility.environment.locks"
         rendered.run("uv", "run", "--quiet", "--no-project", "--python", python, "python", "-m", module)
         assert locks(rendered) == shipped, python
 
@@ -145,7 +145,7 @@ def test_an_interrupted_compilation_leaves_all_locks_as_they_are(
     before = locks(rendered)
     environment = os.environ | {"PATH": os.pathsep.join([str(tools), os.environ["PATH"]])}
     # As `just lock` does it, but without `uv run`, which may put the real uv's folder before this one's.
-    command = [sys.executable, "-m", "bikes.reproducibility.locks"]
+    command = [sys.executable, "-m", "bikes.reproducibility.environment.locks"]
     process = subprocess.Popen(command, cwd=rendered.path, env=environment, start_new_session=True)
     try:
         deadline = time.monotonic() + 120
@@ -199,7 +199,7 @@ def test_the_template_is_worked_on_with_the_mlflow_that_it_ships(rendered: Proje
 
 @pytest.mark.e2e
 def test_check_names_the_package_that_is_out_of_step(project: Project) -> None:
-    module = f"{project.package}.reproducibility.locks"
+    module = f"{project.package}.reproducibility.environment.locks"
 
     def check() -> str:
         done = project.run(".venv/bin/python", "-m", module, "--check", check=False)

@@ -151,7 +151,8 @@ json.dump(found, open("found.json", "w"))
 """
 ASK = """
 import json, pathlib, sys
-from bikes.reproducibility import ProjectError, predict
+from bikes.reproducibility import ProjectError
+from bikes.reproducibility.serving import predict
 
 folder = pathlib.Path(sys.argv[1])
 for kind, run_id in json.loads(sys.argv[2]).items():

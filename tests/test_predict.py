@@ -12,7 +12,7 @@ from conftest import importing
 
 def test_predictions_that_are_not_one_a_row_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with importing(tmp_path / "project", "predict_under_test") as load:
-        _refuse(load("predict"), load("project").ProjectError, tmp_path, monkeypatch)
+        _refuse(load("serving.predict"), load("common.errors").ProjectError, tmp_path, monkeypatch)
 
 
 def _refuse(predict: ModuleType, refusal: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

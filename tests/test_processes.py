@@ -88,7 +88,7 @@ def record(**conf: Any) -> Any:
 
 
 def test_another_number_of_processes_is_a_cause_of_its_own_and_none_means_one(load: Any) -> None:
-    compare = load("compare")
+    compare = load("proof.compare")
     found = compare.Comparison(record(processes=2, epochs=3), record(epochs=4)).differences
     assert [difference.cause for difference in found] == ["processes", "conf"], "it moves the last bits"
     assert found[0].details == ("processes: 2 -> 1, and another number gives other bits",)
@@ -100,22 +100,24 @@ def test_fewer_bits_are_a_cause_of_their_own_where_both_records_say_so(load: Any
     a, b, old = record(epochs=3), record(epochs=4), record(epochs=3)
     a.content["environment"]["precision"] = {"cudnn TF32": "True"}
     b.content["environment"]["precision"] = {"cudnn TF32": "False"}
-    causes = [difference.cause for difference in load("compare").Comparison(a, b).differences]
+    causes = [difference.cause for difference in load("proof.compare").Comparison(a, b).differences]
     assert causes == ["precision", "conf"], "it moves the last bits"
-    assert load("compare").Comparison(a, old).differences == []
+    assert load("proof.compare").Comparison(a, old).differences == []
 
 
 @pytest.mark.parametrize(("cause", "expected"), [("processes", {"processes": 2, "epochs": 4}), ("conf", {"epochs": 3})])
 def test_the_number_of_processes_is_taken_back_by_itself(load: Any, cause: str, expected: dict[str, int]) -> None:
     a, b = record(processes=2, epochs=3), record(epochs=4)
-    taken = load("explain").take_back(load("replay").Recipe.of(b), cause, a)
+    taken = load("proof.explain").take_back(load("proof.replay").Recipe.of(b), cause, a)
     assert taken.conf == {"seed": 1, "threads": 1, **expected}
 
 
 def test_only_the_first_process_keeps_anything(load: Any) -> None:
     saved: list[Any] = []
-    checkpoints = SimpleNamespace(start=load("checkpoint").Checkpoint({}), save=lambda *what: saved.append(what))
-    runs = [load("run").Run(1, checkpoints, rank, 2) for rank in range(2)]
+    checkpoints = SimpleNamespace(
+        start=load("training.checkpoint").Checkpoint({}), save=lambda *what: saved.append(what)
+    )
+    runs = [load("training.contract").Run(1, checkpoints, rank, 2) for rank in range(2)]
     for run in runs:
         run.stage("split", [1, 2])
         run.checkpoint({"weights": b""})
@@ -125,7 +127,7 @@ def test_only_the_first_process_keeps_anything(load: Any) -> None:
 
 
 def test_what_all_start_from_is_read_as_it_was_written(load: Any, tmp_path: Path) -> None:
-    checkpoint = load("checkpoint")
+    checkpoint = load("training.checkpoint")
     start = checkpoint.Checkpoint({"seed": 0, "drop": []}, {"weights": b"\0"}, {"split": "sha256:1"})
     checkpoint.write(tmp_path / "start.zip", start)
     assert checkpoint.read(tmp_path / "start.zip") == start
@@ -154,12 +156,13 @@ def test_what_all_start_from_is_read_as_it_was_written(load: Any, tmp_path: Path
 def test_what_ended_first_is_told(
     load: Any, tmp_path: Path, notes: Any, ended: Any, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    together, base = load("together"), load("base")
+    multiprocess = load("training.multiprocess")
+    base = load("modeling.base")
     for rank, note in notes.items():
         (tmp_path / f"{rank}.json").write_text(json.dumps(note))
     failed = {rank: base.Ended(*how, "last line\n") for rank, how in ended.items()}
-    with pytest.raises(load("project").ProjectError) as error:
-        together._tell(failed, 2, tmp_path)
+    with pytest.raises(load("common.errors").ProjectError) as error:
+        multiprocess._tell(failed, 2, tmp_path)
     assert error.value.show() == code
     assert said in capsys.readouterr().err
 
@@ -167,7 +170,7 @@ def test_what_ended_first_is_told(
 def test_an_interrupted_process_interrupts_the_training(load: Any, tmp_path: Path) -> None:
     (tmp_path / "0.json").write_text(json.dumps([5.0, 130, "interrupted\n"]))
     with pytest.raises(KeyboardInterrupt):
-        load("together")._tell({0: load("base").Ended(130, 6.0, "")}, 2, tmp_path)
+        load("training.multiprocess")._tell({0: load("modeling.base").Ended(130, 6.0, "")}, 2, tmp_path)
 
 
 def test_mlflow_takes_everything_and_keeps_nothing(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +180,7 @@ def test_mlflow_takes_everything_and_keeps_nothing(load: Any, tmp_path: Path, mo
     registry = tmp_path / "registry.db"
     monkeypatch.setattr(os, "environ", os.environ | {"MLFLOW_REGISTRY_URI": f"sqlite:///{registry}"})
     try:
-        with load("nowhere").run(tmp_path / "store"):
+        with load("training.untracked").run(tmp_path / "store"):
             mlflow.log_metrics({"loss": 1.0, "loss/val": 2.0})
             mlflow.log_metric("l" * 300, 1.0)
             mlflow.log_param("a", 1)

@@ -269,7 +269,7 @@ import json
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from randomness_under_test.reproducibility.seeds import stream
+from randomness_under_test.reproducibility.randomness.seeds import stream
 
 pairs = [(0, "split"), (42, "split"), (42, "model"), (42, ""), (4294967295, "ü")]
 print(json.dumps([[seed, name, stream(seed, name).integers(2**32, size=3).tolist()] for seed, name in pairs]))

@@ -69,7 +69,7 @@ def store(
         client = mlflow.MlflowClient()
         artifacts = (folder / "artifacts").as_uri()
         ids = [client.create_experiment(name, f"{artifacts}/{name}") for name in ("mine", "other")]
-        yield Store(client, harness("records"), *ids)
+        yield Store(client, harness("record.reader"), *ids)
         mlflow.set_tracking_uri(None)
 
 
@@ -158,8 +158,8 @@ def test_last_of_no_runs_is_refused(store: Store) -> None:
 def test_a_resumed_run_goes_on_from_the_last_that_did_not_finish(
     store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    checkpoint = harness("checkpoint")
-    monkeypatch.setattr(harness("tracking"), "connect", lambda: store.mine)
+    checkpoint = harness("training.checkpoint")
+    monkeypatch.setattr(harness("store.tracking"), "connect", lambda: store.mine)
     with mock.patch.dict(os.environ, {"MLFLOW_EXPERIMENT_NAME": digits("e")}):
         experiment = store.client.create_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"], tmp_path.as_uri())
         stopped = store.run(digits(""), experiment, "KILLED")
@@ -181,7 +181,8 @@ def write_record(
     harness: Callable[[str], ModuleType], folder: Path, model: dict[str, str], accuracy: float = 0.5
 ) -> Any:
     """Write a whole record, and give its tags."""
-    digest, record = harness("digest"), harness("record")
+    digest = harness("common.digest")
+    schema = harness("record.schema")
     folder.mkdir(parents=True)
     (folder / "conf.yaml").write_text("seed: 1\nthreads: 2\n")
     (folder / "constraints.txt").write_text("mlflow==3.17.2\n")
@@ -190,7 +191,7 @@ def write_record(
     stages = {name: digest.of_value(name) for name in ("weights", "predictions")}
     stages["metrics"] = digest.of_value({"accuracy": accuracy})
     content = {
-        "schema": record.SCHEMA_VERSION,
+        "schema": schema.SCHEMA_VERSION,
         "project": "bikes",
         "code": {"commit": "c", "dirty": "false", "patch": "", "modules": {}},
         "launch": {},
@@ -199,8 +200,8 @@ def write_record(
         "model": {"kind": "convex", "files": model},
         "stages": stages,
         "metrics": {"accuracy": accuracy.hex()},
-        "result": record.digest_of_result(stages),
-        "files": record.files(folder),
+        "result": schema.digest_of_result(stages),
+        "files": schema.files(folder),
     }
     (folder / "record.json").write_text(json.dumps(content))
     return {
@@ -219,14 +220,17 @@ PARAMS = {"conf.seed": "1", "conf.threads": "2"}
 @pytest.fixture
 def recorded(harness: Callable[[str], ModuleType], tmp_path: Path) -> SimpleNamespace:
     """A record and its run, and what contradicts the two."""
-    records = harness("records")
+    integrity = harness("record.integrity")
+    reader = harness("record.reader")
     tags = write_record(harness, tmp_path / "record", {})
     run = SimpleNamespace(
         info=SimpleNamespace(run_id="r"),
         data=SimpleNamespace(tags=tags, params=dict(PARAMS), metrics={"accuracy": 0.5}),
     )
     folder = tmp_path / "record"
-    return SimpleNamespace(folder=folder, run=run, wrong=lambda: records.contradictions(records.read("r", folder), run))
+    return SimpleNamespace(
+        folder=folder, run=run, wrong=lambda: integrity.contradictions(reader.read("r", folder), run)
+    )
 
 
 def change(path: Path, edit: Callable[[Any], Any]) -> None:
@@ -342,9 +346,9 @@ NAMES = {
 def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
     harness: Callable[[str], ModuleType], tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    replay = harness("replay")
+    replay = harness("proof.replay")
     write_record(harness, tmp_path / "record", {})
-    plain = harness("records").read("r", tmp_path / "record")
+    plain = harness("record.reader").read("r", tmp_path / "record")
     logged = (frozenset(names), frozenset(["loss"]), frozenset(["loss/val"]))
     content = {**plain.content, "metrics": dict.fromkeys(names, (0.5).hex())}
     for record in (dataclasses.replace(plain, logged=logged), dataclasses.replace(plain, content=content)):
@@ -403,7 +407,7 @@ def shelf(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, mo
         shutil.copytree(model, kept)
     shutil.rmtree(model)
     shutil.copytree(kept, model)
-    files = harness("record").files_of_model(uri)
+    files = harness("record.schema").files_of_model(uri)
     made = []
     for name, more in (("original", {"repro.model": uri}), ("replay", {})):
         tags = write_record(harness, tmp_path / name / "record", files)
@@ -413,9 +417,9 @@ def shelf(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, mo
         for param, value in PARAMS.items():
             store.client.log_param(made[-1], param, value)
         store.client.set_terminated(made[-1])
-    module = harness("promote")
-    monkeypatch.setattr(harness("tracking"), "connect", lambda: store.mine)
-    found = Shelf(store, module.promote, *made, model)
+    promote = harness("serving.promote")
+    monkeypatch.setattr(harness("store.tracking"), "connect", lambda: store.mine)
+    found = Shelf(store, promote.promote, *made, model)
     found.tag(found.original, verdict="identical", verified_by=found.replay)
     found.tag(found.replay, reproduces=found.original, verdict="identical")
     return found
@@ -473,9 +477,9 @@ def test_a_model_that_must_be_downloaded_has_the_files_that_it_has(
     shelf: Shelf, harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = shelf.store.client.get_run(shelf.original).data.tags["repro.model"]
-    near = harness("record").files_of_model(uri)
-    monkeypatch.setattr(harness("tracking"), "local_path", lambda location: None)
-    assert harness("record").files_of_model(uri) == near
+    near = harness("record.schema").files_of_model(uri)
+    monkeypatch.setattr(harness("store.tracking"), "local_path", lambda location: None)
+    assert harness("record.schema").files_of_model(uri) == near
     assert shelf.promote(shelf.original)
 
 

@@ -338,7 +338,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     template = folder / "template"
     for path in [template / "justfile", template / "README.md.jinja", *template.rglob("constraints.txt")]:
         path.write_text(path.read_text("utf-8") + "\n# Later\n", "utf-8")
-    for path in [*template.rglob("train.py"), *template.rglob("test_*.py.jinja"), *template.rglob("cli.py")]:
+    for path in [*template.rglob("train.py"), *template.rglob("test_*.py.jinja"), *template.rglob("upkeep.py")]:
         path.write_text("# Later\n" + path.read_text("utf-8"), "utf-8")
     commit(folder, "Second", "1.1.0")
     return folder
@@ -442,8 +442,8 @@ def test_update_of_a_project_from_a_relative_path_keeps_what_is_yours(releases: 
     run_copier("update", "--defaults", cwd=project)
     after = tree(project)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
-    assert changed == {"justfile", "bikes/reproducibility/cli.py", ".copier-answers.yml"}
-    assert after["bikes/reproducibility/cli.py"].startswith(b"# Later\n")
+    assert changed == {"justfile", "bikes/reproducibility/cli/upkeep.py", ".copier-answers.yml"}
+    assert after["bikes/reproducibility/cli/upkeep.py"].startswith(b"# Later\n")
     assert after["justfile"].startswith(b"# Mine\n") and after["justfile"].endswith(b"# Later\n")
     assert git(project, "ls-files", "--unmerged") == ""
     assert yaml.safe_load(after[".copier-answers.yml"])["_commit"] == "1.1.0"

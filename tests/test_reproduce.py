@@ -116,7 +116,8 @@ def test_uncommitted_work_of_every_kind_is_restored_to_the_same_tree(
     script = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from bikes.reproducibility import checkout, digest\n"
+        "from bikes.reproducibility.common import digest\n"
+        "from bikes.reproducibility.source import checkout\n"
         "code = json.load(open(sys.argv[1] + '/record.json'))['code']\n"
         "patch = Path(sys.argv[1], 'uncommitted.patch').read_bytes()\n"
         "print(checkout.restore(code, {digest.of_bytes(patch): patch}, Path(sys.argv[2])))\n"

@@ -26,7 +26,7 @@ show = harness.load("selftest.show")
 #: A framework with one switch of each kind.
 FRAMEWORK = """
 import os
-from .base import Framework
+from .modeling.base import Framework
 
 ON = set()
 
@@ -97,7 +97,7 @@ OPERATIONS = {
 """
 RUN = """
 import json, sys
-from planted.reproducibility.project import command_line
+from planted.reproducibility.common.command_line import command_line
 from planted.reproducibility.selftest import plan, show
 
 def body():

@@ -90,7 +90,7 @@ def test_a_workload_has_the_names_that_the_plan_uses(framework: str) -> None:
 @pytest.fixture(scope="module")
 def tensorflow() -> ModuleType:
     """The framework's module; it imports TensorFlow only where it needs it."""
-    name = f"{load('base').__package__}.framework_of_tensorflow"
+    name = f"{load('conf').__package__}.framework_of_tensorflow"
     spec = importlib.util.spec_from_file_location(name, part("tensorflow", "framework.py"))
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

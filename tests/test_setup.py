@@ -78,7 +78,8 @@ def in_use(environment: Path) -> Iterator[subprocess.Popen[str]]:
     program = (
         "import pathlib, sys, time\n"
         f"sys.path.insert(0, {str(harness.FOLDER.parents[2] / 'scripts')!r})\nimport harness\n"
-        f"harness.load('in_use').hold(pathlib.Path({str(environment)!r})); print('holds', flush=True); time.sleep(600)"
+        f"harness.load('environment.in_use').hold(pathlib.Path({str(environment)!r}))\n"
+        "print('holds', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "holds\n"
@@ -112,7 +113,7 @@ def test_a_setup_that_fails_or_dies_leaves_the_former_environment(tiny: Project,
     (tools / "uv").chmod(0o755)
     path = os.pathsep.join([str(tools), os.environ["PATH"]])
     # As `just setup` does it, but without `uv run`, which may put the real uv's folder before this one's.
-    command = [sys.executable, "-E", "-m", "bikes.reproducibility.setup", "--python", "3.11"]
+    command = [sys.executable, "-E", "-m", "bikes.reproducibility.environment.setup", "--python", "3.11"]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         process = start(tiny, *command, PATH=path)
         wait_for(reached.exists, process)
@@ -145,7 +146,7 @@ def test_the_scripts_of_an_environment_work_after_it_was_put_in_place(tiny: Proj
 def test_a_venv_that_cannot_be_renamed_is_refilled_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = harness.load("setup")
+    setup = harness.load("environment.setup")
     for name in ("VENV", "NEW", "OLD"):
         monkeypatch.setattr(setup, name, tmp_path / name)
     (tmp_path / "VENV" / "lib").mkdir(parents=True)
@@ -188,11 +189,11 @@ def test_a_certificate_added_to_certifi_is_healed_and_the_right_way_is_named(tin
 
 
 def test_an_environment_that_nobody_may_write_needs_no_lock(tmp_path: Path) -> None:
-    harness.load("in_use").hold(tmp_path / "gone")
+    harness.load("environment.in_use").hold(tmp_path / "gone")
 
 
 def test_who_waits_for_himself_does_not_wait(tmp_path: Path) -> None:
-    in_use = harness.load("in_use")
+    in_use = harness.load("environment.in_use")
     in_use.hold(tmp_path)
     in_use.hold(tmp_path)
     with in_use.alone(tmp_path):
@@ -242,8 +243,8 @@ def test_an_environment_in_which_a_training_runs_is_neither_rebuilt_nor_deleted(
 
 
 WAITING = re.compile("waiting for the environment .*, which is locked by process .*; as long as it takes")
-READY = "from bikes.reproducibility import env_cache; print(env_cache.ready())"
-DELETE = "from bikes.reproducibility import env_cache; env_cache.delete(env_cache.current())"
+READY = "from bikes.reproducibility.environment import cache; print(cache.ready())"
+DELETE = "from bikes.reproducibility.environment import cache; cache.delete(cache.current())"
 
 
 def build(project: Project, root: Path) -> Path:

@@ -10,7 +10,8 @@ import pytest
 
 from harness import load
 
-shadows, project = load("shadows"), load("project")
+shadows = load("environment.shadows")
+errors = load("common.errors")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_what_hides_a_package_is_refused_with_the_command_that_mends_it(places: 
     root, packages = places
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).touch()
-    with pytest.raises(project.ProjectError) as refused:
+    with pytest.raises(errors.ProjectError) as refused:
         shadows.refuse(packages)
     assert str(root / name.partition("/")[0]) in refused.value.cause
     command = refused.value.fix.partition(": ")[2]

@@ -15,7 +15,7 @@ from test_environment import add_look, assert_as_locked, environments, shrink, s
 
 import harness
 
-shell = harness.load("shell")
+shell = harness.load("common.shell")
 
 
 def names(text: str) -> set[str]:
@@ -198,7 +198,7 @@ def test_a_cold_run_under_uv_system_python_installs_into_its_own_environment(pro
 def test_a_notice_names_what_of_the_shell_does_not_decide_a_lock(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    locks = harness.load("locks")
+    locks = harness.load("environment.locks")
     for name in list(os.environ):
         if name.startswith("UV_"):
             monkeypatch.delenv(name)

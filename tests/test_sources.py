@@ -20,7 +20,9 @@ from test_locks import LOCKS, PLATFORMS, locks, pins
 
 import harness
 
-requirements, markers, sdists = (harness.load(name) for name in ("requirements", "markers", "sdists"))
+requirements = harness.load("environment.requirements")
+markers = harness.load("environment.markers")
+sdists = harness.load("environment.sdists")
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +133,10 @@ def test_a_source_for_one_system_gives_two_entries_and_each_system_its_own(
     text = (project.path / "constraints.txt").read_text()
     assert "fast==2.0 ; sys_platform != 'linux'" in text and "fast==2.0+cpu ; sys_platform == 'linux'" in text
     assert install(project.path / "constraints.txt", web, tmp_path / "alone") == {"fast-2.0+cpu"}
-    environment = harness.load("environment")
-    assert environment.read_lock(project.path / "constraints.txt")["fast"][0] == "2.0+cpu"
-    assert {str(pin) for pin in environment.pins(project.path / "constraints.txt")} == {
+    harness.load("environment.installed")
+    lockfile = harness.load("environment.lockfile")
+    assert lockfile.read_lock(project.path / "constraints.txt")["fast"][0] == "2.0+cpu"
+    assert {str(pin) for pin in lockfile.pins(project.path / "constraints.txt")} == {
         "fast==2.0 ; sys_platform != 'linux'",
         "fast==2.0+cpu ; sys_platform == 'linux'",
     }
@@ -169,15 +172,16 @@ def test_a_wheel_at_an_address_is_locked_by_its_hash(write: Callable[..., Projec
         rf"^loose @ {re.escape(address)} \\\n    --hash=sha256:\w+$", (project.path / LOCKS[0]).read_text(), re.M
     )
     assert install(project.path / "constraints.txt", web, tmp_path / "alone") == {"loose-3.0+a.1"}
-    environment = harness.load("environment")
-    assert environment.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
-    assert [str(pin) for pin in environment.pins(project.path / "constraints.txt")] == [f"loose @ {address}"]
+    installed = harness.load("environment.installed")
+    lockfile = harness.load("environment.lockfile")
+    assert lockfile.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
+    assert [str(pin) for pin in lockfile.pins(project.path / "constraints.txt")] == [f"loose @ {address}"]
     assert "constraints.txt: 1 package, unchanged" in lock(project, web)
     project.just("lock-upgrade", "loose", UV_DEFAULT_INDEX=f"{web}/all")
-    assert environment.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
+    assert lockfile.read_lock(project.path / "constraints.txt") == {"loose": ("3.0+a.1", "")}
     [packages] = (tmp_path / "alone").glob("lib/python3*/site-packages")
     for _ in range(2):
-        assert environment.find_problems(packages, tmp_path / "alone", project.path / "constraints.txt") == []
+        assert installed.find_problems(packages, tmp_path / "alone", project.path / "constraints.txt") == []
 
 
 REFUSED = {
@@ -209,7 +213,7 @@ def read_toml(dependencies: list[str], entry: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_no_hash_can_hold_is_refused_by_name_without_its_password(case: str) -> None:
     dependencies, entry, reason = REFUSED[case]
-    with pytest.raises(harness.load("project").ProjectError) as caught:
+    with pytest.raises(harness.load("common.errors").ProjectError) as caught:
         requirements.require_hashes(read_toml(dependencies, entry))
     assert re.search(r"^  [Ff]ast: ", caught.value.cause, re.MULTILINE) and reason in caught.value.cause
     assert "secret" not in caught.value.cause and "tool.uv.sources" in caught.value.fix

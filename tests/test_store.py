@@ -23,7 +23,11 @@ from conftest import Project, clone, refused
 
 from harness import load
 
-sqlite, tracking, waiting, project = (load(name) for name in ("sqlite", "tracking", "waiting", "project"))
+sqlite = load("store.sqlite")
+tracking = load("store.tracking")
+waiting = load("common.waiting")
+errors = load("common.errors")
+locking = load("common.locking")
 #: What strangers call their folders. SQLAlchemy and MLflow each read some of these characters as their own.
 HOLDER = (
     "import sqlite3, sys, time\n"
@@ -53,7 +57,7 @@ def root(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
-    for module in (tracking, load("relocate")):
+    for module in (tracking, load("store.relocate")):
         monkeypatch.setattr(module, "ROOT", folder)
     monkeypatch.setattr(tracking, "options", lambda: {"experiment": "bikes", "tracking-uri": "sqlite:///mlflow.db"})
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
@@ -120,7 +124,7 @@ def test_a_store_that_stays_locked_is_told_on_one_screen_and_is_not_to_be_touche
     monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
     monkeypatch.setattr(sqlite, "HURRY", 0.1)
     with locked(store) as holder:
-        with pytest.raises(project.ProjectError, match=f"locked by process {holder.pid} ") as refused:
+        with pytest.raises(errors.ProjectError, match=f"locked by process {holder.pid} ") as refused:
             tracking.connect()
         assert refused.value.exit_code == 3
         for dangerous in ("rename", "delete", "rm ", "mv ", ".broken"):
@@ -143,7 +147,7 @@ def test_a_store_that_stays_locked_is_told_on_one_screen_and_is_not_to_be_touche
 def test_waiting_answers_an_interrupt_at_once(root: Path) -> None:
     """For the store in the middle of a run, and for any lock of `exclusive`; MLflow's own wait takes 20 s."""
     tracking.connect()
-    for wait in (lambda: mlflow.log_metric("a", 1.0), lambda: project.exclusive(root / "thing").__enter__()):
+    for wait in (lambda: mlflow.log_metric("a", 1.0), lambda: locking.exclusive(root / "thing").__enter__()):
         target = root / ("mlflow.db" if wait.__code__.co_names[0] == "mlflow" else "thing.lock")
         with mlflow.start_run(), locked(target) as holder:
             in_between(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -160,21 +164,21 @@ def test_a_lock_file_that_nobody_holds_blocks_nobody(tmp_path: Path) -> None:
         pass  # and killed
     assert (tmp_path / "thing.lock").exists()
     begun = time.monotonic()
-    with project.exclusive(tmp_path / "thing"):
+    with locking.exclusive(tmp_path / "thing"):
         assert time.monotonic() - begun < 1
 
 
 def test_a_lock_of_an_earlier_release_is_waited_for_and_ours_holds_it_off(tmp_path: Path) -> None:
     """They lock NAME.lock by `BEGIN EXCLUSIVE`."""
     with (
-        project.exclusive(tmp_path / "thing"),
+        locking.exclusive(tmp_path / "thing"),
         closing(sqlite3.connect(tmp_path / "thing.lock", timeout=0)) as theirs,
         pytest.raises(sqlite3.OperationalError, match="locked"),
     ):
         theirs.execute("BEGIN EXCLUSIVE")
     with locked(tmp_path / "thing.lock") as holder:
         timer = in_between(0.4, holder.kill)
-        with project.exclusive(tmp_path / "thing"):
+        with locking.exclusive(tmp_path / "thing"):
             timer.join()
 
 
@@ -182,7 +186,7 @@ def test_a_lock_of_an_earlier_release_is_waited_for_and_ours_holds_it_off(tmp_pa
 def test_a_lock_file_that_cannot_be_used_is_told(tmp_path: Path, content: bytes | None) -> None:
     lock = tmp_path / "my thing.lock"
     lock.mkdir() if content is None else lock.write_bytes(content)
-    with pytest.raises(project.ProjectError) as refused, project.exclusive(tmp_path / "my thing"):
+    with pytest.raises(errors.ProjectError) as refused, locking.exclusive(tmp_path / "my thing"):
         pass
     assert shlex.quote(str(lock)) in refused.value.fix
 
@@ -193,7 +197,7 @@ def test_a_disk_that_is_full_at_the_first_use_leaves_no_half_store(
 ) -> None:
     use(tmp_path / "bikes", monkeypatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
-    with pytest.raises(project.ProjectError) as refused:
+    with pytest.raises(errors.ProjectError) as refused:
         tracking.connect()
     assert "full" in refused.value.cause and "another MLflow" not in refused.value.cause
     assert "df -h" in refused.value.fix
@@ -211,13 +215,13 @@ def test_a_half_made_store_of_an_earlier_release_is_told_as_such(root: Path) -> 
         connection.execute("DELETE FROM experiment_tags")
         connection.execute("DELETE FROM experiments")
     before = store.read_bytes()
-    with pytest.raises(project.ProjectError, match=r"never finished.*no run in it") as refused:
+    with pytest.raises(errors.ProjectError, match=r"never finished.*no run in it") as refused:
         tracking.connect()
     assert "another MLflow" not in refused.value.cause
     assert store.read_bytes() == before
     with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute("INSERT INTO experiments (experiment_id, name) VALUES (0, 'Default')")
-    with pytest.raises(project.ProjectError, match="another MLflow"):
+    with pytest.raises(errors.ProjectError, match="another MLflow"):
         tracking.connect()
 
 
@@ -227,7 +231,7 @@ def test_a_folder_that_may_not_be_written_is_told(
     use(tmp_path / "bikes", monkeypatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(project.ProjectError, match=r"mlflow\.db") as refused:
+    with pytest.raises(errors.ProjectError, match=r"mlflow\.db") as refused:
         tracking.connect()
     assert refused.value.fix.startswith("ls -l")
 
@@ -244,7 +248,7 @@ def test_what_sqlite_says_becomes_what_to_do(tmp_path: Path, statement: str, opt
     path = tmp_path / "my store.db"
     path.write_bytes(b"no database" * 99 if fix == "backup" else b"")
     store = sqlite3.connect(path.as_uri() + options, uri=True)
-    with closing(store), pytest.raises(project.ProjectError) as refused:
+    with closing(store), pytest.raises(errors.ProjectError) as refused:
         sqlite._ask(path, lambda: store.executescript(statement))
     assert fix in refused.value.fix
     assert "delete" not in refused.value.fix and "rename" not in refused.value.fix
@@ -254,7 +258,8 @@ def test_what_sqlite_says_becomes_what_to_do(tmp_path: Path, statement: str, opt
 def test_two_first_uses_at_once_share_one_store(root: Path) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1] / 'scripts')!r})\n"
-        "from pathlib import Path\nfrom harness import load\ntracking = load('tracking')\ntracking.ROOT = Path.cwd()\n"
+        "from pathlib import Path\nfrom harness import load\ntracking = load('store.tracking')\n"
+        "tracking.ROOT = Path.cwd()\n"
         "tracking.options = lambda: {'experiment': 'bikes', 'tracking-uri': 'sqlite:///mlflow.db'}\n"
         "print('experiment', tracking.connect())\n"
     )
@@ -301,11 +306,11 @@ def test_a_store_works_whatever_its_folder_is_called(
     root.rename(moved)
     use(tmp_path / "again", monkeypatch)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
-    for module in (tracking, load("relocate")):
+    for module in (tracking, load("store.relocate")):
         monkeypatch.setattr(module, "ROOT", moved)
-    with pytest.raises(project.ProjectError, match="copied or moved"):
+    with pytest.raises(errors.ProjectError, match="copied or moved"):
         tracking.connect()
-    load("relocate").relocate()
+    load("store.relocate").relocate()
     tracking.connect()
     assert read() == "hello"
 
@@ -319,7 +324,7 @@ def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
     experiment_id = tracking.connect()
     mlflow.delete_experiment(experiment_id)
-    with pytest.raises(project.ProjectError, match="was deleted") as refused:
+    with pytest.raises(errors.ProjectError, match="was deleted") as refused:
         tracking.connect()
     command = refused.value.fix.splitlines()[0]
     assert f"experiments restore -x {experiment_id}" in command
@@ -351,7 +356,7 @@ def test_a_training_that_the_store_shuts_out_for_good_ends_on_one_screen_and_is_
     project: Project, tmp_path: Path
 ) -> None:
     (project.path / "bikes/train.py").write_text(
-        "import os, subprocess, sys\nimport mlflow\nfrom .reproducibility import sqlite\n\n\n"
+        "import os, subprocess, sys\nimport mlflow\nfrom .reproducibility.store import sqlite\n\n\n"
         "def train(settings, run):\n"
         "    sqlite._limit[0], sqlite.HURRY = 1.0, 0.2\n"
         "    command = [sys.executable, '-c', os.environ['HOLDER'], 'mlflow.db', 'EXCLUSIVE']\n"

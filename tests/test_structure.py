@@ -15,7 +15,8 @@ import pytest
 
 import harness
 
-structure, content = harness.load("structure"), harness.load("content")
+structure = harness.load("modeling.structure")
+content = harness.load("modeling.content")
 FRAMEWORK = SimpleNamespace(pack=lambda value: None, unpack=lambda value: value, packages=(f"{__name__}.",))
 
 

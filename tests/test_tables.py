@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 from harness import FOLDER, load
 
-project, tables = load("project"), load("tables")
+errors = load("common.errors")
+recognition = load("datasets.recognition")
+tables = load("datasets.tables")
 
 TABLE = pd.DataFrame(
     {
@@ -37,7 +39,7 @@ TABLE = pd.DataFrame(
 
 def recognised(file: Path, **said: Any) -> pd.DataFrame:
     """Read a file as its entry would have it read, which a second reading confirms."""
-    how = tables.recognise(file, file.name, said)
+    how = recognition.recognise(file, file.name, said)
     tables.require_known(how)
     return tables.load(file, how)
 
@@ -45,7 +47,7 @@ def recognised(file: Path, **said: Any) -> pd.DataFrame:
 def refusal(content: str | bytes, folder: Path, name: str = "table.csv", **said: Any) -> str:
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(project.ProjectError) as caught:
+    with pytest.raises(errors.ProjectError) as caught:
         found = recognised(file, **said)
         print(found)
     assert len(str(caught.value.cause).splitlines()) < 10
@@ -111,7 +113,7 @@ def test_a_table_is_read_right_or_refused(
     assume(all(str(name) in columns for name in right.columns))
     try:
         found = recognised(file)
-    except project.ProjectError:
+    except errors.ProjectError:
         RECOGNISED[False] += 1
         return
     RECOGNISED[True] += 1
@@ -265,7 +267,7 @@ def test_what_a_person_says_is_believed(tmp_path: Path) -> None:
         "skipinitialspace": True,
     }
     for text in ("sep", "nosuch=1", "skiprows=x", "sep=ab", "encoding=nosuch", "compression=zip", "engine=python", ""):
-        with pytest.raises(project.ProjectError) as caught:
+        with pytest.raises(errors.ProjectError) as caught:
             tables.options([text])
         assert caught.value.exit_code == 64, text
 
@@ -286,7 +288,7 @@ def test_what_a_person_says_is_believed(tmp_path: Path) -> None:
     ],
 )
 def test_read_may_not_say_anything_else(read: Any) -> None:
-    with pytest.raises(project.ProjectError, match="cannot be"):
+    with pytest.raises(errors.ProjectError, match="cannot be"):
         tables.require_known(read)
 
 
@@ -305,7 +307,7 @@ def test_row_numbers_without_a_name_do_no_harm_where_nothing_is_learned(tmp_path
     file = tmp_path / "new.csv"
     for sep in ",;":
         file.write_text(",a,b\n0,1,2\n1,3,4\n".replace(",", sep))
-        how = tables.recognise(file, file, nameless=True)
+        how = recognition.recognise(file, file, nameless=True)
         assert tables.load(file, how)[["a", "b"]].to_dict("list") == {"a": [1, 3], "b": [2, 4]}
 
 
@@ -317,7 +319,7 @@ def test_no_entry_says_what_is_usual(tmp_path: Path) -> None:
         ("a;b\n1,5;2\n", {"sep": ";", "decimal": ","}),
     ):
         file.write_text(content)
-        assert tables.recognise(file, file) == how
+        assert recognition.recognise(file, file) == how
     for name, kind in (
         ("a.CSV", ".csv"),
         ("a.b.csv.gz", ".csv.gz"),
@@ -335,7 +337,7 @@ def split(monkeypatch: pytest.MonkeyPatch) -> Callable[[pd.DataFrame], Any]:
     module = ModuleType("features_under_test")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     text = source.replace("from .settings import Settings", "Settings = object")
-    exec(text.replace("from .reproducibility", f"from {project.__name__}"), vars(module))
+    exec(text.replace("from .reproducibility", f"from {errors.__name__}"), vars(module))
     conf = SimpleNamespace(dataset="d", target="y", drop=["gone"], test_fraction=0.5)
     return lambda table: module.split(table, conf, np.random.default_rng(1))
 
@@ -349,7 +351,7 @@ def test_infinite_values_are_named_with_their_column(value: float, split: Callab
     for wrong in ("speed [m/s]", "y"):
         changed = table.astype({wrong: "float64"})
         changed.loc[[1, 3], wrong] = value
-        with pytest.raises(project.ProjectError) as caught:
+        with pytest.raises(errors.ProjectError) as caught:
             split(changed)
         assert f"{wrong} in 2 of 4 rows, the first is row 2" in caught.value.cause
     assert len(split(table.assign(y=["a", "b", "a", "b"])).X_test) == 2

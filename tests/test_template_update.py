@@ -34,7 +34,7 @@ def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("later") / "t"
     shutil.copytree(history, folder)
     rendered = folder / "template"
-    for path in (rendered / "MLproject.jinja", rendered / ".gitignore", find_module(rendered, "alive")):
+    for path in (rendered / "MLproject.jinja", rendered / ".gitignore", find_module(rendered, "liveness")):
         path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
     changelog = folder / "CHANGELOG.md"
     entry = f"## [Unreleased]\n\n## [{LATER}] - 2027-01-01\n\n### Changed\n\n- Said later.\n"
@@ -76,7 +76,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     assert [line for line in diff.splitlines() if line.startswith("+")] == [
         *("+++ yours/MLproject", "+# mine", "+++ yours/justfile", "+", "+# my recipes")
     ]
-    assert project.just("template-diff", "--names", "justfile").stdout.splitlines()[1:] == ["M\ttemplate/.gitattributes"]
+    assert project.just("template-diff", "--names", "justfile").stdout.splitlines()[1:] == ["M\ttemplate/justfile"]
     assert f"template: {HEAD}, and {LATER} is out: just template-update" in project.just("doctor").stdout
 
     checked = project.just("template-update", "--check", check=False)
@@ -113,7 +113,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     project.just("check")
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert find_module(project.path, "alive").read_text("utf-8").endswith("# later\n")
+    assert find_module(project.path, "liveness").read_text("utf-8").endswith("# later\n")
 
 
 @pytest.fixture(scope="module")
@@ -701,8 +701,8 @@ def test_a_clean_update_is_proposed_once(
     assert "that you had not edited" in body["body"]
     assert "Left to do" not in body["body"]
     pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
-    alive = find_module(proposing.path, "alive").relative_to(proposing.path).as_posix()
-    assert set(pushed) == {"MLproject", ".gitignore", alive, template.ANSWERS}
+    liveness = find_module(proposing.path, "liveness").relative_to(proposing.path).as_posix()
+    assert set(pushed) == {"MLproject", ".gitignore", liveness, template.ANSWERS}
     assert "was pushed before" in propose(proposing, capfd)
     assert len(service.asked) == 1
 

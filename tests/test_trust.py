@@ -13,7 +13,7 @@ from conftest import Project
 
 import harness
 
-trust = harness.load("trust")
+trust = harness.load("modeling.trust")
 ORACLE = Path(__file__).parent / "oracles" / "hostile_models.py"
 
 

@@ -22,8 +22,9 @@ import pandas as pd
 from pydantic import BaseModel
 from sklearn.linear_model import LinearRegression
 
-from bikes.reproducibility import ProjectError, Result, records
+from bikes.reproducibility import ProjectError, Result
 from bikes.reproducibility.execute import execute
+from bikes.reproducibility.record import integrity, reader
 
 CONF = {"seed": 1, "threads": 1}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -65,7 +66,7 @@ def told(lines: str, conf: Any = CONF) -> dict[str, Any]:
     if "run" in outcome:
         run = mlflow.get_run(outcome["run"])
         folder = Path(mlflow.artifacts.download_artifacts(run_id=outcome["run"], artifact_path="record"))
-        outcome["contradictions"] = records.contradictions(records.read(outcome["run"], folder), run)
+        outcome["contradictions"] = integrity.contradictions(reader.read(outcome["run"], folder), run)
     return outcome
 
 
@@ -76,15 +77,15 @@ def handlers() -> list[Any]:
 #: What may fail in a run, from its first step to its last.
 POINTS = {
     "the conf": "bikes.reproducibility.conf.validate",
-    "the launch environment": "bikes.reproducibility.launch.ensure",
-    "the store": "bikes.reproducibility.tracking.connect",
-    "the lock of a running training": "bikes.reproducibility.alive.held",
+    "the launch environment": "bikes.reproducibility.randomness.launch.ensure",
+    "the store": "bikes.reproducibility.store.tracking.connect",
+    "the lock of a running training": "bikes.reproducibility.store.liveness.held",
     "beginning the run": "mlflow.start_run",
-    "the first tag": "bikes.reproducibility.record.Recorder.start",
-    "the seeds": "bikes.reproducibility.seeds.set_all",
-    "looking at the code": "bikes.reproducibility.source.capture",
+    "the first tag": "bikes.reproducibility.record.recorder.Recorder.start",
+    "the seeds": "bikes.reproducibility.randomness.seeds.set_all",
+    "looking at the code": "bikes.reproducibility.source.snapshot.capture",
     "the user's code": "trainings.result",
-    "the metrics": "bikes.reproducibility.metrics.log",
+    "the metrics": "bikes.reproducibility.record.metrics.log",
     "the record": "mlflow.log_artifacts",
     "ending the run": "mlflow.MlflowClient.set_terminated",
 }

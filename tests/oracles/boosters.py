@@ -23,8 +23,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bikes.reproducibility.content import Content
 from bikes.reproducibility.framework import FRAMEWORK
+from bikes.reproducibility.modeling.content import Content
 
 #: A model: its name, how it is trained with a seed and a number of threads, and what asks it.
 Trained = tuple[str, Callable[[int, int], Any], Callable[[Any], Any]]

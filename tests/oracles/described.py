@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bikes.reproducibility.content import Content
 from bikes.reproducibility.framework import FRAMEWORK
+from bikes.reproducibility.modeling.content import Content
 
 
 def store(name: str, model: Any, folder: Path) -> str:

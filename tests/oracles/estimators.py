@@ -38,7 +38,11 @@ from sklearn.utils.estimator_checks import (
     _enforce_estimator_tags_y,
 )
 
-from bikes.reproducibility import Result, Run, content, digest, keep, predict
+from bikes.reproducibility import Result
+from bikes.reproducibility.common import digest
+from bikes.reproducibility.modeling import content
+from bikes.reproducibility.record import stored_model
+from bikes.reproducibility.serving import predict
 
 TEXTS = ["a red car", "a blue car", "the red house", "the blue house", "one red hat"] * 8
 
@@ -184,13 +188,13 @@ def store(name: str, estimator: Any, X: Any, folder: Path) -> str:
     """Store an estimator as a run would; an empty text, or why it could not be."""
     mlflow.start_run()
     result = Result(estimator, X, None, {})
-    kept = keep.Kept(result)
-    kept.note(Run(0))
+    kept = stored_model.Kept(result)
+    kept.note({})
     tags = kept.log(str(Path("constraints.txt")), "none", {})
     mlflow.end_run()
-    if keep.STORED in tags:
-        (folder / f"{name}.uri").write_text(tags[keep.STORED])
-    return tags.get(keep.NOT_STORED, "")
+    if stored_model.STORED in tags:
+        (folder / f"{name}.uri").write_text(tags[stored_model.STORED])
+    return tags.get(stored_model.NOT_STORED, "")
 
 
 def load(name: str, folder: Path) -> Any:

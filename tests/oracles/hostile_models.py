@@ -26,7 +26,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from bikes import features
-from bikes.reproducibility import adapter, predict
+from bikes.reproducibility import adapter
+from bikes.reproducibility.serving import predict
 
 FOLDER = Path(sys.argv[1])
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0]})

@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from bikes import brought
-from bikes.reproducibility import imports, record, source
-from bikes.reproducibility.environment import RUNTIME_LOCK
+from bikes.reproducibility import Result
+from bikes.reproducibility.environment.lockfile import RUNTIME_LOCK
 from bikes.reproducibility.framework import FRAMEWORK
-from bikes.reproducibility.keep import STORED, Kept
-from bikes.reproducibility.run import Result, Run
+from bikes.reproducibility.record.predictions import as_table
+from bikes.reproducibility.record.stored_model import STORED, Kept
+from bikes.reproducibility.source import imports, snapshot
 
 
 def log(store: Path) -> dict[str, Any]:
@@ -32,15 +33,15 @@ def log(store: Path) -> dict[str, Any]:
         with mlflow.start_run():
             predictions = np.asarray(FRAMEWORK.predict(model, inputs))
             kept = Kept(Result(model, inputs, predictions, {}))
-            run = Run(1)
-            kept.note(run)
-            before = dict(run.stages)
-            tags = kept.log(str(RUNTIME_LOCK), "none", source.capture().settle(imports.taken()))
-            kept.note(run)
+            before: dict[str, str] = {}
+            kept.note(before)
+            tags = kept.log(str(RUNTIME_LOCK), "none", snapshot.capture().settle(imports.taken()))
+            after: dict[str, str] = {}
+            kept.note(after)
             found[name] = {
                 **tags,
                 "stages": [*before],
-                "unchanged": before == run.stages,
+                "unchanged": before == after,
                 "answer": np.asarray(predictions, dtype=float).ravel().tolist(),
             }
     (store / "logged.json").write_text(json.dumps(found))
@@ -49,7 +50,7 @@ def log(store: Path) -> dict[str, Any]:
 
 def load(store: Path) -> dict[str, Any]:
     """Load every model that was stored, and predict."""
-    from bikes.reproducibility.predict import _inputs, _load
+    from bikes.reproducibility.serving.predict import _inputs, _load
 
     found = {}
     logged = json.loads((store / "logged.json").read_text())
@@ -58,7 +59,7 @@ def load(store: Path) -> dict[str, Any]:
             path = Path(mlflow.artifacts.download_artifacts(uri))
             loaded = _load(name, path, allow_unsafe=False)
             rows = _inputs(inputs, loaded.metadata, name) if isinstance(inputs, pd.DataFrame) else inputs
-            found[name] = np.asarray(record.as_table(loaded.predict(rows)), dtype=float).ravel().tolist()
+            found[name] = np.asarray(as_table(loaded.predict(rows)), dtype=float).ravel().tolist()
     return found
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from described import describe, store
 
 from bikes import brought
-from bikes.reproducibility.content import Content
 from bikes.reproducibility.framework import FRAMEWORK
+from bikes.reproducibility.modeling.content import Content
 
 #: Of PyTorch's module tests as many are taken of each module: there are 1,800.
 PER_MODULE = 2

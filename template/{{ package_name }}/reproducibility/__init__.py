@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from . import environment, imports, launch, shell
 from .adapter import ModelAdapter
-from .project import ProjectError, command_line
-from .run import Experiment, Result, Run, Train
+from .common import shell
+from .common.command_line import command_line
+from .common.errors import ProjectError
+from .environment import check
+from .modeling.result import Result
+from .randomness import launch
+from .source import imports
+from .training.contract import Experiment, Run, Train
 
 imports.watch()  # before anything of the project's own is imported
 
@@ -27,8 +32,8 @@ def main(experiment: Experiment) -> None:
     def body() -> int:
         shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` starts again.
-        environment.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
-        from .cli import run_command  # only now: in a half-built environment its imports would fail
+        check.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
+        from .cli.main import run_command  # only now: in a half-built environment its imports would fail
 
         return run_command(experiment)
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .project import PACKAGE, ProjectError
-from .scratch import temporary_folder
+from .common.errors import ProjectError
+from .common.project import PACKAGE
+from .common.scratch import temporary_folder
 
 #: The first held-out rows: a model is asked about them when two runs are compared, and its signature is made of them.
 PROBED = 100

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .project import ROOT, ProjectError
+from .common.errors import ProjectError
+from .common.exit_codes import USAGE
+from .common.project import ROOT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
 
 #: A conf is written by hand: what is larger by far is another file, or made to stop whoever reads it.
 LIMIT_BYTES, LIMIT_VALUES, LIMIT_DEPTH = 1_000_000, 50_000, 50
@@ -204,12 +205,12 @@ def _apply(conf: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     if not equals or not key:
-        raise ProjectError(f"--set {short.repr(override)} cannot be read.", "--set section.key=value", exit_code=64)
+        raise ProjectError(f"--set {short.repr(override)} cannot be read.", "--set section.key=value", exit_code=USAGE)
     try:
         value = parse(text)
     except ProjectError as error:
         raise ProjectError(
-            f"--set {short.repr(override)} cannot be read: {error.cause}", "--set section.key=value", exit_code=64
+            f"--set {short.repr(override)} cannot be read: {error.cause}", "--set section.key=value", exit_code=USAGE
         ) from error
     target = conf
     for name in sections:

@@ -8,14 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import alive, checkpoint, conf, environment, launch, nowhere, together, tracking
-from .active import begun, joined
-from .collector import Collector
+from . import conf
+from .common.errors import ProjectError
+from .common.files import absolute
+from .common.interrupts import Interrupts
+from .environment import check
 from .framework import FRAMEWORK
-from .interrupts import Interrupts
-from .project import ProjectError, absolute
-from .run import Experiment, Result
-from .training import Training, explained
+from .modeling.result import Result
+from .randomness import launch
+from .store import liveness, tracking
+from .training import checkpoint, multiprocess, untracked
+from .training.active_run import begun, joined
+from .training.collector import Collector
+from .training.contract import Experiment
+from .training.training import Training, explained
 
 
 def execute(
@@ -52,7 +58,7 @@ def execute(
     ProjectError
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
-    environment.hold()
+    check.hold()
     start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(_settings(config, overrides))
     settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
@@ -68,13 +74,13 @@ def execute(
         tracking.connect()
         with (
             Interrupts(last) as interrupts,
-            alive.held() as tag,
+            liveness.held() as tag,
             begun(interrupts, run_name, tag | start.tag) as active,
             explained(),
         ):
             interrupts.allow()
             if processes > 1:
-                together.train(processes, start, active.id)
+                multiprocess.train(processes, start, active.id)
             else:
                 result, outcome = training.track(active, collector)
     if processes == 1:  # else the first of them has told
@@ -97,12 +103,12 @@ def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
     rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with (
         Interrupts(last=True) as interrupts,
-        together.telling(interrupts, folder, rank),
+        multiprocess.telling(interrupts, folder, rank),
         Collector(last=True) as collector,
     ):
-        start = checkpoint.read(folder / together.START)
+        start = checkpoint.read(folder / multiprocess.START)
         training = Training(experiment, start, rank, processes, FRAMEWORK.group(rank, processes, folder))
-        with joined(run_id) if rank == 0 else nowhere.run(folder / f"store-{rank}") as active, explained():
+        with joined(run_id) if rank == 0 else untracked.run(folder / f"store-{rank}") as active, explained():
             interrupts.allow()
             if active:
                 _report(active.id, *training.track(active, collector))

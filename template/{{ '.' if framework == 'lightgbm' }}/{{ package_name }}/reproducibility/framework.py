@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from .base import Framework, self_contained
+from .modeling.base import Framework, self_contained
 
 
 class LightGBM(Framework):

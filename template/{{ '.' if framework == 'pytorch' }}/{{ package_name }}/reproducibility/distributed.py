@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .base import Ended
-from .project import ProjectError
+from .common.errors import ProjectError
+from .modeling.base import Ended
 
 #: Seconds that a process has to end in when it is told to.
 PATIENCE = 15

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from . import distributed
-from .base import Ended, Framework, self_contained
-from .scratch import temporary_folder
+from .common.scratch import temporary_folder
+from .modeling.base import Ended, Framework, self_contained
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Framework
-from .own_code import is_own
-from .trust import is_trusted
+from .modeling.base import Framework
+from .modeling.trust import is_trusted
+from .source.own_code import is_own
 
 
 class ScikitLearn(Framework):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from .base import Framework, self_contained
-from .project import PACKAGE
-from .scratch import temporary_folder
+from .common.project import PACKAGE
+from .common.scratch import temporary_folder
+from .modeling.base import Framework, self_contained
 
 if TYPE_CHECKING:
     import keras

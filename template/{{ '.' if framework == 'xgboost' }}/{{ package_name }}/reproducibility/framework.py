@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from .base import Framework, self_contained
+from .modeling.base import Framework, self_contained
 
 
 class XGBoost(Framework):
@@ -20,9 +20,9 @@ class XGBoost(Framework):
         """Tell whether there is a GPU that this build of XGBoost can use."""
         import xgboost
 
-        from . import fingerprint
+        from .common import gpus
 
-        return "cuda" if xgboost.build_info()["USE_CUDA"] and fingerprint.gpus() else "cpu"
+        return "cuda" if xgboost.build_info()["USE_CUDA"] and gpus.gpus() else "cpu"
 
     def advice(self, error: BaseException) -> tuple[str, str] | None:
         """Tell what to do where it refuses the name of a column."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import seeds
+from ..randomness import seeds
 
 if TYPE_CHECKING:
     import numpy as np

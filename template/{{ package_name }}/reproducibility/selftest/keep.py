@@ -7,8 +7,10 @@ import json
 import sys
 from typing import Any
 
-from .. import fingerprint
-from ..project import PACKAGE, ROOT, ProjectError, write_whole
+from ..common.errors import ProjectError
+from ..common.files import write_whole
+from ..common.project import PACKAGE, ROOT
+from ..record import fingerprint
 from . import show
 
 #: Of this machine, so not for git.
@@ -36,7 +38,7 @@ def keep(content: dict[str, Any]) -> None:
 
 def _log(content: dict[str, Any]) -> str:
     """Log an outcome as a run of an experiment beside the project's own, and give its ID."""
-    from .. import tracking
+    from ..store import tracking
 
     tracking.require_store()
     tracking.open_experiment(f"{tracking.experiment_name()}-selftest")

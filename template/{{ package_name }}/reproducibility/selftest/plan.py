@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import launch
+from ..common.errors import ProjectError
+from ..common.project import PACKAGE, ROOT
+from ..common.scratch import temporary_folder
 from ..framework import FRAMEWORK
-from ..project import PACKAGE, ROOT, ProjectError
-from ..scratch import temporary_folder
+from ..randomness import launch
 from .job import PREDICTIONS, RESULT, SEED, Job, seed_switch
 
 SCHEMA = 1

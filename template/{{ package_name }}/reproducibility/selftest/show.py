@@ -65,7 +65,7 @@ def show(content: dict[str, Any]) -> None:
 
 def page(content: dict[str, Any]) -> str:
     """Write the table as one HTML page, with the machine that it is about."""
-    from .. import report
+    from ..proof import report
 
     machine = content["machine"]
     facts = {

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import digest, fingerprint, seeds
+from ..common import digest
+from ..common.project import PACKAGE, ROOT
 from ..framework import FRAMEWORK
-from ..project import PACKAGE, ROOT
+from ..randomness import seeds
+from ..record import fingerprint
 from . import workload
 from .job import PREDICTIONS, RESULT, SEED, Job
 
@@ -63,8 +65,8 @@ def stress(job: Job, folder: Path) -> dict[str, Any]:
 def project(job: Job, folder: Path) -> dict[str, Any]:
     """Train what the project trains, with its conf, outside any run of MLflow."""
     from .. import conf
-    from ..content import Content
-    from ..run import Run
+    from ..modeling.content import Content
+    from ..training.contract import Run
 
     schema, train = importlib.import_module(f"{PACKAGE}.__main__").experiment()
     settings: Any = conf.validate(conf.load(ROOT / "confs" / "train.yaml"), schema)

@@ -16,8 +16,8 @@ from sklearn.linear_model import Ridge, SGDRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 
-from ..content import Content
 from ..framework import FRAMEWORK
+from ..modeling.content import Content
 from .job import Job
 
 if TYPE_CHECKING:

@@ -1,0 +1,107 @@
+"""Commands that compare runs."""
+
+from __future__ import annotations
+
+import click
+
+from ..common.files import absolute, write_whole
+from .options import RUN_ID, config_option, seed_option, set_option, store_option, text_option, use_store
+
+
+@click.command()
+@config_option
+@seed_option
+@set_option
+@text_option
+def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> None:
+    """Train twice, with all that must not matter changed between the two, and compare to the last bit.
+
+    The second training starts from the record of the first: another folder, time zone, locale, umask, process and
+    hash seed of the shell, in the environment of `just run`. Exits with 1 where the two differ.
+    """
+    from ..proof import verify
+    from ..training import mlflow_run
+
+    raise SystemExit(verify.verify(absolute(config), (*overrides, *mlflow_run.overrides(seed, text))))
+
+
+@click.command()
+@click.argument("run_id", metavar=RUN_ID)
+@store_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool) -> None:
+    """Execute a run again from its ID alone, and compare every stage to the last bit.
+
+    The first digits of the ID are enough, four or more; `last` is the newest run that finished and is no replay.
+
+    Its commit with its uncommitted work is checked out into a temporary folder, its data verified, its lock's
+    environment built or verified, its training executed. Your files, index, branches and remotes stay as they are.
+    It executes the run's own code: only reproduce what you would run.
+
+    Exits with 0 (identical, or equivalent on other hardware), 1 (different), 2 (cannot be tried).
+    """
+    from ..proof import reproduce
+
+    use_store(tracking_uri)
+    raise SystemExit(reproduce.reproduce(run_id, dry_run))
+
+
+@click.command()
+@click.argument("a", metavar=RUN_ID)
+@click.argument("b", metavar=RUN_ID)
+@store_option
+@click.option("--explain", is_flag=True, help="Prove the causes: replay B with one difference taken back at a time.")
+@click.option("--html", "page", metavar="FILE", help="Also write an HTML page.")
+def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str | None) -> None:
+    """Put two runs side by side: stages, metrics, and every recorded difference, the most likely cause first.
+
+    Exits with 0 (identical, or equivalent on other hardware) or 1 (different).
+    """
+    from ..common import exit_codes
+    from ..proof import compare, refusals, report, terminal
+    from ..proof.explain import explain as prove
+    from ..proof.reproduce import scratch_folder
+    from ..record import integrity, lookup, reader
+    from ..store import tracking
+
+    use_store(tracking_uri)
+    tracking.connect()
+    with scratch_folder() as scratch:
+        found = []
+        for name, run_id in (("a", a), ("b", b)):
+            run = lookup.get_run(run_id)
+            found.append(reader.download(run, scratch / name))
+            integrity.require_own(found[-1], run)
+        comparison = compare.Comparison(*found)
+        terminal.show(comparison)
+        if page:
+            write_whole(absolute(page), report.page(comparison))
+        if explain and comparison.parted is None:
+            print("There is nothing to explain: all stages are equal.")
+        elif explain:
+            for record in found:
+                refusals.require_git(record)
+            terminal.show_proof(
+                prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True))
+            )
+    raise SystemExit(exit_codes.EXIT_CODES[comparison.verdict])
+
+
+@click.command()
+@click.option(
+    "--limit", default=15, show_default=True, type=click.IntRange(1, 50_000), help="How many, the newest first."
+)
+@click.option("--verdict", help="Only those of this verdict, such as identical.")
+def runs(limit: int, verdict: str | None) -> None:
+    """List recent runs with their metrics and what came of reproducing them."""
+    from ..common import exit_codes
+    from ..proof import terminal
+    from ..store import tracking
+
+    if verdict and verdict not in exit_codes.EXIT_CODES:
+        raise click.BadParameter(f"{verdict!r} is none of {', '.join(exit_codes.EXIT_CODES)}", param_hint="--verdict")
+    experiment_id = tracking.connect()
+    import mlflow
+
+    wanted = f"tags.`repro.verdict` = '{verdict}'" if verdict else ""
+    terminal.show_runs(mlflow.MlflowClient().search_runs([experiment_id], wanted, max_results=limit))

@@ -1,0 +1,87 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..common.files import write_whole
+from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
+
+if TYPE_CHECKING:
+    from ..training.contract import Experiment
+
+
+@click.command()
+@config_option
+@seed_option
+@set_option
+@text_option
+@click.option("--name", help="The run's name in MLflow; invented by default.")
+@click.option(
+    "--resume",
+    metavar=RUN_ID,
+    help="Go on from the last checkpoint of a run, with that run's conf; `last` is the last one that did not finish.",
+)
+@click.option("--id-file", metavar="FILE", help="Also write the run's ID into a file, for scripts.")
+@click.pass_obj
+def train(
+    experiment: Experiment,
+    config: str,
+    seed: str,
+    overrides: tuple[str, ...],
+    text: str,
+    name: str | None,
+    resume: str | None,
+    id_file: str | None,
+) -> None:
+    """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
+    from .. import execute
+    from ..training import mlflow_run
+
+    overrides = (*overrides, *mlflow_run.overrides(seed, text))
+    if resume and overrides:
+        raise click.UsageError("--resume goes on with the settings that the run had; leave --set and --seed out.")
+    run_id = execute.execute(experiment, config, overrides, name, resume)
+    if id_file:
+        write_whole(to_write(id_file), run_id)
+
+
+@click.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run_id")
+@click.argument("parent", type=int)
+@click.pass_obj
+def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None:
+    """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
+    from .. import execute
+    from ..training import mlflow_run, multiprocess  # noqa: F401 - a record names what was imported: as much as by `train`
+
+    multiprocess.watch(parent)
+    execute.take_part(experiment, folder, run_id)
+
+
+@click.command("run")
+@click.option("-e", "--entry-point", default="main", show_default=True, help="An entry point of MLproject.")
+@click.option("-P", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the entry point.")
+@click.option("--seed", type=int, help="Short for -P seed=N.")
+@set_option
+def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None, overrides: tuple[str, ...]) -> None:
+    """Execute an entry point through MLflow, in an environment built from the hashed lock.
+
+    The run as anyone else would execute it: nothing of .venv takes part.
+    """
+    from ..training import mlflow_run
+
+    for parameter in parameters:
+        if "=" not in parameter:
+            raise click.BadParameter(f"{parameter!r} is not NAME=VALUE", param_hint="-P")
+    given = dict(parameter.split("=", 1) for parameter in parameters)
+    if seed is not None:
+        given["seed"] = str(seed)
+    if overrides:
+        given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
+    mlflow_run.run(entry_point, given)

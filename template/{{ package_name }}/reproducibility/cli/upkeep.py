@@ -1,0 +1,95 @@
+"""Commands for this machine: its self-test, MLflow's pages, its environments."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from ..common.errors import ProjectError
+from ..common.project import ROOT
+from ..common.scratch import temporary_folder
+
+
+@click.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="By default a GPU, if the framework can use one.")
+@click.option(
+    "--minutes", default=5.0, show_default=True, type=click.FloatRange(0.5, 600), help="How long it may take."
+)
+def selftest(device: str | None, minutes: float) -> None:
+    """Find out whether training repeats on this machine, and which switches matter here.
+
+    The project's own training and a stress workload of its framework are trained several times, each in a fresh
+    process of another shell; then without each switch and seed in turn; killed and resumed; on the GPU and the CPU.
+
+    Exits with 0 if training repeats and 1 if it does not. The outcome is kept in .selftest.json and in the store.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..selftest import keep, plan, show
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {minutes:g} min")
+    with Progress(*columns, transient=True) as progress:
+        bar = progress.add_task("", total=1.0)
+        content = plan.run(
+            device or "", minutes, lambda what, gone: progress.update(bar, description=what, completed=gone), own=True
+        )
+    show.show(content)
+    keep.keep(content)
+    raise SystemExit(0 if content["repeats"] else 1)
+
+
+@click.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(port: int) -> None:
+    """Open MLflow's UI over the project's runs. It listens on this machine only."""
+    from ..store import tracking
+
+    uri = tracking.store_uri()
+    if tracking.database() is None:
+        print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
+        return
+    tracking.connect()
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ProjectError(f"port {port} is in use: another UI, of another project perhaps.", "just ui --port 5001")
+    print(f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
+    # Its background jobs serve features of the GenAI pages, and cost four processes.
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    with temporary_folder("ui") as folder:
+        python = Path(sys.executable)
+        if "%" in sys.prefix:  # in MLflow's own path: the processes that it starts would take it for a code
+            (folder / "venv").symlink_to(sys.prefix)
+            python = folder / "venv" / python.relative_to(sys.prefix)
+        if subprocess.run([str(python), "-m", "mlflow", "ui", *options], cwd=ROOT, env=quiet).returncode:
+            raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
+
+
+@click.command()
+def relocate() -> None:
+    """After the folder was copied or moved: point the project's own store at its new place."""
+    from ..store import relocate
+
+    backup, changed = relocate.relocate()
+    print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
+
+
+@click.command("clean-envs")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean_envs(yes: bool) -> None:
+    """Delete the MLflow environments of this project that no lock needs any more."""
+    from ..environment import cache
+
+    unneeded = cache.unneeded()
+    for path in unneeded:
+        print(f"{cache.size(path) / 1e6:8.0f} MB  {path}")
+    if not unneeded:
+        print(f"Nothing to delete in {cache.folder()}.")
+    elif yes or click.confirm("Delete them?"):
+        for path in unneeded:
+            cache.delete(path)

@@ -1,0 +1,31 @@
+"""Temporary folders: under one name, and locked while they are in use, so that what a kill left is known."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .locking import exclusive
+from .project import PACKAGE, ROOT
+
+#: Of the names of all of them. Another project may have a package of the same name.
+PREFIX = f"{PACKAGE}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}-"
+#: What is locked in each.
+LOCK = "alive"
+
+
+@contextlib.contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Give a folder in the system's place for temporary files, removed whatever happens.
+
+    Parameters
+    ----------
+    purpose : str
+        A word, which stands in its name.
+    """
+    folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{purpose}-", ignore_cleanup_errors=True)
+    with folder as name, exclusive(Path(name, LOCK)):
+        yield Path(name)

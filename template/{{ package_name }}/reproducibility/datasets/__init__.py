@@ -1,0 +1,1 @@
+"""What may be read, and whether it is what was registered."""

@@ -1,0 +1,110 @@
+"""The entries of data/datasets.yaml."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import conf
+from ..common.addresses import public
+from ..common.errors import ProjectError
+from ..common.files import write_whole
+from ..common.project import ROOT
+from . import tables
+
+MANIFEST = ROOT / "data" / "datasets.yaml"
+HEADER = """\
+# What runs may read. Every run compares the digest before a row is read.
+# Add or replace an entry with `just data-add`, check all with `just data-check`.
+"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry of data/datasets.yaml.
+
+    Parameters
+    ----------
+    name : str
+        What `run.dataset(name)` asks for.
+    path : str
+        Where the file lies, relative to the project.
+    digest : str
+        "sha256:" and 64 hexadecimal digits, of the whole file.
+    size : int
+        In bytes.
+    source : str
+        Where it comes from; a URI that can be fetched is used to fetch it.
+    licence : str
+        Under which it may be used.
+    read : dict of str to Any
+        How a text table is written, as `pandas.read_csv` calls it; empty for UTF-8 with commas.
+    """
+
+    name: str
+    path: str
+    digest: str
+    size: int
+    source: str = "unknown"
+    licence: str = "unknown"
+    read: dict[str, Any] = field(default_factory=dict, hash=False)
+    file: Path = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Resolve the path, which must stay inside the project, whoever wrote the entry; look at `read`."""
+        tables.require_known(self.read)
+        file = (ROOT / self.path).resolve()
+        if not file.is_relative_to(ROOT):
+            raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add FILE")
+        object.__setattr__(self, "file", file)
+
+    def entry(self) -> dict[str, Any]:
+        """Give what stands in data/datasets.yaml and in records under the name: no password or token does."""
+        keys = ("path", "digest", "size", "source", "licence")
+        entry = {key: getattr(self, key) for key in keys} | {"source": public(self.source)}
+        return entry | ({"read": self.read} if self.read else {})
+
+
+def read_manifest() -> dict[str, Dataset]:
+    """Read data/datasets.yaml.
+
+    Raises
+    ------
+    ProjectError
+        If the file is missing, is not YAML, or an entry lacks or misspells a key.
+    """
+    try:
+        entries = conf.parse(MANIFEST.read_text("utf-8")) or {}
+        return {name: Dataset(name=name, **entry) for name, entry in entries.items()}
+    except ProjectError as error:
+        raise ProjectError(f"data/datasets.yaml cannot be used: {error.cause}", error.fix) from error
+    except (OSError, UnicodeError, TypeError, AttributeError) as error:
+        raise ProjectError(f"data/datasets.yaml cannot be used: {error}.", "git diff data/datasets.yaml") from error
+
+
+def write_manifest(datasets: dict[str, Dataset]) -> None:
+    """Write data/datasets.yaml, wholly or not at all."""
+    entries = {name: dataset.entry() for name, dataset in sorted(datasets.items())}
+    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=1000)
+    write_whole(MANIFEST, HEADER + text)
+
+
+def find(name: str) -> Dataset:
+    """Look an entry up.
+
+    Raises
+    ------
+    ProjectError
+        If there is none of that name.
+    """
+    datasets = read_manifest()
+    if name not in datasets:
+        raise ProjectError(
+            f"there is no dataset {name!r} in data/datasets.yaml; it has {', '.join(datasets) or 'none'}.",
+            f"just data-add FILE --name {shlex.quote(name)}",
+        )
+    return datasets[name]

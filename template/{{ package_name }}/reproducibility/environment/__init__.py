@@ -1,0 +1,1 @@
+"""Whether what is installed is what is locked: locks, .venv and the environments of MLflow."""

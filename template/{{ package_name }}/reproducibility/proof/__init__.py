@@ -1,0 +1,1 @@
+"""Whether it is the same, and if not, why."""

@@ -1,0 +1,228 @@
+"""Execute a recorded run again: its code in a fresh checkout, its data, its lock's environment, its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from .. import conf
+from ..common import digest, shell
+from ..common.errors import ProjectError
+from ..common.exit_codes import CANNOT_BE_TRIED
+from ..common.project import ROOT
+from ..conf import flatten
+from ..datasets import retrieval
+from ..datasets.manifest import Dataset
+from ..environment import cache
+from ..randomness import launch
+from ..record import reader
+from ..record.metrics import keys
+from ..record.reader import Record
+from ..record.recorder import REPLAY
+from ..source import checkout
+from ..source.checkout import inside
+from ..store import sqlite
+from .refusals import require_confined
+
+#: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
+FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
+#: Bytes of a file's name.
+LONGEST = 255
+#: What may be wrong with a replay in a store of files, though no name that the run is known to have logged says so.
+OF_FILES = (
+    "\nIf it names a file in {}: the training logs a name that cannot be a file's there, as `loss`\n"
+    "beside `loss/val`, or one of more than 255 bytes. The run itself is well; name it otherwise."
+)
+#: What of the project is nobody's code.
+NOT_CODE = (".git", ".venv*", "mlruns", "mlflow.db*", "mlartifacts", "__pycache__", ".*_cache")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to execute. Each part may come from another record, so that their effects can be told apart.
+
+    Parameters
+    ----------
+    code, data, lock : Record
+        Whose code, whose data and whose environment.
+    conf : dict
+        The settings, seed and threads among them.
+    variables : dict of str to str
+        Environment variables on top of this process's.
+    umask : int, optional
+        File mode mask of the replay; this process's by default.
+    """
+
+    code: Record
+    data: Record
+    lock: Record
+    conf: dict[str, Any]
+    variables: dict[str, str] = field(default_factory=dict)
+    umask: int = -1
+
+    @classmethod
+    def of(cls, record: Record, variables: dict[str, str] | None = None, umask: int = -1) -> Recipe:
+        """Execute a run just as it was recorded."""
+        return cls(record, record, record, record.conf, variables or {}, umask)
+
+
+def execute(recipe: Recipe, scratch: Path) -> Record:
+    """Execute a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to execute.
+    scratch : Path
+        A folder for checkout, store and log; made here.
+
+    Returns
+    -------
+    Record
+        What the replay recorded. Nothing of it is in the project's own store yet.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2, if a part cannot be had; with 3, if the environment cannot be built or the code fails.
+    """
+    scratch.mkdir(parents=True)
+    project = check_out(recipe.code, scratch / "code")
+    _put_data(recipe, project, scratch)
+    put_lock(project, recipe.lock)
+    settings = scratch / "conf.yaml"
+    settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
+    store = scratch / "store"
+    in_files = not needs_database(recipe)
+    # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
+    uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
+    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
+    with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
+        python = cache.python(cache.ready(project))
+    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
+    hint = OF_FILES.format(store) if in_files else ""
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log", hint)
+    # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
+    found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
+    if len(found) != 1:
+        raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
+    return reader.read("replay", found[0])
+
+
+def needs_database(recipe: Recipe) -> bool:
+    """Tell whether names that the run logged could not all be those of files: "loss" and "loss/val", or too long."""
+    records = (recipe.code, recipe.data, recipe.lock)
+    kinds = [{*keys(record.metrics).values()} for record in records]
+    kinds += [{*names} for record in records for names in record.logged]
+    kinds.append({*flatten(recipe.conf)})
+    return any(not _could_be_files(names) for names in kinds)
+
+
+def _could_be_files(names: set[str]) -> bool:
+    # Some file systems take "Loss" and "loss" for one name.
+    paths = [PurePosixPath(name.casefold()) for name in names]
+    folders = {folder for path in paths for folder in path.parents}
+    too_long = any(len(os.fsencode(part)) > LONGEST for name in names for part in name.split("/"))
+    return not (too_long or folders & {*paths} or len({*paths}) < len(names))
+
+
+def check_out(record: Record, folder: Path) -> Path:
+    """Put a run's code into a folder: from git, or, of a run outside git, the project as it is now.
+
+    Returns
+    -------
+    Path
+        The project in it.
+    """
+    code = record.content["code"]
+    if code["commit"] == "none":
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE), ignore_dangling_symlinks=True)
+        return folder
+    require_confined(record)
+    patches = [file.read_bytes() for file in record.folder.glob("uncommitted*.patch")]
+    project = checkout.restore(code, {digest.of_bytes(patch): patch for patch in patches}, folder)
+    for entry in code["left_out"]:
+        file = ROOT / entry["path"]
+        if not digest.fits(file, entry["digest"]):
+            raise ProjectError(
+                f"{entry['path']} is in neither commit nor record ({entry['why']}), and not here as it was: "
+                f"{entry['digest']}.",
+                f"Put it back at {file}, then try again. Commit it before the next run.",
+                CANNOT_BE_TRIED,
+            )
+        if not Path(entry["path"]).is_absolute():  # else it is found where it is
+            _copy(file, Path(os.path.normpath(project / entry["path"])), folder.resolve())
+    return project
+
+
+def _copy(file: Path, target: Path, folder: Path) -> None:
+    """Copy a file into a checkout; a link on the way that leads out of it is replaced by a folder."""
+    for place in (*reversed(target.parents), target):
+        if place.is_symlink() and place.is_relative_to(folder) and not _leads_inside(place, folder):
+            place.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+
+
+def _leads_inside(link: Path, folder: Path) -> bool:
+    try:
+        inside(folder, str(link.relative_to(folder)))
+    except ProjectError:
+        return False
+    return True
+
+
+def put_lock(project: Path, record: Record) -> None:
+    """Put the recorded lock into a checkout, and not where a link of that name leads."""
+    lock = project / "constraints.txt"
+    lock.unlink(missing_ok=True)
+    lock.write_bytes(record.lock)
+
+
+def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
+    """Make sure that every dataset of the run lies in the checkout as it was."""
+    entries = [Dataset(name=name, **entry) for name, entry in recipe.data.content["data"].items()]
+    folders = [ROOT]
+    if recipe.data is not recipe.code:
+        folders.append(check_out(recipe.data, scratch / "data"))
+        _enter(entries, inside(project, "data/datasets.yaml"))
+    for entry in entries:
+        target = inside(project, entry.path)
+        if digest.fits(target, entry.digest):
+            continue
+        try:
+            retrieval.obtain(entry, target, folders)
+        except ProjectError as error:
+            raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
+
+
+def _enter(entries: list[Dataset], manifest: Path) -> None:
+    try:
+        known = (conf.parse(manifest.read_text("utf-8")) or {}) | {entry.name: entry.entry() for entry in entries}
+    except (ProjectError, OSError, UnicodeError, TypeError) as error:
+        why = error.cause if isinstance(error, ProjectError) else error
+        raise ProjectError(
+            f"data/datasets.yaml of the run's code cannot be used: {why}",
+            "Look at that file in the run's commit.",
+            CANNOT_BE_TRIED,
+        ) from error
+    manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
+
+
+def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path, hint: str = "") -> None:
+    """Run the training; its results go to a log, its progress to the terminal."""
+    with log.open("wb") as output:
+        code = shell.run(command, folder, variables, output, umask)
+    if code:
+        said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
+        raise ProjectError(
+            f"the code of the run failed when it was executed again (exit code {code}). {said}",
+            f"Its own message stands above. It ran before: has something outside the repository changed?{hint}",
+        )

@@ -1,0 +1,140 @@
+"""Reproduce a run from its ID alone: execute it again, compare to the last bit, and keep the proof."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..common import digest, exit_codes
+from ..common.errors import ProjectError
+from ..common.interrupts import Interrupts
+from ..common.project import ROOT
+from ..common.scratch import temporary_folder
+from ..datasets.manifest import Dataset
+from ..environment import cache
+from ..randomness import launch
+from ..record import integrity, lookup, reader
+from ..record.reader import Record
+from ..source import git
+from ..store import tracking
+from . import refusals, replay, report, terminal
+from .compare import Comparison
+from .replay import Recipe
+from .verdict import REFUSALS, as_far_as_allowed, keep, tag
+
+
+def reproduce(run_id: str, dry_run: bool = False) -> int:
+    """Execute a run again and compare.
+
+    Parameters
+    ----------
+    run_id : str
+        The run, or what stands for it: see `lookup.get_run`.
+    dry_run : bool, default False
+        Only tell what would be done.
+
+    Returns
+    -------
+    int
+        The exit code of the verdict, see `exit_codes.EXIT_CODES`.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2 if it cannot be tried: commit, data, lock or record is missing.
+    """
+    tracking.connect()
+    run = lookup.get_run(run_id)
+    with scratch_folder() as scratch:
+        try:
+            record = reader.download(run, scratch / "original")
+            refusals.require_git(record)
+            integrity.require_own(record, run)
+            if dry_run:
+                terminal.show_plan(record, list(plan(record, scratch)))
+                return 0
+            comparison = prove(record, scratch)
+        except ProjectError as error:
+            if error.exit_code in REFUSALS and not dry_run:
+                with as_far_as_allowed():
+                    tag(run.info.run_id, REFUSALS[error.exit_code])
+            raise
+    return exit_codes.EXIT_CODES[comparison.verdict]
+
+
+def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, umask: int = -1) -> Comparison:
+    """Replay a run, show what came of it, and keep the replay as a run beside the original.
+
+    Parameters
+    ----------
+    record : Record
+        The original.
+    scratch : Path
+        A folder for the replay.
+    variables : dict of str to str, optional
+        Environment variables of the replay that must not matter.
+    umask : int, optional
+        File mode mask of the replay.
+
+    Returns
+    -------
+    Comparison
+        The original beside its replay.
+    """
+    comparison = Comparison(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
+    page = scratch / "report.html"
+    page.write_text(report.page(comparison), "utf-8")
+    replayed = ""
+    with as_far_as_allowed():
+        replayed = keep(comparison, page, scratch / "replay" / "replay.log")
+        tag(record.name, comparison.verdict, replayed)
+    terminal.show(comparison, replayed)
+    return comparison
+
+
+def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
+    """Tell what a reproduction would do, without doing it: a part and what happens to it, in turn."""
+    code = record.content["code"]
+    refusals.require_confined(record)
+    here = git.has_commit(code["commit"])
+    if here:
+        yield "code", f"commit {code['commit']}, which is here"
+    else:
+        places = " or ".join(map(git.public, git.remotes(code))) or "nowhere: no remote"
+        yield "code", f"commit {code['commit']}, fetched from {places}"
+    if record.patch:
+        yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
+    for inner in code.get("repositories", []):
+        changed = ", with uncommitted files from the record" if inner["patch"] else ""
+        yield "", f"and {inner['path']}, commit {inner['commit']}{changed}"
+    for entry in code["left_out"]:
+        whole = digest.fits(ROOT / entry["path"], entry["digest"])
+        yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
+    for name, content in record.content["data"].items():
+        entry = Dataset(name=name, **content)
+        here = digest.fits(entry.file, entry.digest)
+        elsewhere = "of the commit, else of the tracking store, else of " + entry.entry()["source"]
+        yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
+    project = replay.check_out(record, scratch / "plan") if here else None
+    if project:
+        replay.put_lock(project, record)
+        environment = cache.current(project)
+        yield (
+            "environment",
+            f"{environment}, {'verified anew' if environment.exists() else 'built from the recorded lock'}",
+        )
+    yield "settings", ", ".join(f"{name}={value}" for name, value in record.conf.items())
+    yield "command", f"python -m {record.content['project']} train --config CONF_OF_THE_RECORD"
+    yield "result", f"one new run in {tracking.public(tracking.store_uri())}, tagged repro.reproduces={record.name}"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for replays, removed whatever happens; `just doctor` removes that of a process that was killed."""
+    with Interrupts(launch.is_command()) as interrupts, temporary_folder("replay") as folder:
+        interrupts.allow()
+        try:
+            yield folder
+        finally:
+            interrupts.hold()

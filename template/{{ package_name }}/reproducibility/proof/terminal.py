@@ -1,0 +1,124 @@
+"""What `reproduce`, `verify`, `compare` and `runs` print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..common import exit_codes
+from .compare import Comparison
+from .wording import MEANINGS, few, metric_rows
+
+if TYPE_CHECKING:
+    from .explain import Proof
+
+STYLES = {exit_codes.IDENTICAL: "bold green", exit_codes.EQUIVALENT: "bold yellow", exit_codes.DIFFERENT: "bold red"}
+
+
+def show(comparison: Comparison, replayed: str = "") -> None:
+    """Print a comparison: stages, metrics, differences, verdict."""
+    console = _console()
+    a, b = comparison.a, comparison.b
+    names = a.name[:12], (replayed or b.name)[:12]
+    table = Table("", *names, "", box=None, pad_edge=False, title_justify="left")
+    for stage, equal in comparison.stages.items():
+        digests = [side.stages.get(stage, "missing").removeprefix("sha256:")[:12] for side in (a, b)]
+        table.add_row(Text(stage), *digests, _mark(equal))
+    for name, one, other, equal in metric_rows(comparison):
+        values = ("" if value is None else repr(value) for value in (one, other))
+        table.add_row(Text(name), *values, _mark(equal))
+    console.print(table)
+    differences = comparison.differences
+    if differences:
+        console.print(
+            "\nrecorded differences, the most likely cause first:" if comparison.parted else "\nwithout effect:"
+        )
+    for difference in differences:
+        console.print(Text(f"  {difference.cause:<9} {few(difference.details)}"))
+    verdict = comparison.verdict
+    console.print(Text(f"\n{verdict}", STYLES[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
+    if comparison.parted:
+        console.print(Text(f"the first stage that differs: {comparison.parted}"))
+        if comparison.parts:
+            console.print(Text(f"in the model: {few(comparison.parts)}"))
+        if comparison.only_weights:
+            console.print(Text(f"only there: {comparison.hint}"))
+        elif not differences:
+            console.print(Text(f"nothing that was recorded differs, so it is the code: {comparison.hint}"))
+    if replayed:
+        console.print(Text(f"kept as run {replayed}, with report.html"))
+
+
+def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
+    """Print what a reproduction would do."""
+    console = _console()
+    console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
+    table = Table("part", "what", box=None, pad_edge=False, show_header=False)
+    for part, what in steps:
+        table.add_row(Text(part), Text(what))
+    console.print(table)
+
+
+def show_proof(proof: Proof) -> None:
+    """Print which differences were proven to be causes."""
+    console = _console()
+    if not proof.repeats:
+        console.print(Text("no cause is named: the second run does not even repeat itself.", "bold red"))
+        console.print("Two replays of it differ, so it draws on something that was not recorded: just verify")
+        return
+    console.print()
+    for cause, stages in proof.causes.items():
+        if stages:
+            console.print(
+                Text(f"proven    {cause}", "bold").append(f" changes {', '.join(stages)}", "default not bold")
+            )
+        else:
+            console.print(Text(f"no cause  {cause}: with or without it the result is the same"))
+    for cause, why in proof.untried.items():
+        console.print(Text(f"untried   {cause}: {why}"))
+    if proof.together is None:
+        console.print("No recorded difference was proven to be a cause.")
+    elif proof.together:
+        console.print("With these taken back, the second run gives the first one's result, to the last bit.")
+    else:
+        console.print("With these taken back the results still differ: something else was at work too.")
+
+
+def show_runs(runs: Iterable[Any]) -> None:
+    """Print recent runs with their metrics and verdicts."""
+    found = list(runs)
+    names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "started", "status", *names, "result", "verdict"):
+        table.add_column(Text(name), no_wrap=name in {"run", "verdict"})
+    for run in found:
+        tags = run.data.tags
+        values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
+        verdict = tags.get("repro.verdict", "")
+        of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
+        started = _local_time(run.info.start_time)
+        result = tags.get("repro.result", "").removeprefix("sha256:")[:8]
+        table.add_row(
+            run.info.run_id, started, run.info.status, *values, result, Text(verdict + of, STYLES.get(verdict, ""))
+        )
+    _console().print(table if found else "No runs yet: just train")
+
+
+def _console() -> Console:
+    """Print as wide as the terminal is; into a file or pipe, where nobody can widen it, as wide as it takes."""
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def _mark(equal: bool) -> Text:
+    return Text("=", "green") if equal else Text("differs", "bold red")
+
+
+def _local_time(milliseconds: int) -> str:
+    import datetime
+
+    return datetime.datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,85 @@
+"""What is kept of a verdict: the replay as a run, and the tags of the original."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import conf
+from ..common import digest, exit_codes
+from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
+from ..common.interrupts import Interrupts
+from ..record import metrics
+from ..record.schema import RECORD
+from ..store import liveness, tracking
+from ..training.active_run import begun
+from .compare import Comparison
+
+#: Verdicts without a replay, by the exit code of the error that says why.
+REFUSALS = {CANNOT_BE_TRIED: exit_codes.NOT_REPRODUCIBLE, NOT_ITS_RUNS: exit_codes.DIFFERENT}
+
+
+@contextlib.contextmanager
+def as_far_as_allowed() -> Iterator[None]:
+    """Keep in the store what it takes: to whom it gives only reading, or nothing any more, a verdict is one too."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        store = tracking.public(tracking.store_uri())
+        why = str(error).replace(tracking.store_uri(), store).strip().partition("\n")[0][:300]
+        print(f"notice: the verdict could not be kept in {store}: {why}", file=sys.stderr)
+
+
+def keep(comparison: Comparison, page: Path, log: Path) -> str:
+    """Log a replay as one run of today's store: its record, settings, metrics and the report."""
+    import mlflow
+
+    record, content = comparison.b, comparison.b.content
+    original = mlflow.get_run(comparison.a.name)
+    name = f"reproduces {comparison.a.name[:8]}"
+    with (
+        Interrupts(last=False) as interrupts,  # which are held: a replay is kept whole
+        liveness.held() as tag,
+        begun(interrupts, name, tag | {"repro.reproduces": comparison.a.name}, original.info.experiment_id) as run,
+    ):
+        mlflow.log_params(conf.flatten(record.conf))
+        metrics.log(run.id, record.metrics)
+        mlflow.log_artifacts(str(record.folder), "record")
+        plots = record.folder.parent / "plots"
+        if plots.exists():
+            mlflow.log_artifacts(str(plots), "plots")
+        mlflow.log_artifact(str(page))
+        mlflow.log_artifact(str(log))
+        mlflow.set_tags(
+            {
+                "repro.project": content["project"],
+                "repro.seed": record.conf["seed"],
+                "repro.commit": content["code"]["commit"],
+                "repro.dirty": content["code"]["dirty"],
+                "repro.environment": content["environment"]["lock"],
+                "repro.data": json.dumps({name: entry["digest"] for name, entry in sorted(content["data"].items())}),
+                "repro.record": digest.of_file(record.folder / RECORD),
+                "repro.result": content["result"],
+                "repro.verdict": comparison.verdict,
+            }
+        )
+    return run.id
+
+
+def tag(run_id: str, verdict: str, replayed: str = "") -> None:
+    """Note the verdict on the original; that it cannot be tried here does not undo an earlier proof."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in client.get_run(run_id).data.tags:
+        return
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    for name, value in {"verdict": verdict, "verified_by": replayed, "verified_at": now}.items():
+        client.set_tag(run_id, f"repro.{name}", value)
+    print(f"tagged repro.verdict = {verdict!r}", file=sys.stderr)

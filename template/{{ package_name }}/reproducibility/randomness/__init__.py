@@ -1,0 +1,1 @@
+"""What must not differ between two runs: seeds, the hash seed, threads and switches."""

@@ -1,0 +1,204 @@
+"""Write the record of a run, all that it takes to execute it again: parameters, tags, the artifact folder `record/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from .. import conf
+from ..common import digest
+from ..common.project import PACKAGE
+from ..common.scratch import temporary_folder
+from ..datasets import retrieval
+from ..environment import check, lockfile
+from ..randomness import launch
+from ..source import imports, snapshot
+from . import fingerprint, metrics
+from .predictions import as_table
+from .schema import RECORD, SCHEMA_VERSION, digest_of_result, files, files_of_model
+from .stored_model import STORED, Kept, attempt
+
+if TYPE_CHECKING:
+    from ..datasets.manifest import Dataset
+    from ..modeling.result import Result
+
+#: Set for a replay, which has a store of its own: from where it could be executed again is not asked.
+REPLAY = "REPRO_REPLAY"
+
+
+class Recorder:
+    """Collects what a run was made of, and logs it to the active MLflow run.
+
+    Parameters
+    ----------
+    settings : dict
+        The resolved conf.
+    seeded : dict of str to int
+        The generators that were seeded.
+    """
+
+    def __init__(self, settings: dict[str, Any], seeded: dict[str, int]) -> None:
+        self.settings = settings
+        self.seeded = seeded
+        self.code = snapshot.capture()
+        # Read once: the file may change while the run goes on.
+        self.lock_bytes = lockfile.RUNTIME_LOCK.read_bytes()
+        self.lock = digest.of_bytes(self.lock_bytes)
+        self.launch = launch.recorded(settings["seed"], settings["threads"])
+        self.tags = {
+            "repro.seed": str(settings["seed"]),
+            "repro.commit": self.code.commit,
+            "repro.dirty": self.code.dirty,
+            "repro.environment": self.lock,
+            "repro.project": PACKAGE,
+        }
+
+    def start(self) -> None:
+        """Log what is known before training: also a run that fails says what it was."""
+        import mlflow
+
+        mlflow.log_params(conf.flatten(self.settings))
+        mlflow.set_tags(self.tags)
+
+    def finish(self, result: Result, stages: dict[str, str], data: Mapping[str, Dataset]) -> str:
+        """Log the result, its digests and the record.
+
+        Parameters
+        ----------
+        result : Result
+            What `train` gave back.
+        stages : dict of str to str
+            The digest of every stage so far, to which those of the result are added.
+        data : Mapping of str to Dataset
+            The datasets that were read.
+
+        Returns
+        -------
+        str
+            The digest of the result: metrics, predictions and weights.
+        """
+        import mlflow
+
+        kept = Kept(result)
+        kept.note(stages)
+        if result.predictions is not None:
+            stages["predictions"] = digest.of_value(result.predictions)
+        values = metrics.exact(result.metrics)
+        stages["metrics"] = digest.of_value(values)
+        outcome = digest_of_result(stages)
+        run_id = mlflow.active_run().info.run_id
+        metrics.log(run_id, values)
+        for name, figure in result.figures.items():
+            attempt(f"the picture {name} is not kept", partial(mlflow.log_figure, figure, f"plots/{name}.png"))
+        modules = self.code.settle(imports.taken())
+        self.note_data(data.values())
+        content = {
+            "schema": SCHEMA_VERSION,
+            "project": PACKAGE,
+            "code": {**self.code.content(), "modules": modules},
+            "seeded": self.seeded,
+            "launch": self.launch,
+            "environment": {"lock": self.lock, "as_locked": check.is_as_locked(), **fingerprint.take()},
+            "data": {name: entry.entry() for name, entry in data.items()},
+            "stages": stages,
+            "metrics": {name: value.hex() for name, value in values.items()},
+            "result": outcome,
+        }
+        with temporary_folder("record") as scratch:
+            folder = _folder(run_id, scratch)
+            lock = folder / lockfile.RUNTIME_LOCK.name
+            lock.write_bytes(self.lock_bytes)
+            (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+            for name, patch in self.code.patches().items():
+                (folder / name).write_bytes(patch)
+            if result.predictions is not None:
+                attempt(
+                    "the predictions are not kept", lambda: _keep(result.predictions, folder / "predictions.parquet")
+                )
+            if kept.content:
+                parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
+                (folder / "model.json").write_text(parts + "\n", "utf-8")
+            model = kept.log(str(lock), self.code.commit, modules)
+            content |= {
+                "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
+                "files": files(folder),
+            }
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            # Bytes of a file's name that are no UTF-8 become escapes, which JSON reads as they were.
+            (folder / RECORD).write_text(text, "utf-8", "backslashreplace")
+            mlflow.log_artifacts(str(folder), "record")
+            own = digest.of_file(folder / RECORD)
+        mlflow.set_tags(
+            {
+                **self.tags,  # once more: the training may have touched them
+                "repro.dirty": self.code.dirty,  # the code may have been edited since
+                "repro.data": json.dumps({name: entry.digest for name, entry in sorted(data.items())}),
+                **model,
+                "repro.record": own,
+                "repro.result": outcome,
+                "repro.reproducible": self._say_from_where(),
+            }
+        )
+        return outcome
+
+    def note_data(self, entries: Iterable[Dataset]) -> None:
+        """Note the datasets of which only this folder has the bytes."""
+        if REPLAY not in os.environ and self.code.commit != "none":
+            self.code.only_here += map(_only_copy, filter(self._is_only_here, entries))
+
+    def _is_only_here(self, entry: Dataset) -> bool:
+        """Tell whether neither git nor the tracking store has a dataset, nor its source could give it."""
+        if self.code.has(entry.file, entry.digest) or retrieval.is_remote(entry.source):
+            return False
+        return retrieval.stored_copy(entry.digest) is None
+
+    def _say_from_where(self) -> str:
+        """Tell from where the run can be reproduced, and warn where that is not from everywhere."""
+        if REPLAY in os.environ:  # its original has said so
+            return self.code.reproducible
+        if self.code.refused:
+            print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
+        elif self.code.commit == "none":
+            start = 'git init && git add -A && git commit -m "Start"'
+            print(f"notice: no git commit, so nobody can reproduce this run: {start}", file=sys.stderr)
+        for entry in self.code.left_out:
+            print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
+        if self.code.left_out:
+            print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
+        for reason in self.code.all_only_here:
+            if reason != snapshot.NO_REMOTE:
+                print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+        return self.code.reproducible
+
+
+def _only_copy(entry: Dataset) -> str:
+    return (
+        f"dataset {entry.name!r}: neither git nor the tracking store has {entry.path}, and its source, {entry.source}, "
+        f"cannot be fetched (just data-add {shlex.quote(entry.path)} --name {entry.name} keeps a copy; or --source URI)"
+    )
+
+
+def _folder(run_id: str, scratch: Path) -> Path:
+    """Make the folder of the record, with what the training itself has logged to one of that name."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if client.list_artifacts(run_id, "record"):
+        client.download_artifacts(run_id, "record", str(scratch))
+    folder = scratch / "record"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _keep(predictions: Any, file: Path) -> None:
+    part = file.with_suffix(".part")
+    as_table(predictions).to_parquet(part, index=False)
+    part.replace(file)

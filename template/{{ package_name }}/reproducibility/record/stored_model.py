@@ -1,0 +1,134 @@
+"""Keep the model of a result: what it is made of, what it answers, and where it is stored."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .. import adapter
+from ..common import digest
+from ..common.errors import ProjectError
+from ..framework import FRAMEWORK
+from ..modeling.content import Content
+from ..source import own_code
+
+if TYPE_CHECKING:
+    from ..modeling.result import Result
+
+#: Tags of a run: the URI of its model, or why it has none.
+STORED, NOT_STORED = "repro.model", "repro.model_not_stored"
+
+
+class Kept:
+    """The model of a result. Whatever is wrong with it, the run goes on and says so.
+
+    Parameters
+    ----------
+    result : Result
+        What the training gave back.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self.adapter = result.adapter or FRAMEWORK
+        self.content: Content | None = None
+
+    def note(self, stages: dict[str, str]) -> None:
+        """Note its content and its answers among the digests of the stages."""
+        model, inputs = self.result.model, self.result.inputs
+        if model is None:
+            return
+
+        def weights() -> None:
+            self.content = Content(self.adapter.content(model), FRAMEWORK.unpack)
+            stages["weights"] = self.content.digest
+
+        def probe() -> None:
+            if inputs is not None:
+                stages["probe"] = digest.of_value(self.adapter.probe(model, adapter.first(inputs)))
+
+        attempt("what the model is made of is not compared", weights)
+        attempt("the model was not asked to predict once more", probe)
+
+    def kind(self) -> dict[str, str]:
+        """Say what it is, for the record."""
+        found = {"kind": "other"}
+
+        def ask() -> None:
+            found.update(self.adapter.kind(self.result.model))
+
+        attempt("what kind of model it is is not known", ask)
+        return found
+
+    def log(self, requirements: str, commit: str, imported: dict[str, str]) -> dict[str, str]:
+        """Store it in the tracking store, beside the lock that it needs.
+
+        Parameters
+        ----------
+        requirements : str
+            Path of the lock.
+        commit : str
+            The commit of the run.
+        imported : dict of str to str
+            Path and digest of every file of the project that the run imported.
+
+        Returns
+        -------
+        dict of str to str
+            A tag of the run: where the model is, or why it could not be stored.
+        """
+        if self.result.model is None:
+            return {}
+        # An adapter that only says what is compared leaves the storing to the framework.
+        stores = type(self.adapter).save is not adapter.ModelAdapter.save or isinstance(self.adapter, type(FRAMEWORK))
+        storing = self.adapter if stores else FRAMEWORK
+        names = frozenset(self.content.code if self.content else ())
+        found: dict[str, str] = {}
+
+        def store() -> None:
+            own = f"{type(storing).__module__}.{type(storing).__qualname__}"
+            code = {"commit": commit, "modules": own_code.needed({own, *names}, imported)}
+            beside = adapter.beside(storing, self.result.inputs, self.result.predictions, requirements, code)
+            found[STORED] = storing.log_model(self.result.model, beside, names)
+
+        why = attempt("the model is not stored", store)
+        return found or {NOT_STORED: why[:5000]}
+
+
+def stored(run: Any) -> str:
+    """Give the URI of the model of a run.
+
+    Parameters
+    ----------
+    run : mlflow.entities.Run
+        The run.
+
+    Raises
+    ------
+    ProjectError
+        If it stored none, with the reason.
+    """
+    tags, outputs = run.data.tags, run.outputs.model_outputs
+    if NOT_STORED in tags:
+        raise ProjectError(
+            f"run {run.info.run_id} could not store its model: {tags[NOT_STORED][:500]}",
+            "Give the result an adapter with `save` and `load`: Result(…, adapter=…); the README says how.",
+        )
+    # By its tag: a training may log models of its own beside the one that it gives back.
+    uri = tags.get(STORED) or (f"models:/{outputs[0].model_id}" if len(outputs) == 1 else "")
+    if not uri:
+        raise ProjectError(f"run {run.info.run_id} logged no model.", "Choose a run that finished: just runs")
+    return str(uri)
+
+
+def attempt(otherwise: str, act: Callable[[], object]) -> str:
+    """Do what a result may not allow, such as to be stored or drawn; if so, tell, and give the reason."""
+    try:
+        act()
+    except Exception as error:
+        cause: Any = error.__cause__ or error
+        why = f"{type(cause).__name__}: {cause}"
+        print(f"notice: {otherwise}: {' '.join(why.split())[:500]}", file=sys.stderr)
+        return why
+    return ""

@@ -1,0 +1,1 @@
+"""How a proven model is used."""

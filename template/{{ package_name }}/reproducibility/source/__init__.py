@@ -1,0 +1,1 @@
+"""Which code ran: commits, uncommitted work, and what was imported."""

@@ -1,0 +1,1 @@
+"""Where runs live, and which of them still go on."""

@@ -1,0 +1,1 @@
+"""How settings become a tracked run."""

@@ -1,0 +1,121 @@
+"""The run of the store that this process writes: MLflow's active one, whatever a training does to MLflow meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ..common.errors import ProjectError
+from ..common.interrupts import Interrupts
+from ..store import joining, liveness, tracking
+
+
+class ActiveRun:
+    """A run that goes on.
+
+    Parameters
+    ----------
+    info : mlflow.entities.RunInfo
+        What the store says of it.
+    """
+
+    def __init__(self, info: Any) -> None:
+        import mlflow
+
+        self.id = str(info.run_id)
+        self.experiment_id = info.experiment_id
+        self.uri = mlflow.get_tracking_uri()
+
+    def regain(self) -> None:
+        """Make it MLflow's active run again, in its store and experiment, and end those that were left open over it.
+
+        A training may end it, start others, or point MLflow elsewhere: all that is logged after it is this run's.
+        """
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        mlflow.flush_async_logging()
+        while (open_run := mlflow.active_run()) and open_run.info.run_id != self.id:
+            with contextlib.suppress(MlflowException):  # of a store that is not there any more
+                mlflow.end_run()
+        if mlflow.get_tracking_uri() != self.uri:
+            mlflow.set_tracking_uri(self.uri)
+        mlflow.set_experiment(experiment_id=self.experiment_id)
+        client = mlflow.MlflowClient()
+        if client.get_run(self.id).info.lifecycle_stage == "deleted":
+            print(f"notice: run {self.id} was deleted while it went on; it is restored.", file=sys.stderr)
+            client.restore_run(self.id)
+        if mlflow.active_run() is None:
+            mlflow.start_run(run_id=self.id)
+
+    def end(self, status: str) -> None:
+        """End it."""
+        import mlflow
+
+        mlflow.end_run(status)
+
+
+@contextlib.contextmanager
+def begun(
+    interrupts: Interrupts, name: str | None, tags: dict[str, str], experiment_id: str | None = None
+) -> Iterator[ActiveRun]:
+    """Begin a run, or join the one that `mlflow run` has made for this process, and end it whatever happens.
+
+    Parameters
+    ----------
+    interrupts : Interrupts
+        Held by now, and again when the run is to be ended.
+    name : str or None
+        The run's name in MLflow, which invents one otherwise.
+    tags : dict of str to str
+        Its first tags.
+    experiment_id : str, optional
+        Where it belongs; by default the experiment that is connected, or that of the run which is joined.
+
+    Raises
+    ------
+    ProjectError
+        If another run is active in this thread: that of a notebook.
+    """
+    import mlflow
+
+    if other := mlflow.active_run():
+        raise ProjectError(f"run {other.info.run_id} is still active in MLflow.", "mlflow.end_run()      first")
+    if invitation := joining.invited():
+        mlflow.set_experiment(experiment_id=invitation.info.experiment_id)
+        started = mlflow.start_run(run_id=invitation.info.run_id, run_name=name, tags=tags)
+        joining.decline()
+    else:
+        started = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
+    run = ActiveRun(started.info)
+    try:
+        yield run
+        interrupts.hold()
+    except BaseException as error:
+        interrupts.hold()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with liveness.ending(run.id, status, tags):
+            run.regain()
+            run.end(status)
+        raise
+    run.end("FINISHED")
+
+
+@contextlib.contextmanager
+def joined(run_id: str) -> Iterator[ActiveRun]:
+    """Write to a run that another process has begun and will end: the one that started this process.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    """
+    import mlflow
+
+    tracking.require_store()
+    info = mlflow.get_run(run_id).info
+    mlflow.set_experiment(experiment_id=info.experiment_id)
+    with mlflow.start_run(run_id=run_id):
+        yield ActiveRun(info)

@@ -1,0 +1,135 @@
+"""What `train` is given, and what the project tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..common.locking import PATIENCE
+from ..modeling.result import Result
+from ..randomness import seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from pydantic import BaseModel
+
+    from ..datasets.manifest import Dataset
+    from .checkpoint import Checkpoints
+
+
+class Run:
+    """What `train` needs from the harness.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed, 0 to 2**32 - 1.
+    checkpoints : Checkpoints, optional
+        Keeps what a resumed run would start from; without it nothing is kept.
+    rank : int, default 0
+        Which process this is, of those that train together. Only the first, 0, tracks and keeps anything.
+    processes : int, default 1
+        How many there are.
+    """
+
+    def __init__(self, seed: int, checkpoints: Checkpoints | None = None, rank: int = 0, processes: int = 1) -> None:
+        self.seed = seed
+        self.checkpoints = checkpoints
+        self.rank = rank
+        self.processes = processes
+        self.datasets: dict[str, Dataset] = {}
+        self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Give the generator of one purpose, such as "split"; independent of all others."""
+        return seeds.stream(self.seed, name)
+
+    def reseed(self, name: str) -> None:
+        """Seed every global generator anew, for what follows, such as "epoch 7".
+
+        A training that does so before each epoch draws the same numbers in it whether it was interrupted before
+        or not.
+
+        Parameters
+        ----------
+        name : str
+            What the numbers are for; each name has a seed of its own.
+        """
+        seeds.set_all(int(self.rng(name).integers(2**32)))
+
+    def dataset(self, name: str) -> pd.DataFrame:
+        """Read a dataset of data/datasets.yaml, after its digest was checked.
+
+        Parameters
+        ----------
+        name : str
+            The entry.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ProjectError
+            If there is no such entry, or the file is not the registered one.
+        """
+        import mlflow
+
+        from ..datasets import loading
+
+        entry = loading.require(name, PATIENCE if self.rank else 0)
+        table = loading.read(entry.file, how=entry.read)
+        self.datasets[name] = entry
+        self.stages[f"data {name}"] = entry.digest
+        if self.rank == 0 and mlflow.active_run():
+            loading.log(entry, table)
+        return table
+
+    def stage(self, name: str, value: Any) -> None:
+        """Note the digest of an intermediate result, so that two runs can be told apart where they part.
+
+        Parameters
+        ----------
+        name : str
+            Such as "split".
+        value : Any
+            Arrays, tables, numbers, text, or mappings and sequences of these; see `digest.of_value`.
+        """
+        from ..common import digest
+
+        if self.rank == 0:
+            self.stages[name] = digest.of_value(value)
+
+    @property
+    def device(self) -> str:
+        """Where the framework computes: "cuda" where there is a GPU that it can use, else "cpu".
+
+        Of several processes each has a GPU of its own: "cuda:0", "cuda:1", ...
+        """
+        from ..framework import FRAMEWORK
+
+        return FRAMEWORK.device()
+
+    @property
+    def restored(self) -> dict[str, bytes]:
+        """The files of the checkpoint that this run was started from; empty for a run from the start."""
+        return self.checkpoints.start.files if self.checkpoints else {}
+
+    def checkpoint(self, files: Mapping[str, bytes]) -> None:
+        """Keep what `just train --resume` needs to go on from here, in place of what was kept before.
+
+        Parameters
+        ----------
+        files : Mapping of str to bytes
+            By name: weights, the state of the optimizer and of generators, losses so far.
+        """
+        if self.checkpoints and self.rank == 0:
+            self.checkpoints.save(files, self.stages)
+
+
+#: The project's training: settings and run in, result out.
+Train = Callable[[Any, Run], Result]
+#: Gives the project's settings class and training; imports them only when they are needed.
+Experiment = Callable[[], "tuple[type[BaseModel], Train]"]

@@ -1,0 +1,164 @@
+"""`mlflow run`, guarded: the run as anyone else would execute it, with what MLflow itself leaves to chance."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .. import conf
+from ..common.errors import ProjectError
+from ..common.exit_codes import USAGE
+from ..common.files import absolute
+from ..common.interrupts import Interrupts
+from ..common.project import ROOT
+from ..common.scratch import temporary_folder
+from ..environment import cache
+from ..randomness import launch
+from ..store import joining, liveness, tracking
+from .collector import Collector
+
+
+def run(entry_point: str, parameters: dict[str, str]) -> str:
+    """Execute an entry point of MLproject in its locked environment.
+
+    Unlike a bare `mlflow run` this refuses a half-built or tampered environment, lets two cold runs
+    build one after the other, and ends a run whose environment fails as FAILED.
+
+    Parameters
+    ----------
+    entry_point : str
+        A name from MLproject.
+    parameters : dict of str to str
+        Its parameters.
+
+    Returns
+    -------
+    str
+        The run's ID.
+
+    Raises
+    ------
+    ProjectError
+        If the environment cannot be built or the run fails.
+    """
+    _require_known(entry_point, parameters)
+    settings = _settings(parameters)
+    variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
+    last = launch.is_command()
+    with Collector(last):
+        tracking.require_store()
+        is_new = (store := tracking.database()) is not None and not store.exists()
+        import mlflow
+        from mlflow.projects.utils import _create_run
+
+        with Interrupts(last) as interrupts, liveness.held() as tag, ThreadPoolExecutor(1) as builder:
+            # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
+            early = builder.submit(cache.ready) if is_new else None
+            experiment_id = tracking.open_experiment()
+            active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+            run_id = str(active.info.run_id)
+            with _ended(run_id, tag, interrupts):
+                for name, value in tag.items():
+                    mlflow.MlflowClient().set_tag(run_id, name, value)
+                interrupts.allow()
+                (early or builder.submit(cache.ready)).result()
+                # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
+                # comes after a # for something else.
+                with (
+                    temporary_folder("run") as storage,
+                    contextlib.chdir(ROOT),
+                    _environment(variables | {joining.VOUCHED: run_id}),
+                ):
+                    mlflow.projects.run(
+                        ".",
+                        entry_point,
+                        parameters=parameters,
+                        experiment_id=experiment_id,
+                        env_manager="uv",
+                        run_id=run_id,
+                        storage_dir=str(storage),
+                    )
+    return run_id
+
+
+@contextlib.contextmanager
+def _ended(run_id: str, tag: dict[str, str], interrupts: Interrupts) -> Iterator[None]:
+    """End a run that `mlflow run` does not come to: its environment cannot be built, or it is interrupted."""
+    import mlflow
+    from mlflow.exceptions import ExecutionException
+
+    try:
+        yield
+        interrupts.hold()
+    except ExecutionException as error:
+        raise ProjectError(
+            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
+        ) from error
+    except BaseException as error:
+        interrupts.hold()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with liveness.ending(run_id, status, tag):
+            client = mlflow.MlflowClient()
+            # MLflow itself marks as FAILED what was interrupted before it could say so.
+            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+                client.set_terminated(run_id, status)
+        raise
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for what is started meanwhile."""
+    former = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name)
+            if name in former:
+                os.environ[name] = former[name]
+
+
+def overrides(seed: str, text: str) -> tuple[str, ...]:
+    """Turn the parameters `seed` and `set` of MLproject into overrides of the conf.
+
+    Parameters
+    ----------
+    seed : str
+        A number, or "conf" for the conf's own.
+    text : str
+        `key=value` settings, separated by spaces; quotes as in a shell.
+    """
+    try:
+        settings = shlex.split(text)
+    except ValueError as error:
+        raise ProjectError(
+            f"`set` cannot be read: {error}.", "-P set='test_fraction=0.3 threads=2'", exit_code=USAGE
+        ) from error
+    return (*settings, *([] if seed == "conf" else [f"seed={seed}"]))
+
+
+def _require_known(entry_point: str, parameters: dict[str, str]) -> None:
+    """Refuse what MLproject does not name: MLflow would run a script of that name, or pass the parameter on."""
+    known = joining.entry_points()
+    if entry_point not in known:
+        raise ProjectError(
+            f"MLproject has no entry point {entry_point!r}.", f"Choose from: {', '.join(known)}.", exit_code=USAGE
+        )
+    own = known[entry_point].parameters
+    strange = [name for name in parameters if name not in own]
+    if strange:
+        raise ProjectError(
+            f"the entry point {entry_point!r} has no parameter {', '.join(strange)}.",
+            f"It has: {', '.join(own)}. What the conf names is changed with --set KEY=VALUE.",
+            exit_code=USAGE,
+        )
+
+
+def _settings(parameters: dict[str, str]) -> dict[str, object]:
+    config: Path = absolute(parameters.get("config", "confs/train.yaml"))
+    return conf.load(config, overrides(parameters.get("seed", "conf"), parameters.get("set", "")))
