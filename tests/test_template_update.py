@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
+from updates import CONFIG, HEAD, RELEASES, commit, find_module, git, is_yours, lost_lines, run_copier, set_git, tree
 
 from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
@@ -34,8 +34,7 @@ def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("later") / "t"
     shutil.copytree(history, folder)
     rendered = folder / "template"
-    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/store/liveness.py"):
-        path = rendered / name
+    for path in (rendered / "MLproject.jinja", rendered / ".gitignore", find_module(rendered, "liveness")):
         path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
     changelog = folder / "CHANGELOG.md"
     entry = f"## [Unreleased]\n\n## [{LATER}] - 2027-01-01\n\n### Changed\n\n- Said later.\n"
@@ -123,7 +122,7 @@ def test_an_update_from_check_to_commit(
     project.just("check")
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert (project.path / "bikes/reproducibility/store/liveness.py").read_text("utf-8").endswith("# later\n")
+    assert find_module(project.path, "liveness").read_text("utf-8").endswith("# later\n")
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +156,38 @@ def test_a_project_of_any_release_is_updated_checked_and_runs(
     assert "nothing to bring" in project.run(*command).stdout
 
 
+@pytest.mark.slow
+def test_edited_projects_of_every_release_are_updated_by_one_command(
+    history: Path, pushed: str, tmp_path: Path, render: Callable[..., Path]
+) -> None:
+    """Edits in files of theirs, in a module that every release has, and in one that some had."""
+    harness = "bikes/reproducibility"
+    projects = {version: start(history, tmp_path / version, version, project_name="bikes") for version in RELEASES}
+    before, edits = {}, {}
+    for version, project in projects.items():
+        edits[version] = [name for name in ("seeds", "merge") if (project.path / harness / f"{name}.py").exists()]
+        for name in ["bikes/train.py", "confs/train.yaml", *(f"{harness}/{name}.py" for name in edits[version])]:
+            edit(project, name, f"# mine, in {name}\n")
+        before[version] = tree(project.path)
+    paths = [str(project.path) for project in projects.values()]
+    command = ["uvx", "--python", sys.executable, "--from", pushed, "copier-mlflow", "update", *paths]
+    done = projects[RELEASES[0]].run(*command, check=False, JUST=str(shutil.which("true")))
+    told = dict(zip(RELEASES, done.stdout.split("\n=== ")[1:], strict=True))
+    fresh = tree(render(HEAD))
+    for version, project in projects.items():
+        after = tree(project.path)
+        assert lost_lines(tree(render(version)), before[version], after) == {}
+        assert all(
+            after[name] == before[version][name]
+            for name in before[version]
+            if is_yours(name) and not name.startswith("constraints")
+        )
+        gone = [name for name in edits[version] if f"{harness}/{name}.py" not in fresh]
+        assert all(f"{harness}/{name}.py: now in " in told[version] for name in gone)
+        assert ("Nothing is left to do" in told[version]) == (not gone and "conflicting" not in told[version])
+    assert done.returncode == int(any("Left to do" in text for text in told.values()))
+
+
 def actual(name: str) -> str:
     """Find a program itself, behind a shim that would look for others on the PATH."""
     found = str(shutil.which(name))
@@ -171,20 +202,24 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
-    edit(project, "bikes/reproducibility/environment/locks.py", "\n\n# mine\n")
+    edit(project, ".gitattributes")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
-    # mypy looks at what was kept too, and 0.4's imports what is no more.
-    assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
+    # mypy looks at what was kept too, which may import what is no more.
+    assert done.stdout.rstrip().endswith(("Left to do: just check", "then commit it."))
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
-    assert (project.path / "bikes/reproducibility/environment/locks.py").read_text("utf-8").endswith("# mine\n")
-    assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
+    assert (project.path / ".gitattributes").read_text("utf-8").endswith("# mine\n")
+    assert find_module(project.path, "template_tool").is_file()
     project.commit()
-    assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
-    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
-        "M\ttemplate/bikes/reproducibility/environment/locks.py"
-    ]
+    # By the tool, from here on, which knows where the code went.
+    said = project.just("template-update", check=False).stdout
+    assert "retired      bikes/reproducibility/merge.py: now in copier_mlflow/merge.py of the template's" in said
+    assert "\n+# mine" in said and "Left to do: what is said above of bikes/reproducibility/merge.py" in said
+    (project.path / "bikes/reproducibility/merge.py").unlink()
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == ["M\ttemplate/.gitattributes"]
 
 
 GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
@@ -203,9 +238,8 @@ def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
     assert set(notes) == set(there)
     places = {"template_diff": "diff", "template_update": "updating"}
     for name, note in notes.items():
-        assert f"in copier_mlflow/{places.get(name, name)}.py of the template's repository" in note
-    assert prepared.instructions().count("\n+# mine") == len(there)
-    assert prepared.instructions().startswith("  retired bikes/reproducibility/")
+        assert note == f"now in copier_mlflow/{places.get(name, name)}.py of the template's repository"
+    assert prepared.instructions().startswith("  retired ")
     merge.write(project.path, merge.results(prepared.changes))
     for name in there:
         assert (project.path / f"bikes/reproducibility/{name}.py").read_text("utf-8").endswith("# mine\n")
@@ -443,14 +477,14 @@ def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(
 ) -> None:
     original, source = relockable[0], tmp_path / "t"
     shutil.copytree(original, source)
-    module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
+    module = find_module(source / "template", "locks")
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
     project = relocking
     answers = project / template.ANSWERS
     answers.write_text(answers.read_text("utf-8").replace(str(original), str(source)), "utf-8")
-    module = project / "bikes" / "reproducibility" / "locks.py"
+    module = find_module(project, "locks")
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
     assert update.perform(project, update.prepare(project)) == ["lock", "setup", "check"]
@@ -705,7 +739,8 @@ def test_a_clean_update_is_proposed_once(
     assert "that you had not edited" in body["body"]
     assert "Left to do" not in body["body"]
     pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
-    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/store/liveness.py", template.ANSWERS}
+    liveness = find_module(proposing.path, "liveness").relative_to(proposing.path).as_posix()
+    assert set(pushed) == {"MLproject", ".gitignore", liveness, template.ANSWERS}
     assert "was pushed before" in propose(proposing, capfd)
     assert len(service.asked) == 1
 
@@ -824,7 +859,8 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
-    edit(start(history, edited), "bikes/reproducibility/cli/upkeep.py")
+    doctor = find_module(start(history, edited).path, "doctor").relative_to(edited).as_posix()
+    edit(Project(edited), doctor)
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
     answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
@@ -833,7 +869,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
-    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli/upkeep.py"
+    assert looks["edited"].drift == f"2: justfile, {doctor}"
     assert looks["current"].verified == "no runs yet"
     assert looks["lost"].drift.startswith("the template cannot be fetched from")
     assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
@@ -842,7 +878,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     assert cli.run(["status", *map(str, (current, old, edited))]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["project", "version", "drift", "last", "verified"] in rows
-    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli/upkeep.py", "no", "runs", "yet"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", doctor, "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow
