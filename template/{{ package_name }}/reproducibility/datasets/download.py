@@ -7,7 +7,6 @@ import os
 import shutil
 import ssl
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..common import digest
@@ -67,6 +66,7 @@ def _download(address: str, target: Path) -> None:
     import click
     import requests
     from requests.adapters import HTTPAdapter
+    from requests.auth import HTTPBasicAuth
     from urllib3.exceptions import HTTPError
     from urllib3.util import Retry
 
@@ -80,12 +80,12 @@ def _download(address: str, target: Path) -> None:
         raise_on_status=False,
         respect_retry_after_header=False,  # it may say hours
     )
-    with requests.Session() as session, target.open("wb") as file:
+    with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retries))
         answer = session.get(
             without_user(address),
-            auth=(unquote_to_bytes(user), unquote_to_bytes(password)) if user else None,  # for this host alone
+            auth=HTTPBasicAuth(unquote_to_bytes(user), unquote_to_bytes(password)) if user else None,
             headers={"Accept-Encoding": "identity"},  # the file as it is
             stream=True,
             timeout=TIMEOUT,
@@ -94,7 +94,7 @@ def _download(address: str, target: Path) -> None:
         if not answer.ok:
             raise OSError(f"HTTP Error {answer.status_code}: {answer.reason}")
         size = int(answer.headers.get("Content-Length") or 0)
-        with click.progressbar(length=size, label=f"fetching {public(address)}") as bar:
+        with target.open("wb") as file, click.progressbar(length=size, label=f"fetching {public(address)}") as bar:
             try:
                 for piece in answer.raw.stream(digest.CHUNK, decode_content=False):
                     file.write(piece)
