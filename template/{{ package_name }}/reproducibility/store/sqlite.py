@@ -75,12 +75,7 @@ def require(path: Path) -> None:
 def create(path: Path, artifacts: Path) -> None:
     """Make a database with MLflow's tables: beside its place, and put there when it is whole.
 
-    Parameters
-    ----------
-    path : Path
-        Where; nothing happens if it is there by now.
-    artifacts : Path
-        The folder for artifacts of the experiment Default.
+    Nothing happens if it is there by now. In `artifacts` the experiment Default keeps its own.
 
     Raises
     ------
