@@ -34,7 +34,7 @@ class ProjectError(Exception):
 
 
 def wrapped(error: BaseException) -> ProjectError | None:
-    """Find the error of ours that MLflow wrapped into one of its own, if there is one: `sqlite` raises inside of it."""
+    """Find the error of ours that MLflow wrapped into one of its own, as it does with those of a store's connection."""
     cause: BaseException | None = error
     while cause is not None and type(cause).__module__.startswith("mlflow"):
         cause = cause.__cause__
