@@ -268,7 +268,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     environment = tmp_path / "envs" / "mlflow-of-ours"
-    monkeypatch.setattr(leftovers, "cache", SimpleNamespace(current=lambda: environment))
+    monkeypatch.setattr(leftovers, "mlflow_environment", SimpleNamespace(current=lambda: environment))
     held = scratch.temporary_folder("replay")
     (Path(in_killed(lambda: str(held.__enter__()))) / "code").mkdir()
     [dead] = (tmp_path / "tmp").iterdir()

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import itertools
+import lzma
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .texts import WHITESPACE, open_text
-
+#: How a packed file begins, and what opens it, by pandas' name of it.
+PACKED: dict[str, tuple[bytes, Callable[..., Any]]] = {
+    "gzip": (b"\x1f\x8b", gzip.open),
+    "bz2": (b"BZh", bz2.open),
+    "xz": (b"\xfd7zXZ\x00", lzma.open),
+}
+#: A separator: any number of spaces and tabs.
+WHITESPACE = r"\s+"
 SEPARATORS = (",", ";", "\t", "|")
 #: Characters and records by which the separator is chosen; all of the file is checked afterwards.
 SAMPLE, RECORDS = 500_000, 1_000
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 
+def _open_text(file: Path, read: Mapping[str, Any]) -> Any:
+    """Open a table as text, as its `read:` says."""
+    opener = PACKED[read["compression"]][1] if "compression" in read else open
+    return opener(file, "rt", encoding=read.get("encoding", "utf-8-sig"), newline="")
+
+
 def sample(file: Path, read: Mapping[str, Any]) -> list[str]:
     """Give the first lines."""
-    with open_text(file, read) as stream:
+    with _open_text(file, read) as stream:
         lines = list(io.StringIO(stream.read(SAMPLE), newline=""))
         return lines[:-1] if len(lines) > 1 and stream.read(1) else lines
 
@@ -155,11 +170,11 @@ def _even(records: Iterator[tuple[int, list[str]]]) -> tuple[list[str], list[str
 def require_even(file: Path, read: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Require of a whole file what `_even` does of its records."""
     mark = read.get("comment")
-    with open_text(file, read) as lines:
+    with _open_text(file, read) as lines:
         for number, line in enumerate(lines, 1) if mark else ():
             if mark in line and not line.startswith(mark):  # pandas would take the rest of the line for a comment
                 raise ValueError(f"line {number} has a {mark} that begins no line, as comments do")
-    with open_text(file, read) as lines:
+    with _open_text(file, read) as lines:
         return _even(_records(lines, read))
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import ProjectError
-from .layout import choose, require_even, require_names, sample
+from .layout import PACKED, choose, require_even, require_names, sample
 from .numerals import style_of
 from .tables import UNREADABLE, load, require_known
-from .texts import PACKED
 
 #: What looks like a table to whoever asks no further.
 STRANGE = {

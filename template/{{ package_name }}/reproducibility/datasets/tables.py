@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
-from .layout import require_even
-from .texts import PACKED, WHITESPACE
+from .layout import PACKED, WHITESPACE, require_even
 
 if TYPE_CHECKING:
     import pandas as pd
