@@ -239,7 +239,7 @@ def copy(bench: Bench) -> Iterator[Row]:
     template = bench.folder / "template"
     # Plain files, uncommitted work included, without the history.
     for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
-        if name == "copier.yml" or name.startswith("template/"):
+        if name in ("copier.yml", "reserved_names.txt") or name.startswith("template/"):
             (template / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, template / name)
     copier = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--data", "project_name=bikes"]
@@ -494,12 +494,12 @@ def determinism(bench: Bench) -> Iterator[Row]:
         strict = bench.project(framework=framework)
         loose = bench.folder / f"loose-{framework}"
         copy_code(strict, loose)
-        model = loose / "bikes" / "model.py"
+        module = loose / "bikes" / "fit.py"
         for switch in switches:
-            source = model.read_text("utf-8")
+            source = module.read_text("utf-8")
             if switch not in source:
-                raise RuntimeError(f"{model} has no line {switch!r} to take out")
-            model.write_text(source.replace(switch, ""), "utf-8")
+                raise RuntimeError(f"{module} has no line {switch!r} to take out")
+            module.write_text(source.replace(switch, ""), "utf-8")
         command = [*python_of(strict), "-c", program]
 
         def seconds(switch: str, folder: Path, command: list[str] = command) -> float:

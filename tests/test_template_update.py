@@ -55,6 +55,13 @@ def start(source: Path | str, destination: Path, version: str = HEAD, **answers:
     return Project(destination)
 
 
+@pytest.fixture(scope="module")
+def begin(later: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Project]:
+    """Copy a project for which there is a later version; it is rendered once."""
+    original = start(later, tmp_path_factory.mktemp("begun") / "bikes").path
+    return lambda destination: Project(Path(shutil.copytree(original, destination)))
+
+
 def edit(project: Project, name: str, text: str = "# mine\n") -> None:
     path = project.path / name
     path.write_text(path.read_text("utf-8") + text, "utf-8")
@@ -62,8 +69,10 @@ def edit(project: Project, name: str, text: str = "# mine\n") -> None:
 
 
 # --- A team's year ------------------------------------------------------------
-def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Project], tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_an_update_from_check_to_commit(
+    begin: Callable[[Path], Project], set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = begin(tmp_path / "bikes")
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("config", "core.hooksPath", ".githooks")
     assert "nothing to bring" in project.just("template-update", "--to", HEAD).stdout
@@ -290,12 +299,14 @@ def test_only_a_release_is_newer_than_what_a_project_has(release: str, version: 
     assert template.is_newer(release, version) is newer
 
 
-def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tmp_path: Path) -> None:
+def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(
+    begin: Callable[[Path], Project], tmp_path: Path
+) -> None:
     top = tmp_path / "mono"
     (top / "teams").mkdir(parents=True)
     (top / "other.txt").write_text("1\n")
     git(top, "init", "--quiet")
-    project = start(later, top / "teams" / "bikes").path
+    project = begin(top / "teams" / "bikes").path
     shutil.rmtree(project / ".git")
     commit(top)
     (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
@@ -324,9 +335,31 @@ HOSTILE = {
 }
 
 
+def merged(project: Path) -> dict[str, bytes]:
+    """Update without what comes after the merge, and give what then stands there."""
+    update.require_clean(project)
+    prepared = update.prepare(project)
+    merge.write(project, merge.results(prepared.changes))
+    merge.mark(project, prepared.changes)
+    return tree(project)
+
+
+@pytest.fixture(scope="module")
+def conflicting(
+    begin: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, bytes]]:
+    """A project that wants an update and edited what it changes; and what comes of it, with no settings of git."""
+    folder = tmp_path_factory.mktemp("conflicting")
+    project = begin(folder / "bikes").path
+    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine   \n", "utf-8")
+    commit(project)
+    shutil.copytree(project, folder / "friendly")
+    return project, merged(folder / "friendly")
+
+
 @pytest.mark.parametrize("setting", HOSTILE)
 def test_no_setting_of_a_users_git_changes_the_result(
-    setting: str, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, conflicting: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "excludes").write_text("*\n")
     (tmp_path / "attributes").write_text("* binary -diff merge=ours\n")
@@ -334,23 +367,12 @@ def test_no_setting_of_a_users_git_changes_the_result(
     for hook in ("post-checkout", "pre-commit", "reference-transaction"):
         (tmp_path / "hooks" / hook).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "hooks" / hook).chmod(0o755)
-    project = start(later, tmp_path / "bikes").path
-    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine   \n", "utf-8")
-    commit(project)
-    friendly = tmp_path / "friendly"
-    shutil.copytree(project, friendly)
-
-    def apply(folder: Path) -> dict[str, bytes]:
-        update.require_clean(folder)
-        prepared = update.prepare(folder)
-        merge.write(folder, merge.results(prepared.changes))
-        merge.mark(folder, prepared.changes)
-        return tree(folder)
-
-    expected = apply(friendly)
+    original, expected = conflicting
+    project = tmp_path / "bikes"
+    shutil.copytree(original, project)
     made = {path.name: str(path) for path in tmp_path.iterdir()}
     set_git(monkeypatch, {name: made.get(value, value) for name, value in HOSTILE[setting].items()})
-    assert apply(project) == expected
+    assert merged(project) == expected
     if setting == "hidden untracked":
         subprocess.run(update.undo(project), shell=True, check=True)
         (project / "mine.txt").write_text("1\n")
@@ -377,8 +399,10 @@ def test_the_oldest_copier_gives_the_same_update(history: Path, tmp_path: Path) 
 
 # --- Bad input ----------------------------------------------------------------
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_an_edit_that_git_is_told_not_to_see_is_seen(later: Path, flag: str, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_an_edit_that_git_is_told_not_to_see_is_seen(
+    begin: Callable[[Path], Project], flag: str, tmp_path: Path
+) -> None:
+    project = begin(tmp_path / "bikes")
     project.git("update-index", flag, "MLproject")
     (project.path / "MLproject").write_text("mine\n", "utf-8")
     assert project.git("status", "--porcelain") == ""
@@ -386,8 +410,8 @@ def test_an_edit_that_git_is_told_not_to_see_is_seen(later: Path, flag: str, tmp
         update.require_clean(project.path)
 
 
-def test_what_is_missing_or_wrong_is_named(later: Path, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes").path
+def test_what_is_missing_or_wrong_is_named(later: Path, begin: Callable[[Path], Project], tmp_path: Path) -> None:
+    project = begin(tmp_path / "bikes").path
     answers = project / template.ANSWERS
     text = answers.read_text("utf-8")
     for content, said in {
@@ -411,19 +435,26 @@ def test_what_is_missing_or_wrong_is_named(later: Path, tmp_path: Path) -> None:
         update.require_clean(project)
 
 
-@pytest.fixture
-def relocking(later: Path, tmp_path: Path) -> Path:
-    """A project whose update changes dependencies, so that it compiles the locks."""
-    source = tmp_path / "t"
+@pytest.fixture(scope="module")
+def relockable(later: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A template whose last release changes dependencies, and a project of the one before."""
+    folder = tmp_path_factory.mktemp("relockable")
+    source = folder / "t"
     shutil.copytree(later, source)
     path = source / "template" / "pyproject.toml.jinja"
     path.write_text(path.read_text("utf-8").replace('    "packaging>=26",\n', '    "packaging>=26",\n    "six>=1",\n'))
     commit(source)
     git(source, "tag", "99.2.0")
-    project = start(source, tmp_path / "bikes", LATER).path
+    project = start(source, folder / "bikes", LATER).path
     (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
     commit(project)
-    return project
+    return source, project
+
+
+@pytest.fixture
+def relocking(relockable: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A project whose update changes dependencies, so that it compiles the locks."""
+    return Path(shutil.copytree(relockable[1], tmp_path / "bikes"))
 
 
 def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) -> None:
@@ -441,13 +472,18 @@ def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) ->
     assert tree(relocking) == before
 
 
-def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(relocking: Path, tmp_path: Path) -> None:
-    source = tmp_path / "t"
+def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(
+    relockable: tuple[Path, Path], relocking: Path, tmp_path: Path
+) -> None:
+    original, source = relockable[0], tmp_path / "t"
+    shutil.copytree(original, source)
     module = find_module(source / "template", "locks")
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
     project = relocking
+    answers = project / template.ANSWERS
+    answers.write_text(answers.read_text("utf-8").replace(str(original), str(source)), "utf-8")
     module = find_module(project, "locks")
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
@@ -483,8 +519,8 @@ def test_a_new_file_that_git_ignores_is_added_and_can_be_undone(later: Path, tmp
     assert project.git("status", "--porcelain") == ""
 
 
-def test_what_is_written_into_the_answers_is_told(later: Path, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_what_is_written_into_the_answers_is_told(begin: Callable[[Path], Project], tmp_path: Path) -> None:
+    project = begin(tmp_path / "bikes")
     edit(project, template.ANSWERS, "# asked on a Monday\n")
     [change] = [change for change in update.prepare(project.path).changes if change.path == template.ANSWERS]
     assert change.kind == "merged"
@@ -598,9 +634,9 @@ def test_what_the_updater_of_0_5_left_is_known_and_taken_back(
 
 
 def test_wrong_usage_is_told_before_anything_is_done(
-    later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    begin: Callable[[Path], Project], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = start(later, tmp_path / "bikes").path
+    project = begin(tmp_path / "bikes").path
     before = tree(project)
     for wrong in (
         ["update"],
@@ -652,9 +688,11 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def proposing(later: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def proposing(
+    begin: Callable[[Path], Project], service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
     """A project with a remote, in the CI of GitHub; `just` there only says which recipe it was given."""
-    project = start(later, tmp_path / "bikes")
+    project = begin(tmp_path / "bikes")
     git(tmp_path, "clone", "--quiet", "--bare", str(project.path), "remote.git")
     project.git("remote", "add", "origin", str(tmp_path / "remote.git"))
     (tmp_path / "just").write_text('#!/bin/sh\ntest "$1" != "$FAILING"\n')
