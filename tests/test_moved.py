@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Project, refused
 from updates import EDITS, HEAD, commit, git, is_yours, lost_lines, run_copier, tree
 
 from copier_mlflow import cli, locks, merge, moved, update
@@ -120,6 +121,7 @@ def test_what_copier_by_itself_leaves_of_modules_that_moved_is_tidied_and_told(
     assert {name for name in before if name.startswith(f"{HARNESS}/")} <= after.keys()
     assert after[f"{HARNESS}/seeds.py"] == before[f"{HARNESS}/seeds.py"]
     assert modules(render(HEAD)) <= modules(project) and f"{HARNESS}/randomness/seeds.py" in after
+    assert "fix: commit what you have" in refused(Project(project).just("check", check=False))
     commit(project, "Update")
 
     prepared = update.prepare(project)
