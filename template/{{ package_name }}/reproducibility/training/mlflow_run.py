@@ -16,7 +16,7 @@ from ..common.files import absolute
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..store import joining, liveness, tracking
 from .collector import Collector
@@ -57,7 +57,7 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
 
         with Interrupts(last) as interrupts, liveness.held() as tag, ThreadPoolExecutor(1) as builder:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
-            early = builder.submit(cache.ready) if is_new else None
+            early = builder.submit(mlflow_environment.ready) if is_new else None
             experiment_id = tracking.open_experiment()
             active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
@@ -65,7 +65,7 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
                 for name, value in tag.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
-                (early or builder.submit(cache.ready)).result()
+                (early or builder.submit(mlflow_environment.ready)).result()
                 # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
                 # comes after a # for something else.
                 with (
