@@ -16,7 +16,7 @@ from .environment import check
 from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
-from .store import liveness, tracking
+from .store import tracking
 from .training import checkpoint, multiprocess, untracked
 from .training.active_run import begun, joined
 from .training.collector import Collector
@@ -72,12 +72,7 @@ def execute(
                 f"just train --set processes={processes}",
             )
         tracking.connect()
-        with (
-            Interrupts(last) as interrupts,
-            liveness.held() as tag,
-            begun(interrupts, run_name, tag | start.tag) as active,
-            explained(),
-        ):
+        with begun(last, run_name, start.tag) as (active, interrupts), explained():
             interrupts.allow()
             if processes > 1:
                 multiprocess.train(processes, start, active.id)
@@ -96,7 +91,7 @@ def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
     experiment : callable
         Gives the settings class and `train`.
     folder : Path
-        That of the training; see `together`.
+        That of the training; see `multiprocess.train`.
     run_id : str
         The run, which the process that started this one has begun and will end.
     """

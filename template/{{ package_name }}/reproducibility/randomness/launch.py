@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 
-from ..common import shell
+from ..common import restart, shell
 from ..common.errors import ProjectError
 from ..common.project import PACKAGE
 from ..environment import installed
@@ -21,8 +21,6 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-#: Set in the process that was started again, so that it never does so twice.
-GUARD = "REPRO_LAUNCHED"
 
 
 def variables(seed: int, threads: int) -> dict[str, str]:
@@ -73,7 +71,7 @@ def ensure(seed: int, threads: int) -> None:
     """
     wanted = variables(seed, threads)
     differing = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
-    restarted = os.environ.pop(GUARD, None) is not None
+    restarted = restart.was_for("launch")
     if not differing and not sys.flags.ignore_environment:
         return
     if restarted or sys.flags.ignore_environment or sys.gettrace() is not None or not is_command():
@@ -88,9 +86,9 @@ def ensure(seed: int, threads: int) -> None:
             print(
                 f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
             )
-    os.environ.update(wanted, **{GUARD: "1"})
+    os.environ.update(wanted)
     installed.remember()
-    shell.restart()
+    restart.restart("launch")
 
 
 def is_command() -> bool:

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from .. import conf
@@ -19,6 +20,7 @@ from ..common.scratch import temporary_folder
 from ..environment import cache
 from ..randomness import launch
 from ..store import joining, liveness, tracking
+from .active_run import cut_short
 from .collector import Collector
 
 
@@ -53,16 +55,17 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
         tracking.require_store()
         is_new = (store := tracking.database()) is not None and not store.exists()
         import mlflow
+        from mlflow.exceptions import ExecutionException
         from mlflow.projects.utils import _create_run
 
-        with Interrupts(last) as interrupts, liveness.held() as tag, ThreadPoolExecutor(1) as builder:
+        with Interrupts(last) as interrupts, liveness.held() as alive, ThreadPoolExecutor(1) as builder:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
             early = builder.submit(cache.ready) if is_new else None
             experiment_id = tracking.open_experiment()
             active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
-            with _ended(run_id, tag, interrupts):
-                for name, value in tag.items():
+            with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
+                for name, value in alive.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
                 (early or builder.submit(cache.ready)).result()
@@ -72,6 +75,7 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
                     temporary_folder("run") as storage,
                     contextlib.chdir(ROOT),
                     _environment(variables | {joining.VOUCHED: run_id}),
+                    contextlib.suppress(ExecutionException),  # MLflow has ended the run as FAILED
                 ):
                     mlflow.projects.run(
                         ".",
@@ -82,45 +86,32 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
                         run_id=run_id,
                         storage_dir=str(storage),
                     )
-    return run_id
+                    return run_id
+    raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
 
 
-@contextlib.contextmanager
-def _ended(run_id: str, tag: dict[str, str], interrupts: Interrupts) -> Iterator[None]:
-    """End a run that `mlflow run` does not come to: its environment cannot be built, or it is interrupted."""
+def _end(run_id: str, status: str) -> None:
+    """End a run to which `mlflow run` has not come, or which MLflow marked as FAILED since it was interrupted."""
     import mlflow
-    from mlflow.exceptions import ExecutionException
 
-    try:
-        yield
-        interrupts.hold()
-    except ExecutionException as error:
-        raise ProjectError(
-            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
-        ) from error
-    except BaseException as error:
-        interrupts.hold()
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        with liveness.ending(run_id, status, tag):
-            client = mlflow.MlflowClient()
-            # MLflow itself marks as FAILED what was interrupted before it could say so.
-            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
-                client.set_terminated(run_id, status)
-        raise
+    client = mlflow.MlflowClient()
+    if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+        client.set_terminated(run_id, status)
 
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
     """Set environment variables for what is started meanwhile."""
-    former = dict(os.environ)
+    former = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name in variables:
-            os.environ.pop(name)
-            if name in former:
-                os.environ[name] = former[name]
+        for name, value in former.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def overrides(seed: str, text: str) -> tuple[str, ...]:
