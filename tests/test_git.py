@@ -24,7 +24,7 @@ pytestmark = pytest.mark.e2e
 capture = harness.load("source.capture").capture
 settle = harness.load("source.used_files").settle
 checkout = harness.load("source.checkout")
-forms = harness.load("source.forms")
+filters = harness.load("source.filters")
 git = harness.load("source.git")
 ProjectError = harness.load("common.errors").ProjectError
 
@@ -595,12 +595,12 @@ def test_a_committed_file_is_given_as_the_work_tree_had_it(nested: Path, tmp_pat
     commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "data/a.up": "abc\n", "data/b.csv": b"a\r\n"})
     for name, content in {"data/a.up": b"abc\n", "data/b.csv": b"a\r\n"}.items():
         (root / name).unlink()
-        assert forms.committed(root / name, of_bytes(content)) == content
+        assert filters.committed(root / name, of_bytes(content)) == content
     with pytest.raises(ProjectError, match=r"c\.csv"):
-        forms.committed(root / "data/c.csv", "sha256:")
+        filters.committed(root / "data/c.csv", "sha256:")
     file = nested / "inner/lib/lib.py"
     file.unlink()
-    assert forms.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
+    assert filters.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
 
 
 @pytest.mark.skipif(subprocess.run(["git", "lfs", "version"], capture_output=True).returncode != 0, reason="no Git LFS")

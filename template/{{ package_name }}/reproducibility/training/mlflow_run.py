@@ -21,7 +21,7 @@ from ..environment import cache
 from ..randomness import launch
 from ..store import joining, liveness, tracking
 from .active_run import cut_short
-from .collector import Collector
+from .garbage_collection import Collector
 
 
 def run(entry_point: str, parameters: dict[str, str]) -> str:
