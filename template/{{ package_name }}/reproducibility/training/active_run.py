@@ -13,13 +13,7 @@ from ..store import joining, liveness, tracking
 
 
 class ActiveRun:
-    """A run that goes on.
-
-    Parameters
-    ----------
-    info : mlflow.entities.RunInfo
-        What the store says of it.
-    """
+    """A run that goes on, by what the store says of it."""
 
     def __init__(self, info: Any) -> None:
         import mlflow
@@ -113,11 +107,11 @@ def cut_short(
     run_id : str
         The run.
     alive : dict of str to str
-        What `liveness.held` gave.
+        Its tag of `liveness.held`.
     interrupts : Interrupts
-        Held again as soon as the run is over.
+        Held when it was begun, and again when it is to be ended.
     end : callable
-        Ends the run with a status.
+        Ends it with a status.
     """
     try:
         yield
@@ -132,13 +126,7 @@ def cut_short(
 
 @contextlib.contextmanager
 def joined(run_id: str) -> Iterator[ActiveRun]:
-    """Write to a run that another process has begun and will end: the one that started this process.
-
-    Parameters
-    ----------
-    run_id : str
-        The run.
-    """
+    """Write to a run that another process has begun and will end: the one that started this process."""
     import mlflow
 
     tracking.require_store()

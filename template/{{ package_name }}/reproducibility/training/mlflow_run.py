@@ -1,4 +1,4 @@
-"""`mlflow run`, guarded: the run as anyone else would execute it, with what MLflow itself leaves to chance."""
+"""`just run`: an entry point of MLproject, executed through MLflow in an environment that is what the lock says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import conf
 from ..common.errors import ProjectError
@@ -25,22 +26,10 @@ from .garbage_collection import Collector
 
 
 def run(entry_point: str, parameters: dict[str, str]) -> str:
-    """Execute an entry point of MLproject in its locked environment.
+    """Execute an entry point of MLproject in its locked environment, and give the run's ID.
 
     Unlike a bare `mlflow run` this refuses a half-built or tampered environment, lets two cold runs
     build one after the other, and ends a run whose environment fails as FAILED.
-
-    Parameters
-    ----------
-    entry_point : str
-        A name from MLproject.
-    parameters : dict of str to str
-        Its parameters.
-
-    Returns
-    -------
-    str
-        The run's ID.
 
     Raises
     ------
@@ -55,39 +44,51 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
         tracking.require_store()
         is_new = (store := tracking.database()) is not None and not store.exists()
         import mlflow
-        from mlflow.exceptions import ExecutionException
         from mlflow.projects.utils import _create_run
 
         with Interrupts(last) as interrupts, liveness.held() as alive, ThreadPoolExecutor(1) as builder:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
             early = builder.submit(cache.ready) if is_new else None
-            experiment_id = tracking.open_experiment()
-            active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+            active = _create_run(str(ROOT), tracking.open_experiment(), str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
             with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
                 for name, value in alive.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
                 (early or builder.submit(cache.ready)).result()
-                # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
-                # comes after a # for something else.
-                with (
-                    temporary_folder("run") as storage,
-                    contextlib.chdir(ROOT),
-                    _environment(variables | {joining.VOUCHED: run_id}),
-                    contextlib.suppress(ExecutionException),  # MLflow has ended the run as FAILED
-                ):
-                    mlflow.projects.run(
-                        ".",
-                        entry_point,
-                        parameters=parameters,
-                        experiment_id=experiment_id,
-                        env_manager="uv",
-                        run_id=run_id,
-                        storage_dir=str(storage),
-                    )
-                    return run_id
-    raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
+                succeeded = _execute(entry_point, parameters, variables, active.info)
+    if not succeeded:
+        raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
+    return run_id
+
+
+def _execute(entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> bool:
+    """Let MLflow execute an entry point in its environment, and tell whether that succeeded; if not, the run is FAILED.
+
+    MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what comes after a #
+    for something else.
+    """
+    import mlflow
+    from mlflow.exceptions import ExecutionException
+
+    with (
+        temporary_folder("run") as storage,
+        contextlib.chdir(ROOT),
+        _environment(variables | {joining.VOUCHED: info.run_id}),
+    ):
+        try:
+            mlflow.projects.run(
+                ".",
+                entry_point,
+                parameters=parameters,
+                experiment_id=info.experiment_id,
+                env_manager="uv",
+                run_id=info.run_id,
+                storage_dir=str(storage),
+            )
+        except ExecutionException:
+            return False
+    return True
 
 
 def _end(run_id: str, status: str) -> None:
