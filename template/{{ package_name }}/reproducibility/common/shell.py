@@ -46,18 +46,12 @@ def reaches(name: str) -> bool:
 
 
 def child(*foreign: str) -> dict[str, str]:
-    """Give the environment variables for a program that is started here.
-
-    Parameters
-    ----------
-    *foreign : str
-        Beginnings of names that are to be left out besides.
-    """
+    """Give the environment variables for a program that is started here, but none with a foreign beginning."""
     return {name: value for name, value in os.environ.items() if reaches(name) and not name.startswith(foreign)}
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
-    """Run a command to its end, and end it if this process is interrupted meanwhile.
+    """Run a command to its end, or end it if this process is interrupted; give its exit code.
 
     Parameters
     ----------
@@ -71,11 +65,6 @@ def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[
         Where its standard output goes.
     umask : int, optional
         Its file mode mask; this process's by default.
-
-    Returns
-    -------
-    int
-        Its exit code.
     """
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
     try:

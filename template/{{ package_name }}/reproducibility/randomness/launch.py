@@ -1,4 +1,4 @@
-"""The launch environment: what must be set before the interpreter that trains starts."""
+"""The launch environment: hash seed, threads and what else must be set before the interpreter that trains starts."""
 
 from __future__ import annotations
 
@@ -33,10 +33,6 @@ def variables(seed: int, threads: int) -> dict[str, str]:
     threads : int
         Threads of the numeric libraries, 1 or more.
 
-    Returns
-    -------
-    dict of str to str
-
     Raises
     ------
     ProjectError
@@ -52,12 +48,9 @@ def variables(seed: int, threads: int) -> dict[str, str]:
 
 
 def child(*foreign: str) -> dict[str, str]:
-    """Give the environment variables for a training that is started here: what reaches it, but no number of threads.
+    """Give the environment variables for a training that is started here, without numbers of threads.
 
-    Parameters
-    ----------
-    *foreign : str
-        Beginnings of names that are to be left out besides.
+    Names with a foreign beginning are left out too.
     """
     own = {*THREAD_VARIABLES, *FRAMEWORK.thread_variables}
     return {name: value for name, value in shell.child(*foreign).items() if name not in own}

@@ -32,10 +32,6 @@ def capture(root: Path = ROOT, path: str = "") -> Source:
     path : str
         Where that lies in the project; "" for the project itself.
 
-    Returns
-    -------
-    Source
-
     Notes
     -----
     `git stash create` would miss untracked files, and fails on `git add --intent-to-add`.

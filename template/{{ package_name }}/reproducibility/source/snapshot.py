@@ -1,4 +1,4 @@
-"""The code of a run: its commit, and the uncommitted work as a patch whose result is known."""
+"""The code of a run, as the record has it: its commit, and the uncommitted work as a patch whose result is known."""
 
 from __future__ import annotations
 
