@@ -932,7 +932,7 @@ def test_a_project_of_another_user_is_not_called_without_git(
     assert (code.commit, code.reproducible) == ("none", "no")
     assert "dubious ownership" in code.refused and f"{ADVICE} {foreign}" in code.refused
     assert settle(code, {foreign / "git_under_test/train.py": b""}).keys() == {"git_under_test/train.py"}
-    doctor, setup, replay = (of(foreign, name) for name in ("doctor", "setup", "replay"))
+    doctor, setup, replay = (of(foreign, name) for name in ("cli.doctor", "environment.setup", "proof.replay"))
     [(well, what, fix)] = doctor.version_control()
     assert not well and "dubious ownership" in what and fix == f"{ADVICE} {foreign}"
 
@@ -944,7 +944,7 @@ def test_a_project_of_another_user_is_not_called_without_git(
     assert caught.value.fix == f"{ADVICE} {foreign}" and caught.value.exit_code == 3
     refused = recorded(foreign, tmp_path / "refused", code)
     with pytest.raises(of(foreign, "common.errors").ProjectError, match="dubious ownership") as caught:
-        replay.require_git(refused)
+        of(foreign, "proof.refusals").require_git(refused)
     assert caught.value.exit_code == 2 and "git init" not in caught.value.fix
 
 
