@@ -12,10 +12,9 @@ from pathlib import Path
 from .. import conf
 from ..common import digest, exit_codes
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
-from ..common.interrupts import Interrupts
 from ..record import metrics
 from ..record.schema import RECORD
-from ..store import liveness, tracking
+from ..store import tracking
 from ..training.active_run import begun
 from .compare import Comparison
 
@@ -43,11 +42,9 @@ def keep(comparison: Comparison, page: Path, log: Path) -> str:
     record, content = comparison.b, comparison.b.content
     original = mlflow.get_run(comparison.a.name)
     name = f"reproduces {comparison.a.name[:8]}"
-    with (
-        Interrupts(last=False) as interrupts,  # which are held: a replay is kept whole
-        liveness.held() as tag,
-        begun(interrupts, name, tag | {"repro.reproduces": comparison.a.name}, original.info.experiment_id) as run,
-    ):
+    reproduces = {"repro.reproduces": comparison.a.name}
+    # Interrupts are never allowed: a replay is kept whole.
+    with begun(False, name, reproduces, original.info.experiment_id) as (run, _):
         mlflow.log_params(conf.flatten(record.conf))
         metrics.log(run.id, record.metrics)
         mlflow.log_artifacts(str(record.folder), "record")
