@@ -22,8 +22,7 @@ from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import imports, snapshot
 from . import fingerprint, metrics
-from .predictions import as_table
-from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, digest_of_result, files
+from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
 from .stored_model import STORED, Kept, attempt, files_of_model
 
 if TYPE_CHECKING:

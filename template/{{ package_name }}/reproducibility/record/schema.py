@@ -82,3 +82,15 @@ def files(folder: Path) -> dict[str, str]:
     """Give the digest of every file of a record or a model but record.json, by its path in the folder."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in DROPPINGS]
     return {path.relative_to(folder).as_posix(): digest.of_file(path) for path in found if path != folder / RECORD}
+
+
+def as_table(predictions: Any) -> Any:
+    """Give predictions as a table of one row each: columns `prediction`, `prediction 1` and so on."""
+    import numpy as np
+    import pandas as pd
+
+    if hasattr(predictions, "toarray"):
+        predictions = predictions.toarray()
+    array = np.asarray(predictions)
+    columns = array.reshape(len(array), -1)
+    return pd.DataFrame({f"prediction {i}" if i else "prediction": column for i, column in enumerate(columns.T)})
