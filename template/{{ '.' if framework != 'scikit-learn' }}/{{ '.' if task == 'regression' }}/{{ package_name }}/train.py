@@ -3,7 +3,7 @@
 from pandas.api.types import is_numeric_dtype
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from . import curves, epochs, features, fit, importance, model, plots
+from . import curves, features, fit, importance, model, plots
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -33,7 +33,7 @@ def train(settings: Settings, run: Run) -> Result:
     rest = table.loc[data.X_train.index]
     rows = features.split(rest, settings, run.rng("validation"), settings.validation_fraction)
     run.stage("validation", [rows.X_train.index, rows.X_test.index])
-    network, history = fit.fit(
+    fitted, history, best = fit.fit(
         (rows.X_train, rows.y_train),
         (rows.X_test, rows.y_test),
         settings,
@@ -41,19 +41,17 @@ def train(settings: Settings, run: Run) -> Result:
     )
     curves.log(history)
 
-    predictions = model.predict(network, data.X_test)
+    predictions = model.predict(fitted, data.X_test)
     metrics = {
         "r2": r2_score(data.y_test, predictions),
         "rmse": root_mean_squared_error(data.y_test, predictions),
         "mae": mean_absolute_error(data.y_test, predictions),
     }
-    importances = importance.by_permutation(
-        lambda X: root_mean_squared_error(data.y_test, model.predict(network, X)), data.X_test, run.rng("importance")
-    )
+    importances = importance.of_columns(fitted, data.X_test, data.y_test, run.rng("importance"))
     figures = {
         "predicted_against_true": plots.predicted_against_true(data.y_test, predictions),
         "residuals": plots.residuals(data.y_test, predictions),
         "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
-        "curves": curves.draw(history, best=epochs.best(history["validation"]), step="epoch"),
+        "curves": curves.draw(history, best, step=fit.STEP),
     }
-    return Result(network, data.X_test, predictions, metrics, figures)
+    return Result(fitted, data.X_test, predictions, metrics, figures)

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
-from . import curves, epochs, features, fit, importance, model, plots
+from . import curves, features, fit, importance, model, plots
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -31,14 +31,14 @@ def train(settings: Settings, run: Run) -> Result:
     if len(classes) != 2:
         raise ProjectError(
             f"target {settings.target!r} has {len(classes)} classes; this training takes two.",
-            "Change loss, metrics and plots in the conf, train.py and plots.py for more classes.",
+            "For more, change the loss in the conf, the metrics in train.py and the plots in plots.py.",
         )
     positive = classes[1]
 
     rest = table.loc[data.X_train.index]
     rows = features.split(rest, settings, run.rng("validation"), settings.validation_fraction)
     run.stage("validation", [rows.X_train.index, rows.X_test.index])
-    network, history = fit.fit(
+    fitted, history, best = fit.fit(
         (rows.X_train, rows.y_train == positive),
         (rows.X_test, rows.y_test == positive),
         settings,
@@ -46,7 +46,7 @@ def train(settings: Settings, run: Run) -> Result:
     )
     curves.log(history)
 
-    scores = model.predict(network, data.X_test)
+    scores = model.predict(fitted, data.X_test)
     truth, labels = data.y_test == positive, scores > 0.5
     metrics = {
         "accuracy": accuracy_score(truth, labels),
@@ -54,13 +54,11 @@ def train(settings: Settings, run: Run) -> Result:
         "roc_auc": roc_auc_score(truth, scores),
         "log_loss": log_loss(truth, scores),
     }
-    importances = importance.by_permutation(
-        lambda X: log_loss(truth, model.predict(network, X)), data.X_test, run.rng("importance")
-    )
+    importances = importance.of_columns(fitted, data.X_test, truth, run.rng("importance"))
     figures = {
         "confusion_matrix": plots.confusion_matrix(data.y_test, np.where(labels, positive, classes[0])),
         "roc": plots.roc(truth, scores),
         "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
-        "curves": curves.draw(history, best=epochs.best(history["validation"]), step="epoch"),
+        "curves": curves.draw(history, best, step=fit.STEP),
     }
-    return Result(network, data.X_test, scores, metrics, figures)
+    return Result(fitted, data.X_test, scores, metrics, figures)
