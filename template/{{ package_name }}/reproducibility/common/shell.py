@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from . import restart
+
 #: Of the variables of uv, pip and Python, those that reach them. Of uv's: the way to packages and to interpreters, and
 #: how it works. What is installed, and where, is for the locks, pyproject.toml ([tool.uv]) and the command itself. Of
 #: pip's, which a build may call: the way to packages. Of Python's: how it speaks and dies; the others change what is
@@ -69,18 +71,9 @@ def enter() -> None:
     """
     values = {name: os.environ.pop(name) for name in withheld() if name != "PYTHONPATH"}
     was_read = any(value for name, value in values.items() if name.startswith("PYTHON"))
-    if was_read and not sys.flags.ignore_environment and sys.gettrace() is None:
-        restart()
-
-
-def restart() -> None:
-    """Start this very command again, with the environment variables as they are now. Does not return."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    command = [sys.executable, *sys.orig_argv[1:]]
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
-    sys.exit(subprocess.run(command).returncode)
+    restarted = restart.was_for("shell")
+    if was_read and not restarted and not sys.flags.ignore_environment and sys.gettrace() is None:
+        restart.restart("shell")
 
 
 def withheld() -> list[str]:

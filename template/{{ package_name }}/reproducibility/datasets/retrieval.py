@@ -10,7 +10,7 @@ from pathlib import Path
 from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
-from ..source.forms import committed
+from ..source.filters import committed
 from .download import fetch
 from .manifest import Dataset
 from .verification import is_pointer
