@@ -643,7 +643,7 @@ def recorded(project: Path, folder: Path, code: Any = None) -> Any:
         (folder / name).write_bytes(patch)
     (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
     content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
-    return of(project, "record.reader").Record("run", folder, content, {"seed": 1})
+    return of(project, "record.schema").Record("run", folder, content, {"seed": 1}, {}, {})
 
 
 def evil_patch(*lines: str) -> bytes:
@@ -715,7 +715,7 @@ def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: 
             (good.folder / "uncommitted.patch").write_bytes(patch)
             changes["patch"] = of(project, "common.digest").of_bytes(patch)
         content = good.content | {"code": good.content["code"] | changes}
-    record = of(project, "record.reader").Record("run", good.folder, content, {"seed": 1})
+    record = of(project, "record.schema").Record("run", good.folder, content, {"seed": 1}, {}, {})
     replay, reproduce = of(project, "proof.replay"), of(project, "proof.reproduce")  # may write bytecode beside them
     before = files(outside), files(project), (project / ".git/config").read_bytes()
     with pytest.raises(of(project, "common.errors").ProjectError):

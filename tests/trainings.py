@@ -66,7 +66,7 @@ def told(lines: str, conf: Any = CONF) -> dict[str, Any]:
     if "run" in outcome:
         run = mlflow.get_run(outcome["run"])
         folder = Path(mlflow.artifacts.download_artifacts(run_id=outcome["run"], artifact_path="record"))
-        outcome["contradictions"] = integrity.contradictions(reader.read(outcome["run"], folder), run)
+        outcome["contradictions"] = integrity.contradictions(reader.read(outcome["run"], folder, run))
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""The one place that decides what of the shell reaches the programs that are started here. Standard library only."""
+"""Which environment variables of the shell reach the programs that are started here. Standard library only."""
 
 from __future__ import annotations
 
@@ -46,25 +46,14 @@ def reaches(name: str) -> bool:
 
 
 def child(*foreign: str) -> dict[str, str]:
-    """Give the environment variables for a program that is started here, but none with a foreign beginning."""
+    """Give the environment variables for a program that is started here, without names that begin with `foreign`."""
     return {name: value for name, value in os.environ.items() if reaches(name) and not name.startswith(foreign)}
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
-    """Run a command to its end, or end it if this process is interrupted; give its exit code.
+    """Run a command to its end, with these environment variables alone, and give its exit code.
 
-    Parameters
-    ----------
-    command : list of str
-        The program and its arguments.
-    folder : Path
-        Where it runs.
-    variables : dict of str to str
-        Its environment variables, all of them.
-    output : file
-        Where its standard output goes.
-    umask : int, optional
-        Its file mode mask; this process's by default.
+    It is ended if this process is interrupted meanwhile.
     """
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
     try:

@@ -38,7 +38,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
     Parameters
     ----------
     dataset : Dataset
-        The entry.
+        What is registered.
     target : Path
         The file to make; one that is there is kept as FILE.changed.
     folders : iterable of Path

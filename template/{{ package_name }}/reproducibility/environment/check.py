@@ -18,8 +18,8 @@ from ..common.project import ROOT
 from ..common.uv import require_uv
 from . import bytecode, in_use, shadows
 from .installed import MARKER, find_problems, remember, wrong_packages
+from .installed_files import recorded, surplus
 from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK
-from .wheel_files import recorded, surplus
 
 VENV_PYTHON = ROOT / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
 

@@ -22,9 +22,8 @@ from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import capture, imports, used_files
 from . import fingerprint, metrics
-from .predictions import as_table
-from .schema import RECORD, SCHEMA_VERSION, digest_of_result, files, files_of_model
-from .stored_model import STORED, Kept, attempt
+from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
+from .stored_model import STORED, Kept, attempt, files_of_model
 
 if TYPE_CHECKING:
     from ..datasets.manifest import Dataset
@@ -114,18 +113,16 @@ class Recorder:
         }
         with temporary_folder("record") as scratch:
             folder = _folder(run_id, scratch)
-            lock = folder / lockfile.RUNTIME_LOCK.name
+            lock = folder / LOCK
             lock.write_bytes(self.lock_bytes)
-            (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+            (folder / CONF).write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
             for name, patch in self.code.patches().items():
                 (folder / name).write_bytes(patch)
             if result.predictions is not None:
-                attempt(
-                    "the predictions are not kept", lambda: _keep(result.predictions, folder / "predictions.parquet")
-                )
+                attempt("the predictions are not kept", lambda: _keep(result.predictions, folder / PREDICTIONS))
             if kept.content:
                 parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
-                (folder / "model.json").write_text(parts + "\n", "utf-8")
+                (folder / PARTS).write_text(parts + "\n", "utf-8")
             model = kept.log(str(lock), self.code.commit, modules)
             content |= {
                 "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},

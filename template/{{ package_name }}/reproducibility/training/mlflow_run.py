@@ -18,7 +18,7 @@ from ..common.files import absolute
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..store import joining, liveness, tracking
 from .active_run import cut_short
@@ -48,14 +48,14 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
 
         with Interrupts(last) as interrupts, liveness.held() as alive, ThreadPoolExecutor(1) as builder:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
-            early = builder.submit(cache.ready) if is_new else None
+            early = builder.submit(mlflow_environment.ready) if is_new else None
             active = _create_run(str(ROOT), tracking.open_experiment(), str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
             with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
                 for name, value in alive.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
-                (early or builder.submit(cache.ready)).result()
+                (early or builder.submit(mlflow_environment.ready)).result()
                 succeeded = _execute(entry_point, parameters, variables, active.info)
     if not succeeded:
         raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
