@@ -52,12 +52,12 @@ def train(settings, run):
 """
 #: The switches of seeds.py and launch.py that are shown to matter: (file, what is taken out, what is left).
 SWITCHES = {
-    "PYTHONHASHSEED": ("launch.py", '        "PYTHONHASHSEED": str(seed),\n', ""),
-    "OMP_NUM_THREADS": ("launch.py", '    "OMP_NUM_THREADS",\n', ""),
-    "OPENBLAS_NUM_THREADS": ("launch.py", '    "OPENBLAS_NUM_THREADS",\n', ""),
-    "random": ("seeds.py", "    random.seed(seed)\n", ""),
-    "numpy.random": ("seeds.py", "    np.random.seed(seed)", "    pass"),
-    "run.rng": ("seeds.py", "np.random.SeedSequence(seed, spawn_key=key)", "np.random.SeedSequence()"),
+    "PYTHONHASHSEED": ("randomness/launch.py", '        "PYTHONHASHSEED": str(seed),\n', ""),
+    "OMP_NUM_THREADS": ("randomness/launch.py", '    "OMP_NUM_THREADS",\n', ""),
+    "OPENBLAS_NUM_THREADS": ("randomness/launch.py", '    "OPENBLAS_NUM_THREADS",\n', ""),
+    "random": ("randomness/seeds.py", "    random.seed(seed)\n", ""),
+    "numpy.random": ("randomness/seeds.py", "    np.random.seed(seed)", "    pass"),
+    "run.rng": ("randomness/seeds.py", "np.random.SeedSequence(seed, spawn_key=key)", "np.random.SeedSequence()"),
 }
 #: The switches that cannot be shown to matter here, and why they stay.
 UNSHOWN = {

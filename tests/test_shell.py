@@ -106,6 +106,21 @@ def test_what_belongs_to_nobody_here_is_let_through(monkeypatch: pytest.MonkeyPa
     assert "PIP_INDEX_URL" not in shell.child("PIP_")
 
 
+def test_a_command_starts_again_once_for_each_reason_and_its_children_know_of_none(tmp_path: Path) -> None:
+    shutil.copy(harness.load("common.restart").__file__, tmp_path / "restart.py")
+    (tmp_path / "command.py").write_text(
+        "import os, restart\n"
+        "print(restart.REASONS, sorted(name for name in os.environ if name.startswith('REPRO_')))\n"
+        "for reason in ('shell', 'launch'):\n"
+        "    if reason not in restart.REASONS:\n"
+        "        restart.restart(reason)\n",
+        "utf-8",
+    )
+    done = subprocess.run([sys.executable, "command.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[] []", "['shell'] []", "['shell', 'launch'] []"]
+
+
 def test_each_name_of_uvs_that_is_let_through_is_one_of_uvs() -> None:
     uv = subprocess.run(["uv", "run", "--no-project", "sh", "-c", 'echo "$UV"'], capture_output=True, text=True)
     program = Path(uv.stdout.strip()).read_bytes()

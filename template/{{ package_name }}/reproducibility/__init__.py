@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from .adapter import ModelAdapter
@@ -31,7 +30,7 @@ def main(experiment: Experiment) -> None:
     def body() -> int:
         shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` has started again.
-        check.ensure(files=sys.argv[1:2] == ["train"] and os.environ.get(restart.RESTARTED) != "launch")
+        check.ensure(files=sys.argv[1:2] == ["train"] and "launch" not in restart.REASONS)
         from .cli.main import run_command  # only now: in a half-built environment its imports would fail
 
         return run_command(experiment)

@@ -7,30 +7,17 @@ import subprocess
 import sys
 from typing import NoReturn
 
-#: Set in a process that was started again: for what, so that it never is twice.
-RESTARTED = "REPRO_RESTARTED"
+VARIABLE = "REPRO_RESTARTED"
+#: For what this process was started again: never twice for the same. What it starts itself was not.
+REASONS = os.environ.pop(VARIABLE, "").split()
 
 
 def restart(reason: str) -> NoReturn:
-    """Start this command again, with the environment variables as they are now.
-
-    Parameters
-    ----------
-    reason : str
-        A word by which the new process asks `was_for`, so that it does not start again in turn.
-    """
-    os.environ[RESTARTED] = reason
+    """Start this command again, with the environment variables as they are now, and one word more in `REASONS`."""
+    os.environ[VARIABLE] = " ".join([*REASONS, reason])
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     command = [sys.executable, *sys.orig_argv[1:]]
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
     sys.exit(subprocess.run(command).returncode)
-
-
-def was_for(reason: str) -> bool:
-    """Tell whether this process was started again for a reason, and forget it: its children were not."""
-    if os.environ.get(RESTARTED) != reason:
-        return False
-    del os.environ[RESTARTED]
-    return True

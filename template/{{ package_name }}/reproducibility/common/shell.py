@@ -71,7 +71,7 @@ def enter() -> None:
     """
     values = {name: os.environ.pop(name) for name in withheld() if name != "PYTHONPATH"}
     was_read = any(value for name, value in values.items() if name.startswith("PYTHON"))
-    restarted = restart.was_for("shell")
+    restarted = "shell" in restart.REASONS
     if was_read and not restarted and not sys.flags.ignore_environment and sys.gettrace() is None:
         restart.restart("shell")
 

@@ -44,7 +44,6 @@ def ensure(files: bool = True) -> None:
     lock = own_lock()
     in_venv = lock is DEVELOPMENT_LOCK
     hold()
-    repaired = restart.was_for("repair")
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
     shadows.refuse(site_packages)
@@ -57,7 +56,7 @@ def ensure(files: bool = True) -> None:
         atexit.register(remember)
         return
     found = said(problems)
-    if is_mlflow_environment(prefix) and not repaired:
+    if is_mlflow_environment(prefix) and "repair" not in restart.REASONS:
         print(f"The environment {prefix} is not what {lock.name} says ({found}). Repairing it.", file=sys.stderr)
         with in_use.alone(prefix):
             if find_problems(site_packages, prefix, lock, files):  # not so if another process was quicker

@@ -64,7 +64,7 @@ def ensure(seed: int, threads: int) -> None:
     """
     wanted = variables(seed, threads)
     differing = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
-    restarted = restart.was_for("launch")
+    restarted = "launch" in restart.REASONS
     if not differing and not sys.flags.ignore_environment:
         return
     if restarted or sys.flags.ignore_environment or sys.gettrace() is not None or not is_command():
