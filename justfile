@@ -36,6 +36,10 @@ lock *ARGS:
     uv pip compile --group tool --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
     uv pip compile --group tool --constraint constraints.txt {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file copier_mlflow/constraints.txt
 
+# Write the names that no project's package may have: after a change of the locks, or of the supported Pythons
+reserved: setup
+    {{ python }} scripts/reserved.py
+
 # Format, lint and types of the template's own code
 check: setup
     {{ python }} -m ruff format --check .
@@ -51,6 +55,10 @@ bench *ARGS: setup
 # Write the README's table of self-tests from docs/proofs/*.json
 proofs *ARGS: setup
     {{ python }} scripts/proofs.py {{ ARGS }}
+
+# Write the README's tree of a render
+tree: setup
+    {{ python }} scripts/tree.py
 
 # Check that all is ready, and tag a release: `just release 0.2.0`; `--dry-run` only checks
 release VERSION *ARGS: setup

@@ -51,9 +51,12 @@ def update(paths: tuple[Path, ...], version: str | None, check: bool, data: tupl
 @click.argument("project", type=FOLDER)
 @click.argument("files", nargs=-1)
 @click.option("--names", is_flag=True, help="Only the names, with A for added, M for modified, D for deleted.")
-def diff(project: Path, files: tuple[str, ...], names: bool) -> int:
+@click.option(
+    "--from", "version", metavar="VERSION", help="Against another version than the project's, as before an update."
+)
+def diff(project: Path, files: tuple[str, ...], names: bool, version: str | None) -> int:
     """Show what a project changed in files that are the template's; FILES are relative to it."""
-    return differences.show(_found(project), files, names)
+    return differences.show(_found(project), files, names, version)
 
 
 @commands.command("status")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from . import template
@@ -13,8 +14,8 @@ from .merge import File, read, write
 from .scratch import temporary_folder
 
 
-def show(project: Path, paths: Sequence[str] = (), names: bool = False) -> int:
-    """Show the differences, as `git diff` would: from the template's version of a project to the project.
+def show(project: Path, paths: Sequence[str] = (), names: bool = False, version: str | None = None) -> int:
+    """Show the differences, as `git diff` would: from a version of the template to the project.
 
     Parameters
     ----------
@@ -24,6 +25,8 @@ def show(project: Path, paths: Sequence[str] = (), names: bool = False) -> int:
         Only these files or folders, relative to the project; all by default.
     names : bool
         Only the names, with A for added, M for modified, D for deleted.
+    version : str, optional
+        The version; the project's by default.
 
     Returns
     -------
@@ -36,6 +39,7 @@ def show(project: Path, paths: Sequence[str] = (), names: bool = False) -> int:
         If there is no such file of the template's, or template or version cannot be had.
     """
     made = template.origin(project)
+    made = replace(made, version=version or made.version)
     with temporary_folder("diff") as folder:
         rendered, yours = folder / "template", folder / "yours"
         is_yours = template.Template(made.source, folder / "clone").render_old(made, rendered)

@@ -71,12 +71,14 @@ def _asked(pyproject: File | None) -> object:
 
 def _compile(project: Path) -> int:
     package = str(template.origin(project).answers["package_name"])
-    module = next(iter(sorted((project / package / "reproducibility").rglob("locks.py"))), None)
+    # The deepest: one that stood higher was edited, and kept, and what it imports is elsewhere now.
+    found = (project / package / "reproducibility").rglob("locks.py")
+    module = max(found, key=lambda path: len(path.parts), default=None)
     if module is None:
         return 1
     name = ".".join(module.relative_to(project).with_suffix("").parts)
-    found = merge.read(project, "python_env.yaml")
-    python = re.search(rb'(?m)^python: "([0-9.]+)"', found.content) if found else None
+    conf = merge.read(project, "python_env.yaml")
+    python = re.search(rb'(?m)^python: "([0-9.]+)"', conf.content) if conf else None
     command = ["uv", "run", "--quiet", "--no-project", "--isolated"]
     command += ["--python", python[1].decode()] if python else []
     variables = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}

@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from . import merge
 from .git import run_git
 from .merge import Change, Kind
+from .modules import list_modules, read_blobs
 from .template import Template
 
-#: A module of which at least this share of lines stands in another went there.
-SIMILAR = 0.4
+#: A module in which at least this share of another's lines stands holds code of it.
+SHARE = 0.1
+#: Shorter lines, as `return None`, may be from anywhere, and so may imports.
+SHORT = 12
 TOOL = "copier_mlflow/"
+Places = Mapping[str, set[bytes]]
 
 
-def tell(changes: list[Change], old: Path, new: Path, source: Template, commit: str) -> list[Change]:
-    """Say of every edited module that the template has no more where its code is now: the edit is without effect.
+def tell(changes: list[Change], source: Template, commit: str, package: str) -> list[Change]:
+    """Say of edited modules where their code is now, if it is elsewhere: there the edit is without effect.
 
     Parameters
     ----------
     changes : list of Change
         What an update does.
-    old, new : Path
-        The template as it was and as it is to be, rendered.
     source : Template
-        Its repository.
+        The template.
     commit : str
-        That of `new`.
+        The version to which it updates.
+    package : str
+        The name of the project's package.
 
     Returns
     -------
     list of Change
-        The same, with `Kind.RETIRED` for those whose code was found.
+        The same, with `Kind.RETIRED` for those that are no more and whose code was found.
     """
-    lost = [change for change in changes if change.kind is Kind.KEPT and change.old and change.path.endswith(".py")]
-    if not lost:
+    kinds = {Kind.KEPT: Kind.RETIRED, Kind.CONFLICTING: Kind.CONFLICTING, Kind.MERGED: Kind.MERGED}
+    asked = [change for change in changes if change.kind in kinds and change.old and change.path.endswith(".py")]
+    if not asked:
         return changes
-    places = _modules(new, old) | _tool(source, commit)
-    told = {change.path: _retire(change, places) for change in lost}
+    places = _places(source, commit, package)
+    told = {}
+    for change in asked:
+        found = _find(change.old.content, places) if change.old else []
+        if found and change.path not in found:
+            told[change.path] = replace(change, kind=kinds[change.kind], note=f"now in {', '.join(found)}")
     return merge.in_order([told.get(change.path, change) for change in changes])
 
 
-def _retire(change: Change, places: Mapping[str, bytes]) -> Change:
-    there = merge.closest(change.old.content, places.items(), SIMILAR) if change.old else None
-    if there is None:
-        return change
-    where = f"{there} of the template's repository" if there.startswith(TOOL) else there
-    return replace(change, kind=Kind.RETIRED, note=f"its code is in {where} now; nothing uses what you edited here")
+def _find(content: bytes, places: Places) -> list[str]:
+    """Name the modules that hold the code of another, the first that which holds most."""
+    lines = _lines(content)
+    votes: dict[str, float] = defaultdict(float)
+    for line in lines:
+        there = [name for name, others in places.items() if line in others]
+        for name in there:  # a line that many modules have says little
+            votes[name] += 1 / len(there) / len(lines)
+    found = [name for name in sorted(votes, key=lambda name: -votes[name]) if votes[name] >= SHARE]
+    # What the tool and a project have alike is looked for in the project.
+    return [name for name in found if not name.startswith(TOOL)] or found
 
 
-def _modules(new: Path, old: Path) -> dict[str, bytes]:
-    """Read the modules that a render has and an earlier one had not."""
-    names = (file.relative_to(new) for file in new.rglob("*.py"))
-    return {name.as_posix(): (new / name).read_bytes() for name in names if not (old / name).exists()}
+def _places(source: Template, commit: str, package: str) -> Places:
+    """Read the lines of every module of a version: those of a project's harness, and those of the tool."""
+    places = list_modules(source, commit, package)
+    for line in run_git("ls-tree", commit, TOOL, folder=source.folder).decode().splitlines():
+        entry, name = line.split("\t")
+        if name.endswith(".py"):
+            places[f"{name} of the template's repository"] = {entry.split()[2]}
+    lines = {blob: _lines(content) for blob, content in read_blobs(source, set().union(*places.values())).items()}
+    return {name: set().union(*(lines[blob] for blob in blobs)) for name, blobs in places.items()}
 
 
-def _tool(source: Template, commit: str) -> dict[str, bytes]:
-    listed = run_git("ls-tree", "--name-only", commit, TOOL, folder=source.folder).decode().splitlines()
-    names = [name for name in listed if name.endswith(".py")]
-    return {name: run_git("cat-file", "blob", f"{commit}:{name}", folder=source.folder) for name in names}
+def _lines(content: bytes) -> set[bytes]:
+    lines = (line.strip() for line in content.splitlines())
+    return {line for line in lines if len(line) > SHORT and not line.startswith((b"from ", b"import "))}

@@ -56,7 +56,7 @@ def propose(project: Path, version: str | None, answers: Mapping[str, str]) -> i
         raise ProjectError("no branch is checked out, so there is nothing to propose to.", "git switch main")
     with _checked_out(project) as copy:
         prepared = update.prepare(copy, version, answers)
-        if prepared is None:
+        if prepared is None or not merge.results(prepared.changes):
             print("Nothing to bring.")
             return 0
         branch = f"template-update-{prepared.new}"

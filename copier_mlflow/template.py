@@ -140,10 +140,14 @@ class Template:
             ) from error
 
     def newest(self) -> str:
-        """Name the newest release: the greatest tag that is a version and no pre-release; HEAD where there is none."""
+        """Name the newest release; HEAD where there is none."""
+        return ["HEAD", *self.releases()][-1]
+
+    def releases(self) -> list[str]:
+        """Name the releases, the newest last: the tags that are versions and no pre-releases."""
         tags = run_git("tag", folder=self.folder).decode().split()
         releases = {version: tag for tag in tags if (version := parse_version(tag)) and not version.is_prerelease}
-        return releases[max(releases)] if releases else "HEAD"
+        return [releases[version] for version in sorted(releases)]
 
     def news(self, old: str, new: str) -> str:
         """Give the entries of the changelog that one commit has and an earlier one has not."""

@@ -8,11 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, locks, merge, moved, template
+from . import journal, leftovers, locks, merge, moved, template
 from .errors import ProjectError
 from .git import follows, run_git
 from .merge import Change, File, Kind
@@ -33,6 +35,10 @@ OPEN = {
     Kind.MOVED: "see what the template changed, below, and take over what you want",
     Kind.RETIRED: "see what you changed, below: bring it to where the code is now, if you need it, and delete the file",
 }
+#: So many files have a line each; more are told together.
+FEW = 5
+#: Lines of a terminal that are told of retired modules before the rest is left to a command.
+SCREEN = 24
 
 
 @dataclass(frozen=True)
@@ -62,25 +68,42 @@ class Update:
         """What is left to a person."""
         return [change for change in self.changes if change.kind in OPEN]
 
+    def of_kind(self, kind: Kind) -> list[Change]:
+        """Choose the changes of one kind."""
+        return [change for change in self.changes if change.kind is kind]
+
     def report(self) -> str:
-        """Say what happens to every file, a line each; those that nobody had edited are counted."""
+        """Say what happens to the files: to one a line, to many together; those that nobody had edited are counted."""
         lines = [f"  {'answer':<12} {answer}" for answer in self.answers]
-        for change in self.changes:
-            if change.kind is not Kind.UPDATED:
-                lines.append(f"  {change.kind:<12} {change.path}{f': {change.note}' * bool(change.note)}")
-        updated = sum(change.kind is Kind.UPDATED and change.path != template.ANSWERS for change in self.changes)
-        if updated:
-            lines.append(f"  {Kind.UPDATED:<12} {updated} file{'s' * (updated != 1)} that you had not edited")
+        for kind in Kind:
+            changes = self.of_kind(kind)
+            if kind is Kind.UPDATED:
+                updated = sum(change.path != template.ANSWERS for change in changes)
+                lines += (
+                    [f"  {kind:<12} {updated} file{'s' * (updated != 1)} that you had not edited"] if updated else []
+                )
+            elif len(changes) <= FEW:
+                lines += [f"  {kind:<12} {change.path}{f': {change.note}' * bool(change.note)}" for change in changes]
+            else:
+                lines.append(_together(kind, changes))
         return "\n".join(lines)
 
     def instructions(self) -> str:
-        """Say what to do about files, with the template's change where it could not be made; "" if there are none."""
+        """Say what to do about files, with the change that is to be taken over; "" if there are none."""
         lines = []
         for kind, what in OPEN.items():
-            paths = [change.path for change in self.open if change.kind is kind]
-            if paths:
-                lines.append(f"  {kind} {', '.join(paths)}: {what}")
-        lines += [f"\n{merge.to_take_over(change)}" for change in self.open if change.kind is not Kind.CONFLICTING]
+            paths = [change.path for change in self.of_kind(kind)]
+            lines += [f"  {kind} {shorten(paths)}: {what}"] if paths else []
+        unseen = []
+        for change in self.open:
+            if change.kind is not Kind.CONFLICTING:
+                shown = merge.to_take_over(change).splitlines()
+                if change.kind is Kind.RETIRED and len(lines) + len(shown) > SCREEN:
+                    unseen.append(change.path)
+                else:
+                    lines += ["", *shown]
+        if unseen:
+            lines.append(f"\nWhat you changed in {shorten(unseen)}: just template-diff --from {self.old} FILE")
         return "\n".join(lines)
 
 
@@ -114,8 +137,10 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         source = template.Template(made.source, folder / "clone")
         wanted = version or (made.version if answers else source.newest())
         before, after = source.commit(made.version), source.commit(wanted)
+        package = str(made.answers.get("package_name"))
         if not changed and (before == after or (version is None and follows(before, after, source.folder))):
-            return None
+            left = leftovers.find(project, source, before, package)
+            return Update(made.version, made.version, "", merge.in_order(left), []) if left else None
         if before != after and follows(before, after, source.folder):
             raise ProjectError(
                 f"{wanted} is older than {made.version}, which this project has.",
@@ -136,7 +161,9 @@ def prepare(project: Path, version: str | None = None, answers: Mapping[str, str
         for rendered in (old, new):
             (rendered / template.ANSWERS).unlink()
         planned = merge.plan(old, new, project, is_yours, (made.version, now.version))
-        changes = [*moved.tell(planned, old, new, source, after), remembered]
+        paths = {change.path for change in planned}
+        left = [change for change in leftovers.find(project, source, after, package) if change.path not in paths]
+        changes = merge.in_order([*moved.tell(planned, source, after, package), *left, remembered])
         return Update(made.version, now.version, source.news(before, after), changes, _tell(made.answers, now.answers))
 
 
@@ -200,6 +227,28 @@ def run_recipes(project: Path, recipes: list[str]) -> list[str]:
         if code:
             return recipes[number:]
     return []
+
+
+def shorten(paths: list[str]) -> str:
+    """Name files, or say how many they are."""
+    return ", ".join(paths) if len(paths) <= FEW else f"{len(paths)} files"
+
+
+def _together(kind: Kind, changes: list[Change]) -> str:
+    """Tell of many files at once: by their names, or by their folders where nothing of anybody's is in them."""
+    paths = [change.path for change in changes]
+    if kind in {Kind.NEW, Kind.DELETED}:
+        folders = Counter("/".join(path.split("/")[:2]) for path in paths)
+        text = ", ".join(f"{number} in {folder}/" if number > 1 else folder for folder, number in folders.items())
+    else:
+        folder = os.path.commonpath(paths)
+        told = [f"{change.path}{f': {change.note}' * bool(change.note)}" for change in changes]
+        notes = {change.note for change in changes}
+        if len(notes) == 1:
+            told = [*paths[:-1], told[-1]]
+        within = f"{folder}/" * bool(folder)
+        text = f"in {within}: " * bool(folder) + "; ".join(told).replace(within, "")
+    return textwrap.fill(text, 110, initial_indent=f"  {kind:<12} ", subsequent_indent=" " * 15, break_on_hyphens=False)
 
 
 def _just() -> str:

@@ -41,7 +41,8 @@ def run(project: Path, version: str | None, answers: Mapping[str, str], check: b
     if prepared is None:
         print(f"This project has version {made.version} of the template: nothing to bring.")
         return 0
-    print(f"template {prepared.old} -> {prepared.new}  ({template.public(made.source)})\n\n{prepared.news}")
+    versions = prepared.new if prepared.old == prepared.new else f"{prepared.old} -> {prepared.new}"
+    print(f"template {versions}  ({template.public(made.source)})\n\n{prepared.news}")
     print(f"What an update {'would do' if check else 'does'}:\n{prepared.report()}")
     if check:
         return 1
@@ -52,7 +53,8 @@ def run(project: Path, version: str | None, answers: Mapping[str, str], check: b
     if not any(change.kind is Kind.CONFLICTING for change in prepared.changes):
         left = update.run_recipes(project, left)
     if prepared.open or left:
-        files = [f"what is said above of {', '.join(change.path for change in prepared.open)}"] if prepared.open else []
+        paths = [change.path for change in prepared.open]
+        files = [f"what is said above of {update.shorten(paths)}"] if paths else []
         print(f"\nLeft to do: {', then: '.join([*files, *([update.show_recipes(left)] if left else [])])}")
         return 1
     print("\nNothing is left to do. Look at it with `git status` and `git diff HEAD`, then commit it.")

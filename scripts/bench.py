@@ -15,11 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import releases
 
@@ -236,7 +239,7 @@ def copy(bench: Bench) -> Iterator[Row]:
     template = bench.folder / "template"
     # Plain files, uncommitted work included, without the history.
     for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
-        if name == "copier.yml" or name.startswith("template/"):
+        if name in ("copier.yml", "reserved_names.txt") or name.startswith("template/"):
             (template / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, template / name)
     copier = [str(TOOLS / "copier"), "copy", "--quiet", "--defaults", "--data", "project_name=bikes"]
@@ -399,11 +402,11 @@ def capture(bench: Bench) -> Iterator[Row]:
     program = (
         "import json, sys, time\n"
         "from bikes.reproducibility.common.project import ROOT\n"
-        "from bikes.reproducibility.source import git as the_git, snapshot\n"
+        "from bikes.reproducibility.source import capture, git as the_git\n"
         "def git():\n"
         "    the_git.run_git('stash', 'create', folder=ROOT)\n"
         "    the_git.run_git('add', '--all', '--dry-run', folder=ROOT)\n"
-        "found = snapshot.capture()\n"
+        "found = capture.capture()\n"
         "if found.patch.count(b'diff --git ') != 20:\n"
         "    raise SystemExit(f'not the 20 files that were changed: {found}')\n"
         "def timed(do):\n"
@@ -411,7 +414,7 @@ def capture(bench: Bench) -> Iterator[Row]:
         "    do()\n"
         "    return time.perf_counter() - began\n"
         "git()\n"
-        "print(json.dumps([[timed(snapshot.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
+        "print(json.dumps([[timed(capture.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
     )
     times = json.loads(run([*python_of(project), "-c", program, str(bench.repetitions(15))], many))
     row = Row(f"capture of uncommitted work, {count:,} files / git stash create, git add -n", 0.1, None, limited="time")
@@ -491,12 +494,12 @@ def determinism(bench: Bench) -> Iterator[Row]:
         strict = bench.project(framework=framework)
         loose = bench.folder / f"loose-{framework}"
         copy_code(strict, loose)
-        model = loose / "bikes" / "model.py"
+        module = loose / "bikes" / "fit.py"
         for switch in switches:
-            source = model.read_text("utf-8")
+            source = module.read_text("utf-8")
             if switch not in source:
-                raise RuntimeError(f"{model} has no line {switch!r} to take out")
-            model.write_text(source.replace(switch, ""), "utf-8")
+                raise RuntimeError(f"{module} has no line {switch!r} to take out")
+            module.write_text(source.replace(switch, ""), "utf-8")
         command = [*python_of(strict), "-c", program]
 
         def seconds(switch: str, folder: Path, command: list[str] = command) -> float:
@@ -564,21 +567,28 @@ def history_of(folder: Path) -> tuple[Path, dict[str, str]]:
     return folder, history
 
 
-BENCHES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "digest": digest,
-    "copy": copy,
-    "train": train,
-    "warm": warm_run,
-    "cold": cold_run,
-    "record": record,
-    "capture": capture,
-    "reproduce": reproduce,
-    "weights": weights,
-    "large": large,
-    "content": model_content,
-    "determinism": determinism,
-    "update": template_update,
-    "fleet": fleet,
+class Comparison(NamedTuple):
+    """How something is measured, and about how many minutes that takes on 2 cores, environments included."""
+
+    measure: Callable[[Bench], Iterable[Row]]
+    minutes: float
+
+
+BENCHES: dict[str, Comparison] = {
+    "digest": Comparison(digest, 0.5),
+    "copy": Comparison(copy, 1),
+    "train": Comparison(train, 1.5),
+    "warm": Comparison(warm_run, 3),
+    "cold": Comparison(cold_run, 5),
+    "record": Comparison(record, 1.5),
+    "capture": Comparison(capture, 0.5),
+    "reproduce": Comparison(reproduce, 1.5),
+    "weights": Comparison(weights, 0.5),
+    "large": Comparison(large, 4),
+    "content": Comparison(model_content, 0.5),
+    "determinism": Comparison(determinism, 8),
+    "update": Comparison(template_update, 0.5),
+    "fleet": Comparison(fleet, 0.5),
 }
 
 
@@ -708,44 +718,113 @@ def machine() -> dict[str, Any]:
     }
 
 
+@dataclass
+class Results:
+    """What was measured so far, on the disk as soon as it is."""
+
+    output: Path
+    about: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def keep(self) -> None:
+        """Write all of it, so that no stop at any moment leaves half a file."""
+        rows = [asdict(row) | {"ratio": row.ratio, "value": row.value, "verdict": row.verdict} for row in self.rows]
+        rest = {"rows": rows, "seconds": self.seconds, "skipped": self.skipped, "failed": self.failed}
+        part = self.output.with_name(f"{self.output.name}.part")
+        part.write_text(json.dumps(self.about | rest, indent=2) + "\n", "utf-8")
+        part.replace(self.output)
+
+
+def measure(names: list[str], bench: Bench, results: Results) -> None:
+    """Measure one after another: a row is shown and kept as soon as it is there, and what cannot be had is told."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    columns = (
+        SpinnerColumn(),
+        "{task.description}",
+        BarColumn(),
+        TimeElapsedColumn(),
+        "left, about",
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600) as progress:
+        bar = progress.add_task("", total=sum(BENCHES[name].minutes for name in names))
+        for number, name in enumerate(names, 1):
+            what = f"{name} ({number} of {len(names)})"
+            progress.update(bar, description=what)
+            console.print(f"\n{what}, about {BENCHES[name].minutes:g} min: {BENCHES[name].measure.__doc__}")
+            began = time.perf_counter()
+            try:
+                for row in BENCHES[name].measure(bench):
+                    results.rows.append(row)
+                    results.keep()
+                    console.print(f"  {row.what}: {digits(row.value)}{row.unit}, {row.verdict}")
+                results.seconds[name] = round(time.perf_counter() - began, 1)
+            except Skipped as reason:
+                results.skipped[name] = str(reason)
+                print(f"  SKIPPED: {reason}", file=sys.stderr)
+            except (RuntimeError, OSError) as error:
+                results.failed[name] = str(error)
+                print(f"  FAILED: {error}", file=sys.stderr)
+            results.keep()
+            progress.advance(bar, BENCHES[name].minutes)
+
+
+def overview() -> str:
+    """Name every comparison, with the minutes that it takes and what is compared."""
+    lines = [f"  {name:<12} {bench.minutes:>4g} min  {bench.measure.__doc__}" for name, bench in BENCHES.items()]
+    # Of a docstring, the first line.
+    return "\n".join(line.splitlines()[0] for line in lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table and write bench.json.
 
     Returns
     -------
     int
-        0, also where a limit is missed; 1 if a measurement failed.
+        0, also where a limit is missed; 1 if a measurement failed; 130 if it was interrupted.
     """
-    parser = argparse.ArgumentParser(prog="just bench", description=__doc__)
-    parser.add_argument("--only", action="append", choices=BENCHES, help="one comparison; may be given again")
+    parser = argparse.ArgumentParser(
+        prog="just bench",
+        description=f"{__doc__.partition(': ')[2].capitalize()}\n\n"
+        "Each row is shown, and written to the JSON file, as soon as it is measured: Ctrl-C loses none of them.",
+        epilog=f"comparisons, with about how long they take on 2 cores:\n{overview()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", action="extend", nargs="+", choices=BENCHES, metavar="NAME", help="these comparisons; all by default"
+    )
+    parser.add_argument("--list", action="store_true", help="name the comparisons and how long they take, and stop")
     parser.add_argument("--quick", action="store_true", help="once each, and smaller: does it work, not how fast it is")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the JSON file (default: bench.json)")
     given = parser.parse_args(arguments)
-    about = machine()
-    rows: list[Row] = []
-    skipped: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        bench = Bench(Path(folder).resolve(), given.quick)
-        for name in given.only or BENCHES:
-            print(f"{name}: {BENCHES[name].__doc__}", flush=True)
-            try:
-                rows.extend(BENCHES[name](bench))
-            except Skipped as reason:
-                skipped[name] = str(reason)
-                print(f"  SKIPPED: {reason}", file=sys.stderr)
-            except (RuntimeError, OSError) as error:
-                failed[name] = str(error)
-                print(f"  FAILED: {error}", file=sys.stderr)
-    results = [asdict(row) | {"ratio": row.ratio, "value": row.value, "verdict": row.verdict} for row in rows]
-    content = {**about, "quick": given.quick, "rows": results, "skipped": skipped, "failed": failed}
-    given.output.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    if rows:
-        print(f"\n{table(rows)}\n")
-    for word, names in (("SKIPPED", skipped), ("FAILED", failed)):
-        print("".join(f"{word}: {name}, see above\n" for name in names), end="")
-    print(f"Median, minimum in brackets; every timing is in {given.output}")
-    return 1 if failed else 0
+    if given.list:
+        print(overview())
+        return 0
+    names = list(dict.fromkeys(given.only or BENCHES))
+    minutes = sum(BENCHES[name].minutes for name in names)
+    print(f"{len(names)} of {len(BENCHES)} comparisons, {'less than' if given.quick else 'about'} {minutes:g} minutes.")
+    print("Some of them: just bench --only NAME…; which there are: just bench --list", flush=True)
+    results = Results(given.output, {**machine(), "quick": given.quick})
+    code = 0
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            measure(names, Bench(Path(folder).resolve(), given.quick), results)
+    except KeyboardInterrupt:
+        code = 130
+    if results.rows:
+        print(f"\n{table(results.rows)}\n")
+    for word, told in (("SKIPPED", results.skipped), ("FAILED", results.failed)):
+        print("".join(f"{word}: {name}, see above\n" for name in told), end="")
+    if results.rows:
+        print(f"Median, minimum in brackets; every timing is in {given.output}")
+    left = [name for name in names if name not in results.seconds | results.skipped | results.failed]
+    if left:
+        print(f"Interrupted. What is left: just bench --only {' '.join(left)}")
+    return code or int(bool(results.failed))
 
 
 if __name__ == "__main__":

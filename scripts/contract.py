@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,16 @@ def find_problems(root: Path, releases: dict[str, str]) -> list[str]:
     problems = [
         f"copier.yml: Copier does not know {key}, or wants --trust for it" for key in sorted(unknown_keys(config))
     ]
-    excluded = [
-        jinja2.Template(match[1]).render(package_name=PACKAGE)
-        for pattern in config.get("_exclude", [])
-        if (match := ON_UPDATE.fullmatch(pattern))
-    ]
-    left_alone = pathspec.GitIgnoreSpec.from_lines(excluded)
+    left_alone = _spec(match[1] for pattern in config.get("_exclude", []) if (match := ON_UPDATE.fullmatch(pattern)))
+    yours = _spec(config.get("_skip_if_exists", []))
     now = paths(root, "HEAD")
     for path, condition in now.items():
         if condition - FIXED and not left_alone.match_file(path):
             problems.append(f"copier.yml: {path} depends on {', '.join(condition - FIXED)}, so _exclude must name it")
+        if not condition - FIXED and left_alone.match_file(path) and not yours.match_file(path):
+            problems.append(
+                f"copier.yml: {path} is the template's, and _exclude keeps `copier update` from bringing it"
+            )
     for version, commit in releases.items():
         for path in paths(root, commit).keys() - now.keys():
             if not left_alone.match_file(path):
@@ -112,6 +113,10 @@ def paths(root: Path, commit: str) -> dict[str, set[str]]:
         # The same path for several answers: it depends on none of them if any part of the template always renders it.
         found[path] = found.get(path, set()) | conditions
     return found
+
+
+def _spec(patterns: Iterable[str]) -> pathspec.GitIgnoreSpec:
+    return pathspec.GitIgnoreSpec.from_lines(jinja2.Template(each).render(package_name=PACKAGE) for each in patterns)
 
 
 def _part(part: str) -> tuple[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,83 @@ def test_help_names_every_comparison() -> None:
     assert done.returncode == 0
     assert all(name in done.stdout for name in bench.BENCHES)
     assert run_bench("--only", "everything").returncode == 2
+
+
+def test_the_list_tells_how_long_each_takes() -> None:
+    lines = run_bench("--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(bench.BENCHES)
+    assert all(f" {known.minutes:g} min  " in line for line, known in zip(lines, bench.BENCHES.values(), strict=True))
+
+
+#: Runs the bench with three small measurements in place of its own, the second of which never ends.
+STAND_INS = """
+import sys, time
+import bench
+def row(what, seconds):
+    return bench.Row(what, 2, None, ours=[seconds], other=[1.0])
+def first(_):
+    "One and two."
+    yield row("one", 1.0)
+    yield row("two", 3.0)
+def second(_):
+    "Three, and never four."
+    yield row("three", 2.0)
+    print("waiting", flush=True)
+    time.sleep(600)
+bench.BENCHES = {"a": bench.Comparison(first, 2), "b": bench.Comparison(second, 1), "c": bench.Comparison(first, 4)}
+sys.exit(bench.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_what_was_measured_is_shown_and_kept_whenever_it_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
+    output = tmp_path / "bench.json"
+    command = [sys.executable, "-c", STAND_INS, "--output", str(output), "--only", "a", "b", "--only", "c"]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(TEMPLATE / "scripts")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        assert process.stdout is not None
+        shown = []
+        for line in process.stdout:
+            shown.append(line.rstrip())
+            if line == "waiting\n":
+                break
+        assert shown[0] == "3 of 3 comparisons, about 7 minutes."
+        assert "a (1 of 3), about 2 min: One and two." in shown
+        assert [line for line in shown if line.startswith("  ")] == [
+            *("  one: 1.00, ok", "  two: 3.00, MISSED", "  three: 2.00, ok")
+        ]
+        process.send_signal(how)
+        rest = process.stdout.read()
+    kept = json.loads(output.read_text())
+    assert [row["what"] for row in kept["rows"]] == ["one", "two", "three"]
+    assert list(kept["seconds"]) == ["a"]
+    assert list(tmp_path.iterdir()) == [output]
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert len([line for line in rest.splitlines() if line.startswith(("one ", "two ", "three "))]) == 3
+        assert rest.endswith("Interrupted. What is left: just bench --only b c\n")
+
+
+def test_before_the_first_row_an_earlier_file_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: bench.Bench) -> list[bench.Row]:
+        raise KeyboardInterrupt
+
+    output = tmp_path / "bench.json"
+    output.write_text("of yesterday")
+    monkeypatch.setitem(bench.BENCHES, "cold", bench.Comparison(interrupted, 1))
+    assert bench.main(["--only", "cold", "--output", str(output)]) == 130
+    assert output.read_text() == "of yesterday"
+    assert capsys.readouterr().out.endswith("What is left: just bench --only cold\n")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +221,7 @@ def test_what_cannot_be_measured_is_told_and_only_a_failure_is_one(
     def measure(_: bench.Bench) -> list[bench.Row]:
         raise problem
 
-    monkeypatch.setitem(bench.BENCHES, "cold", measure)
+    monkeypatch.setitem(bench.BENCHES, "cold", bench.Comparison(measure, 1))
     assert bench.main(["--only", "cold", "--output", str(tmp_path / "bench.json")]) == code
     assert json.loads((tmp_path / "bench.json").read_text())[key] == {"cold": str(problem)}
     captured = capsys.readouterr()

@@ -171,7 +171,7 @@ def test_a_model_of_an_older_release_says_why_a_name_is_refused(
     framework: str, new: str, old: str, set_up: Callable[..., Project], tmp_path: Path
 ) -> None:
     project, settings = with_odd_names(set_up, framework, tmp_path)
-    module = project.path / "bikes" / "model.py"
+    module = project.path / "bikes" / "fit.py"
     source = module.read_text("utf-8")
     assert source.count(new) == 1
     module.write_text(source.replace(new, old), "utf-8")

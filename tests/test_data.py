@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 import shutil
 import signal
@@ -22,11 +21,10 @@ import pandas as pd
 import pexpect
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, refused
+from conftest import Project, refused
 
 pytestmark = pytest.mark.e2e
 TABLE = "a,b,y\n1,2,0\n3,4,1\n5,6,0\n"
-BIKES = Path(os.environ.get("COPIER_MLFLOW_BIKES", TEMPLATE.parent / "shared/data/bike-sharing/hour.csv"))
 
 
 def manifest(project: Project) -> dict[str, Any]:
@@ -309,35 +307,6 @@ def test_data_check_names_what_is_wrong_and_shows_its_progress(project: Project)
 
 
 # --- A dataset of one's own ----------------------------------------------------
-
-
-@pytest.mark.skipif(not BIKES.is_file(), reason=f"no {BIKES}: COPIER_MLFLOW_BIKES names the UCI file hour.csv")
-def test_bike_sharing_is_swapped_in_by_editing_the_conf_alone(regression_project: Project) -> None:
-    project = regression_project
-    add(project, str(BIKES), "--name", "bikes", "--source", "https://archive.ics.uci.edu/dataset/275",
-        "--licence", "CC BY 4.0")  # fmt: skip
-    conf = project.path / "confs/train.yaml"
-    text = conf.read_text("utf-8")
-    for old, new in {
-        r"dataset: \w+": "dataset: bikes",
-        r"target: \w+": "target: cnt",
-        r"drop: \[\]": "drop: [instant, dteday, casual, registered]",
-    }.items():
-        text, count = re.subn(old, new, text)
-        assert count == 1
-    conf.write_text(text, "utf-8")
-    project.git("add", "--all")
-    changes = [line.split("\t") for line in project.git("diff", "--cached", "--numstat").splitlines()]
-    edited = [(int(plus) + int(minus), name) for plus, minus, name in changes if not name.endswith(".csv")]
-    assert {name for _, name in edited} == {"confs/train.yaml", "data/datasets.yaml"}
-    assert sum(count for count, _ in edited) <= 30
-
-    project.just("train")
-    assert 0.8 < project.runs()[0].data.metrics["r2"] < 0.99
-    project.just("check")
-    project.just("test")
-    project.just("train", "--set", "drop=[instant, dteday]")
-    assert project.runs()[0].data.metrics["r2"] > 0.995  # the leak that the README warns of
 
 
 # --- S3 ------------------------------------------------------------------------

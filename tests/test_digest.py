@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -22,15 +22,15 @@ import pandas as pd
 import pyarrow
 import pytest
 import scipy.sparse
-from conftest import importing
+from conftest import TEMPLATE
 from pydantic import BaseModel
+
+from harness import load
 
 
 @pytest.fixture(scope="module")
-def digest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """The rendered module, under a package name that nothing else here has."""
-    with importing(tmp_path_factory.mktemp("digest") / "project", "digest_under_test") as load:
-        yield load("common.digest")
+def digest() -> ModuleType:
+    return load("common.digest")
 
 
 def padded(garbage: int) -> Any:
@@ -230,12 +230,12 @@ def test_digests_do_not_depend_on_the_process(digest: ModuleType) -> None:
     """Recorded digests are compared years later: these are pinned, and a change needs a new schema version."""
     pinned = {"metrics": {"a": 0.1, "b": -0.0}, "split": [np.arange(3, dtype="i4"), "ä", None, True, b"\x00"]}
     code = (
-        "import numpy as np; from digest_under_test.reproducibility.common.digest import of_value; "
-        "print(of_value({'split': [np.arange(3, dtype='i4'), 'ä', None, True, b'\\x00'],"
+        "import numpy as np; from harness import load; "
+        "print(load('common.digest').of_value({'split': [np.arange(3, dtype='i4'), 'ä', None, True, b'\\x00'],"
         " 'metrics': {'b': -0.0, 'a': 0.1}}))"
     )
-    folder = Path(str(digest.__file__)).parents[3]
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    scripts = TEMPLATE / "scripts"
+    done = subprocess.run([sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest.of_value(pinned)
     assert done.stdout.strip() == "sha256:a7bc1512e3e5a571a9baec0df774ea7abada6713c110000a676da5febd4d6a97"
 

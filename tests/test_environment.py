@@ -6,7 +6,6 @@ import base64
 import contextlib
 import csv
 import hashlib
-import importlib
 import json
 import marshal
 import os
@@ -19,10 +18,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import Project, build_environment, copy_project, refused
+from conftest import Project, build_environment, refused
 
 from harness import load
 
@@ -438,14 +436,6 @@ def test_without_a_repository_or_a_commit_a_run_works_and_says_so(project: Proje
 # --- The comparison itself, on packages made up --------------------------------
 
 
-@pytest.fixture(scope="module")
-def environment_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    root = copy_project(tmp_path_factory.mktemp("rendered") / "checked", package_name="checked_environment")
-    sys.path.insert(0, str(root))
-    yield importlib.import_module("checked_environment.reproducibility.environment.installed")
-    sys.path.remove(str(root))
-
-
 class Fake:
     """A site-packages folder of two packages, and a lock that names them."""
 
@@ -480,9 +470,9 @@ def fake(tmp_path: Path) -> Fake:
 
 
 @pytest.fixture
-def problems(fake: Fake, environment_module: ModuleType) -> Callable[..., list[str]]:
+def problems(fake: Fake) -> Callable[..., list[str]]:
     def find(**options: bool) -> list[str]:
-        found: list[str] = environment_module.find_problems(fake.packages, fake.prefix, fake.lock, **options)
+        found: list[str] = load("environment.installed").find_problems(fake.packages, fake.prefix, fake.lock, **options)
         return found
 
     return find
@@ -544,10 +534,8 @@ def test_bytecode_of_no_source_is_nobodys_problem(fake: Fake, problems: Callable
     assert (fake.prefix / "as-locked.json").read_text() == marker
 
 
-def test_a_lock_that_is_missing_or_empty_is_an_error_with_a_fix(
-    fake: Fake, problems: Callable[..., list[str]], environment_module: ModuleType
-) -> None:
-    error = sys.modules["checked_environment.reproducibility.common.errors"].ProjectError
+def test_a_lock_that_is_missing_or_empty_is_an_error_with_a_fix(fake: Fake, problems: Callable[..., list[str]]) -> None:
+    error = load("common.errors").ProjectError
     fake.lock.write_text("eggs>=1\n")
     with pytest.raises(error, match="pins nothing"):
         problems()
@@ -652,12 +640,12 @@ def test_bytecode_that_python_would_not_load_is_nobodys_problem(fake: Fake, prob
 
 
 def test_bytecode_found_true_once_is_not_compiled_again(
-    fake: Fake, problems: Callable[..., list[str]], environment_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     py_compile.compile(str(fake.packages / "eggs" / "__init__.py"))
     assert problems() == []
     looked: list[str] = []
-    monkeypatch.setattr(environment_module.bytecode, "planted", lambda _, paths: looked.extend(paths) or [])
+    monkeypatch.setattr(load("environment.bytecode"), "planted", lambda _, paths: looked.extend(paths) or [])
     assert problems() == [] and looked == []
     [other] = [path for path in fake.packages.glob("*/__init__.py") if path.parent.name != "eggs"]
     py_compile.compile(str(other))
@@ -685,7 +673,7 @@ def test_tampered_bytecode_is_refused_and_never_lent(small: Project, tmp_path: P
     [bytecode] = site_packages(small.path / ".venv").glob("click/__pycache__/core.*.pyc")
     content = bytecode.read_bytes()
     bytecode.write_bytes(content[:16] + marshal.dumps(compile("raise SystemExit(77)", "core.py", "exec")))
-    program = "from bikes.reproducibility.environment import cache; print(cache.ready())"
+    program = "from bikes.reproducibility.environment import mlflow_environment; print(mlflow_environment.ready())"
     lender = f"import sys; sys.prefix = {str(small.path / '.venv')!r}\n" + (
         f"import sysconfig; sysconfig.get_path = lambda name: {str(site_packages(small.path / '.venv'))!r}\n{program}"
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import Project, importing
+from conftest import TEMPLATE, Project
 
 from harness import load
 
 command_line = load("common.command_line")
 errors = load("common.errors")
+exit_codes = load("common.exit_codes")
 
 #: What a training does, and what a person reads of it.
 FAILING = {
@@ -124,6 +125,24 @@ def test_a_fault_that_no_file_can_keep_is_printed(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_the_projects_readme_and_justfile_name_the_codes_that_there_are() -> None:
+    readme = (TEMPLATE / "template" / "README.md.jinja").read_text("utf-8")
+    table = re.findall(r"^\| ([a-z ]+) \|.*\| (\d+) \|$", readme, re.MULTILINE)
+    assert {verdict: int(code) for verdict, code in table} == exit_codes.EXIT_CODES
+    [sentence] = re.findall(r"Exit codes: (.*?)\.\n", readme, re.DOTALL)
+    told = {int(number): meaning.strip() for number, meaning in re.findall(r"\b(\d+) ([^,]+)", sentence)}
+    codes = {name: getattr(exit_codes, name) for name in ("FAILED", "USAGE", "FAULT", "INTERRUPTED")}
+    assert told.keys() == {*exit_codes.EXIT_CODES.values(), *codes.values()}
+    assert {name: told[code].partition(" (")[0] for name, code in codes.items()} == {
+        "FAILED": "an error or a training\nthat failed",
+        "USAGE": "wrong usage",
+        "FAULT": "a fault of the harness",
+        "INTERRUPTED": "interrupted",
+    }
+    justfile = (TEMPLATE / "template" / "justfile").read_text("utf-8")
+    assert set(re.findall(r"exit (\d+)", justfile)) == {str(exit_codes.FAILED)}
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -157,20 +176,11 @@ def test_a_verdict_outlives_whoever_reads_it(shell: str, code: int) -> None:
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
 
 
-# --- In a rendered project -------------------------------------------------------
+# --- Replays and commands ---------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
-    """Import modules of a rendered project, which has a framework."""
-    with importing(tmp_path_factory.mktemp("exits") / "project", "exits_under_test") as load_rendered:
-        yield load_rendered
-
-
-def test_a_training_that_is_started_gets_no_number_of_threads(
-    rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    launch = rendered("randomness.launch")
+def test_a_training_that_is_started_gets_no_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = load("randomness.launch")
     monkeypatch.setattr(launch.FRAMEWORK, "thread_variables", ("TF_NUM_INTRAOP_THREADS",))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MLFLOW_RUN_ID", "MINE"):
         monkeypatch.setenv(name, "7")
@@ -180,9 +190,9 @@ def test_a_training_that_is_started_gets_no_number_of_threads(
 
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "os._exit(1)", "os.kill(os.getpid(), 9)", "os.abort()", "1 / 0"])
-def test_a_replay_that_dies_is_no_verdict(end: str, rendered: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    replay = rendered("proof.replay")
-    with pytest.raises(rendered("common.errors").ProjectError) as caught:
+def test_a_replay_that_dies_is_no_verdict(end: str, tmp_path: Path) -> None:
+    replay = load("proof.replay")
+    with pytest.raises(errors.ProjectError) as caught:
         command = [sys.executable, "-c", f"import os, sys; {end}"]
         replay._run(command, tmp_path, dict(os.environ), -1, tmp_path / "log", replay.OF_FILES.format("/tmp/store"))
     assert caught.value.exit_code == 3 and "\nIf it names a file in /tmp/store: " in caught.value.fix
@@ -201,32 +211,29 @@ def test_a_replay_that_dies_is_no_verdict(end: str, rendered: Callable[[str], Mo
         "ui 7",
     ],
 )
-def test_wrong_usage_is_64(
-    arguments: str, rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_usage_is_64(arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["just", *arguments.split()])
-    with pytest.raises(rendered("common.errors").ProjectError) as caught:
-        rendered("cli.main").run_command(None)
+    with pytest.raises(errors.ProjectError) as caught:
+        load("cli.main").run_command(None)
     assert caught.value.exit_code == 64
 
 
-def test_help_is_0(rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["just", "train", "--help"])
-    assert rendered("cli.main").run_command(None) == 0
+    assert load("cli.main").run_command(None) == 0
 
 
-def test_a_store_that_refuses_is_an_error_and_no_fault(
-    rendered: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_refuses_is_an_error_and_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
 
     def connect() -> str:
         raise MlflowException("no room for you")
 
-    monkeypatch.setattr(rendered("store.tracking"), "connect", connect)
+    monkeypatch.setattr(load("store.tracking"), "connect", connect)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     monkeypatch.setattr(sys, "argv", ["just", "runs"])
-    with pytest.raises(rendered("common.errors").ProjectError, match="no room for you") as caught:
-        rendered("cli.main").run_command(None)
+    with pytest.raises(errors.ProjectError, match="no room for you") as caught:
+        load("cli.main").run_command(None)
     assert caught.value.exit_code == 3
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from conftest import importing
+
+from harness import load
+
+predict = load("serving.predict")
+refusal = load("common.errors").ProjectError
 
 
 def test_predictions_that_are_not_one_a_row_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with importing(tmp_path / "project", "predict_under_test") as load:
-        _refuse(load("serving.predict"), load("common.errors").ProjectError, tmp_path, monkeypatch)
-
-
-def _refuse(predict: ModuleType, refusal: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pd.DataFrame({"a": ["red", "blue"], "b": ["car", "hat"]})
     rows.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(refusal, match=r"takes one value a row, and rows\.csv has 2 columns"):

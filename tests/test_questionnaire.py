@@ -18,6 +18,8 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+import reserved
+
 ENTER, DOWN, CLEAR = "\r", "\x1b[B", "\x15"
 ASKED = [name for name, question in QUESTIONS.items() if question.get("when") is not False]
 
@@ -29,7 +31,8 @@ pytestmark = pytest.mark.timeout(60)
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template without git."""
     folder = tmp_path_factory.mktemp("template")
-    shutil.copy(TEMPLATE / "copier.yml", folder)
+    for name in ("copier.yml", reserved.FILE):
+        shutil.copy(TEMPLATE / name, folder)
     shutil.copytree(TEMPLATE / "template", folder / "template", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 

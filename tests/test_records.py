@@ -20,19 +20,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import importing
 from sklearn.linear_model import LinearRegression
+
+from harness import load
 
 pytestmark = pytest.mark.e2e
 
-PACKAGE = "records_under_test"
-
-
-@pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
-    """The modules of a rendered project, under a package name that nothing else here has."""
-    with importing(tmp_path_factory.mktemp("records") / "project", PACKAGE) as load:
-        yield load
+PACKAGE = load("common.project").PACKAGE
 
 
 @dataclass
@@ -58,9 +52,7 @@ class Store:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "files"])
-def store(
-    request: pytest.FixtureRequest, harness: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder / 'mlflow.db'}" if request.param == "sqlite" else (folder / "mlruns").as_uri()
     variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_EXPERIMENT_NAME": "mine"}
@@ -69,7 +61,7 @@ def store(
         client = mlflow.MlflowClient()
         artifacts = (folder / "artifacts").as_uri()
         ids = [client.create_experiment(name, f"{artifacts}/{name}") for name in ("mine", "other")]
-        yield Store(client, harness("record.lookup"), *ids)
+        yield Store(client, load("record.lookup"), *ids)
         mlflow.set_tracking_uri(None)
 
 
@@ -87,9 +79,7 @@ def test_a_beginning_names_a_run_of_the_project_first_then_of_the_store(store: S
     assert store.find("bbbb") == elsewhere
 
 
-def test_a_beginning_of_several_runs_is_refused_with_their_list(
-    store: Store, harness: Callable[[str], ModuleType]
-) -> None:
+def test_a_beginning_of_several_runs_is_refused_with_their_list(store: Store) -> None:
     runs = [store.run(digits("cccc")), store.run(digits("cccc"))]
     with pytest.raises(Exception, match="several runs begin with cccc") as refusal:
         store.find("cccc")
@@ -156,10 +146,10 @@ def test_last_of_no_runs_is_refused(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["last", "whole", "beginning"])
 def test_a_resumed_run_goes_on_from_the_last_that_did_not_finish(
-    store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    checkpoint = harness("training.checkpoint")
-    monkeypatch.setattr(harness("store.tracking"), "connect", lambda: store.mine)
+    checkpoint = load("training.checkpoint")
+    monkeypatch.setattr(load("store.tracking"), "connect", lambda: store.mine)
     with mock.patch.dict(os.environ, {"MLFLOW_EXPERIMENT_NAME": digits("e")}):
         experiment = store.client.create_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"], tmp_path.as_uri())
         stopped = store.run(digits(""), experiment, "KILLED")
@@ -177,12 +167,10 @@ def test_a_resumed_run_goes_on_from_the_last_that_did_not_finish(
 # A record by hand: what the harness checks of it needs no training.
 
 
-def write_record(
-    harness: Callable[[str], ModuleType], folder: Path, model: dict[str, str], accuracy: float = 0.5
-) -> Any:
+def write_record(folder: Path, model: dict[str, str], accuracy: float = 0.5) -> Any:
     """Write a whole record, and give its tags."""
-    digest = harness("common.digest")
-    schema = harness("record.schema")
+    digest = load("common.digest")
+    schema = load("record.schema")
     folder.mkdir(parents=True)
     (folder / "conf.yaml").write_text("seed: 1\nthreads: 2\n")
     (folder / "constraints.txt").write_text("mlflow==3.17.2\n")
@@ -218,11 +206,11 @@ PARAMS = {"conf.seed": "1", "conf.threads": "2"}
 
 
 @pytest.fixture
-def recorded(harness: Callable[[str], ModuleType], tmp_path: Path) -> SimpleNamespace:
+def recorded(tmp_path: Path) -> SimpleNamespace:
     """A record and its run, and what contradicts the two."""
-    integrity = harness("record.integrity")
-    reader = harness("record.reader")
-    tags = write_record(harness, tmp_path / "record", {})
+    integrity = load("record.integrity")
+    reader = load("record.reader")
+    tags = write_record(tmp_path / "record", {})
     run = SimpleNamespace(
         info=SimpleNamespace(run_id="r"),
         data=SimpleNamespace(tags=tags, params=dict(PARAMS), metrics={"accuracy": 0.5}),
@@ -295,9 +283,7 @@ def test_what_a_file_manager_leaves_is_no_change(recorded: Any) -> None:
 
 
 @pytest.mark.parametrize("schema", [1, 2])
-def test_a_record_of_an_older_schema_is_held_to_what_it_has(
-    recorded: Any, harness: Callable[[str], ModuleType], schema: int
-) -> None:
+def test_a_record_of_an_older_schema_is_held_to_what_it_has(recorded: Any, schema: int) -> None:
     change(recorded.folder / "record.json", lambda c: {k: v for k, v in c.items() if k != "files"} | {"schema": schema})
     del recorded.run.data.tags["repro.record"]
     assert recorded.wrong() == []
@@ -344,11 +330,11 @@ NAMES = {
 
 @pytest.mark.parametrize("names", NAMES, ids=lambda names: " ".join(names)[:30])
 def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
-    harness: Callable[[str], ModuleType], tmp_path: Path, names: tuple[str, ...]
+    tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    replay = harness("proof.replay")
-    write_record(harness, tmp_path / "record", {})
-    plain = harness("record.reader").read("r", tmp_path / "record")
+    replay = load("proof.replay")
+    write_record(tmp_path / "record", {})
+    plain = load("record.reader").read("r", tmp_path / "record")
     run = SimpleNamespace(data=SimpleNamespace(metrics=names, params=["loss"], tags=["loss/val"]))
     for record in (dataclasses.replace(plain, run=run), dataclasses.replace(plain, metrics=dict.fromkeys(names, 0.5))):
         assert replay.needs_database(replay.Recipe.of(record)) is not NAMES[names]
@@ -357,16 +343,14 @@ def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
         assert replay.needs_database(replay.Recipe(plain, plain, plain, settings)) is not NAMES[names]
 
 
-def test_a_record_that_is_downloaded_is_that_of_its_run(
-    store: Store, harness: Callable[[str], ModuleType], tmp_path: Path
-) -> None:
-    tags = write_record(harness, tmp_path / "record", {})
+def test_a_record_that_is_downloaded_is_that_of_its_run(store: Store, tmp_path: Path) -> None:
+    tags = write_record(tmp_path / "record", {})
     run_id = store.run(digits(""), status="RUNNING", **tags)
     store.client.log_artifacts(run_id, str(tmp_path / "record"), "record")
     store.client.log_metric(run_id, "accuracy", 0.5)
     for name, value in PARAMS.items():
         store.client.log_param(run_id, name, value)
-    download = harness("record.reader").download
+    download = load("record.reader").download
     with pytest.raises(Exception, match="still going on"):
         download(store.client.get_run(run_id), tmp_path / "early")
     store.client.set_terminated(run_id)
@@ -397,7 +381,7 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+def shelf(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     """Built anew for each case: what is promoted from it may be spoilt first."""
     if not hasattr(store, "model"):
         inputs = pd.DataFrame({"x": np.arange(4.0)})
@@ -416,57 +400,57 @@ def shelf(store: Store, harness: Callable[[str], ModuleType], tmp_path: Path, mo
         shutil.copytree(model, kept)
     shutil.rmtree(model)
     shutil.copytree(kept, model)
-    files = harness("record.stored_model").files_of_model(uri)
+    files = load("record.stored_model").files_of_model(uri)
     made = []
     for name, more in (("original", {"repro.model": uri}), ("replay", {})):
-        tags = write_record(harness, tmp_path / name / "record", files)
+        tags = write_record(tmp_path / name / "record", files)
         made.append(store.run(digits(""), status="RUNNING", **tags, **more))
         store.client.log_artifacts(made[-1], str(tmp_path / name / "record"), "record")
         store.client.log_metric(made[-1], "accuracy", 0.5)
         for param, value in PARAMS.items():
             store.client.log_param(made[-1], param, value)
         store.client.set_terminated(made[-1])
-    promote = harness("serving.promote")
-    monkeypatch.setattr(harness("store.tracking"), "connect", lambda: store.mine)
+    promote = load("serving.promote")
+    monkeypatch.setattr(load("store.tracking"), "connect", lambda: store.mine)
     found = Shelf(store, promote.promote, *made, model)
     found.tag(found.original, verdict="identical", verified_by=found.replay)
     found.tag(found.replay, reproduces=found.original, verdict="identical")
     return found
 
 
-def differ(shelf: Shelf, harness: Callable[[str], ModuleType]) -> None:
+def differ(shelf: Shelf) -> None:
     """A replay whose record says another result, though its tags say identical."""
     folder = shelf.record(shelf.replay)
     shutil.rmtree(folder)
-    for name, value in write_record(harness, folder, {}, accuracy=0.7).items():
+    for name, value in write_record(folder, {}, accuracy=0.7).items():
         shelf.store.client.set_tag(shelf.replay, name, value)
     shelf.store.client.log_metric(shelf.replay, "accuracy", 0.7)
 
 
 DOUBTS: dict[str, tuple[Callable[[Shelf, Any], object], str]] = {
     "a verdict that was never given": (
-        lambda s, _: s.store.client.delete_tag(s.original, "repro.verdict"),
+        lambda s: s.store.client.delete_tag(s.original, "repro.verdict"),
         "never tried",
     ),
-    "another verdict": (lambda s, _: s.tag(s.original, verdict="different"), "different"),
+    "another verdict": (lambda s: s.tag(s.original, verdict="different"), "different"),
     "a verdict without a replay": (
-        lambda s, _: s.store.client.delete_tag(s.original, "repro.verified_by"),
+        lambda s: s.store.client.delete_tag(s.original, "repro.verified_by"),
         "not there",
     ),
-    "a replay that is not there": (lambda s, _: s.tag(s.original, verified_by="0" * 32), "not there"),
-    "a replay of another run": (lambda s, _: s.tag(s.replay, reproduces="0" * 32), "no finished reproduction"),
+    "a replay that is not there": (lambda s: s.tag(s.original, verified_by="0" * 32), "not there"),
+    "a replay of another run": (lambda s: s.tag(s.replay, reproduces="0" * 32), "no finished reproduction"),
     "the run itself as its replay": (
-        lambda s, _: s.tag(s.original, verified_by=s.original),
+        lambda s: s.tag(s.original, verified_by=s.original),
         "no finished reproduction",
     ),
     "a replay that failed": (
-        lambda s, _: s.store.client.set_terminated(s.replay, "FAILED"),
+        lambda s: s.store.client.set_terminated(s.replay, "FAILED"),
         "no finished reproduction",
     ),
-    "a replay that was deleted": (lambda s, _: s.store.client.delete_run(s.replay), "was deleted"),
-    "a replay without a record": (lambda s, _: shutil.rmtree(s.record(s.replay)), "has no record"),
+    "a replay that was deleted": (lambda s: s.store.client.delete_run(s.replay), "was deleted"),
+    "a replay without a record": (lambda s: shutil.rmtree(s.record(s.replay)), "has no record"),
     "a replay whose record was changed": (
-        lambda s, _: (s.record(s.replay) / "conf.yaml").write_text("seed: 1\nthreads: 2\n#\n"),
+        lambda s: (s.record(s.replay) / "conf.yaml").write_text("seed: 1\nthreads: 2\n#\n"),
         "not that run's",
     ),
     "a replay that says otherwise": (differ, "is different"),
@@ -483,22 +467,20 @@ def test_a_run_whose_replay_says_so_is_promoted(shelf: Shelf) -> None:
 
 @SQLITE
 def test_a_model_that_must_be_downloaded_has_the_files_that_it_has(
-    shelf: Shelf, harness: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = shelf.store.client.get_run(shelf.original).data.tags["repro.model"]
-    near = harness("record.stored_model").files_of_model(uri)
-    monkeypatch.setattr(harness("store.tracking"), "local_path", lambda location: None)
-    assert harness("record.stored_model").files_of_model(uri) == near
+    near = load("record.stored_model").files_of_model(uri)
+    monkeypatch.setattr(load("store.tracking"), "local_path", lambda location: None)
+    assert load("record.stored_model").files_of_model(uri) == near
     assert shelf.promote(shelf.original)
 
 
 @SQLITE
 @pytest.mark.parametrize("what", DOUBTS)
-def test_a_verdict_is_believed_only_with_its_replay(
-    shelf: Shelf, harness: Callable[[str], ModuleType], what: str
-) -> None:
+def test_a_verdict_is_believed_only_with_its_replay(shelf: Shelf, what: str) -> None:
     spoil, phrase = DOUBTS[what]
-    spoil(shelf, harness)
+    spoil(shelf)
     with pytest.raises(Exception, match="was not reproduced") as refusal:
         shelf.promote(shelf.original)
     assert phrase in refusal.value.cause and refusal.value.exit_code == 3, refusal.value.cause

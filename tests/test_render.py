@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.policy
+import json
 import os
 import re
 import shutil
@@ -15,15 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import copier
 import pytest
 import yaml
 from allpairspy import AllPairs
-from conftest import QUESTIONS, TEMPLATE, Project, copy_project
+from conftest import QUESTIONS, TEMPLATE, Project, copy_project, other_pythons
 from updates import git, is_yours
 
 import contract
+import reserved
+import tree as tree_of
 
 CONFIG = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
+RESERVED = (TEMPLATE / reserved.FILE).read_text("utf-8").split()
 EIGHTY = "A project whose name is exactly eighty characters long, and that is all we take."
 
 # --- Answers ------------------------------------------------------------------
@@ -102,7 +107,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_template(folder: Path) -> None:
-    listed = git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "copier.yml", "template")
+    wanted = ["copier.yml", reserved.FILE, "template"]
+    listed = git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *wanted)
     for name in set(listed.split("\0")) - {""}:
         if (TEMPLATE / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -255,14 +261,29 @@ def test_bad_answer_is_refused_and_nothing_is_rendered(
     assert not (tmp_path / "bikes").exists()
 
 
-def test_names_of_the_standard_library_and_of_the_locks_are_reserved() -> None:
-    reserved = set(QUESTIONS["reserved_names"]["default"].split())
-    locked: set[str] = set()
-    for lock in TEMPLATE.glob("template/*framework*/constraints-dev.txt"):
-        locked |= set(re.findall(r"^([a-z0-9][\w.-]*)==", lock.read_text("utf-8"), re.MULTILINE))
-    assert "mlflow" in locked
-    names = {re.sub(r"[-.]", "_", name) for name in locked} | {name.lower() for name in sys.stdlib_module_names}
-    assert {name for name in names if re.fullmatch(r"[a-z][a-z0-9_]*(?<!_)", name)} <= reserved
+def test_the_reserved_names_are_those_of_python_of_the_locks_and_of_the_folders() -> None:
+    assert reserved.names(TEMPLATE) == RESERVED, f"{reserved.FILE} is stale: `just reserved` writes it"
+    assert {"type", "yaml", "nvidia", "confs", "null", "com1"} <= set(RESERVED)
+
+
+def test_the_reserved_names_are_the_same_on_every_supported_python() -> None:
+    for python in other_pythons().values():
+        command = [python, "-B", "-c", "import reserved; print(*reserved.names(reserved.ROOT))"]
+        done = subprocess.run(command, cwd=TEMPLATE / "scripts", capture_output=True, text=True, check=True)
+        assert done.stdout.split() == RESERVED
+
+
+def test_a_name_that_a_project_has_stays_when_it_is_reserved_later(bare: Path, tmp_path: Path) -> None:
+    template, project = tmp_path / "template", tmp_path / "bikes"
+    shutil.copytree(bare, template)
+    copy_project(project, source=template, package_name="rentals")
+    names = template / reserved.FILE
+    names.write_text(names.read_text("utf-8") + "rentals\n", "utf-8")
+    copier.run_copy(str(template), project, defaults=True, overwrite=True, quiet=True)
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    assert answers["package_name"] == "rentals"
+    with pytest.raises(ValueError, match="is taken"):
+        copy_project(tmp_path / "new", source=template, package_name="rentals")
 
 
 # --- copier.yml ---------------------------------------------------------------
@@ -314,6 +335,13 @@ def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict
         assert owner == OWNERS.get(name, folder), name
 
 
+def test_the_readme_shows_the_tree_of_a_render(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "bikes")
+    readme = (TEMPLATE / "README.md").read_text("utf-8")
+    assert readme == tree_of.filled(readme, project), "the README's tree is stale: `just tree` writes it"
+    assert all((project / name).exists() for name in tree_of.TOLD)
+
+
 def test_the_readme_says_who_owns_what() -> None:
     text = (TEMPLATE / "README.md").read_text("utf-8")
     named = {
@@ -325,6 +353,25 @@ def test_the_readme_says_who_owns_what() -> None:
     places = [place.replace("{{ package_name }}", contract.PACKAGE) for place in named["the template's"]]
     assert [path for path in others if not path.startswith(tuple(places))] == []
     assert [place for place in places if not any(path.startswith(place) for path in others)] == []
+
+
+# --- One skeleton -------------------------------------------------------------
+def test_settings_of_all_frameworks_share_one_skeleton() -> None:
+    """Without their hyperparameters all are parts of the longest, line by line: what more it has is its framework's."""
+    files = list(TEMPLATE.glob("template/*framework ==*/*/settings.py"))
+    assert len(files) == len(CHOICES["framework"])
+    hyperparameters = re.compile(r"(?s)(?<=class ModelSettings\(Section\):\n).*?(?=\n\nclass )")
+    skeletons = [hyperparameters.sub("", path.read_text("utf-8")).splitlines() for path in files]
+    for lines in skeletons:
+        longest = iter(max(skeletons, key=len))
+        assert [line for line in lines if line not in longest] == []
+
+
+def test_all_trainings_begin_alike() -> None:
+    begin = re.compile(r"(?s)    table = run\.dataset.*?    run\.stage\(\"features\".*?\n")
+    files = list(TEMPLATE.glob("template/**/train.py"))
+    assert len(files) == 4, "one a task, for the forest and for what stops early"
+    assert len({begin.search(path.read_text("utf-8"))[0] for path in files}) == 1
 
 
 # --- The real commands --------------------------------------------------------
@@ -498,12 +545,17 @@ def test_types_and_docstrings_are_clean(rendered: Project) -> None:
 
 
 @pytest.mark.e2e
-def test_no_module_of_the_environment_is_a_possible_package_name(project: Project) -> None:
-    code = "import importlib.metadata as m; print(*m.packages_distributions())"
-    modules = set(project.run(str(project.path / ".venv" / "bin" / "python"), "-c", code).stdout.split())
-    assert "sklearn" in modules
-    reserved = set(QUESTIONS["reserved_names"]["default"].split())
-    assert {name for name in modules if re.fullmatch(r"[a-z][a-z0-9_]*(?<!_)", name)} <= reserved
+def test_no_module_of_the_environment_is_a_possible_package_name(rendered: Project) -> None:
+    code = "import importlib.metadata as m, json; print(json.dumps(m.packages_distributions()))"
+    found = json.loads(rendered.run(str(rendered.path / ".venv" / "bin" / "python"), "-c", code).stdout)
+    assert "sklearn" in found
+    possible = {name: packages for name, packages in found.items() if re.fullmatch(r"[a-z][a-z0-9_]*(?<!_)", name)}
+    assert possible.keys() <= set(RESERVED)
+    installed: dict[str, set[str]] = {}
+    for name, packages in possible.items():
+        for package in packages:
+            installed.setdefault(re.sub("[-_.]+", "-", package).lower(), set()).add(name)
+    assert installed == {package: reserved.imports(package) for package in installed}
 
 
 @pytest.mark.e2e

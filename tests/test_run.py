@@ -54,7 +54,7 @@ class Ran:
         return local_path(uri)
 
 
-@pytest.fixture(scope="module", params=["classification", "regression"])
+@pytest.fixture(scope="module", params=["classification", pytest.param("regression", marks=pytest.mark.slow)])
 def ran(request: pytest.FixtureRequest, set_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("ran")
     project = clone(set_up(request.param), folder / "bikes")

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import TEMPLATE, Project, refused
 from test_ci import Runner, Step
-from updates import CONFIG, HEAD, RELEASES, commit, git, run_copier, set_git, tree
+from updates import CONFIG, HEAD, RELEASES, commit, find_module, git, is_yours, lost_lines, run_copier, set_git, tree
 
 from copier_mlflow import cli, errors, journal, merge, pull_request, status, template, update, updating
 
@@ -34,8 +34,7 @@ def later(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("later") / "t"
     shutil.copytree(history, folder)
     rendered = folder / "template"
-    for name in ("MLproject.jinja", ".gitignore", "{{ package_name }}/reproducibility/store/liveness.py"):
-        path = rendered / name
+    for path in (rendered / "MLproject.jinja", rendered / ".gitignore", find_module(rendered, "liveness")):
         path.write_text(path.read_text("utf-8") + ("\n\n" * (path.suffix == ".py")) + "# later\n", "utf-8")
     changelog = folder / "CHANGELOG.md"
     entry = f"## [Unreleased]\n\n## [{LATER}] - 2027-01-01\n\n### Changed\n\n- Said later.\n"
@@ -56,6 +55,13 @@ def start(source: Path | str, destination: Path, version: str = HEAD, **answers:
     return Project(destination)
 
 
+@pytest.fixture(scope="module")
+def begin(later: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Project]:
+    """Copy a project for which there is a later version; it is rendered once."""
+    original = start(later, tmp_path_factory.mktemp("begun") / "bikes").path
+    return lambda destination: Project(Path(shutil.copytree(original, destination)))
+
+
 def edit(project: Project, name: str, text: str = "# mine\n") -> None:
     path = project.path / name
     path.write_text(path.read_text("utf-8") + text, "utf-8")
@@ -63,8 +69,10 @@ def edit(project: Project, name: str, text: str = "# mine\n") -> None:
 
 
 # --- A team's year ------------------------------------------------------------
-def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Project], tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_an_update_from_check_to_commit(
+    begin: Callable[[Path], Project], set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = begin(tmp_path / "bikes")
     (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
     project.git("config", "core.hooksPath", ".githooks")
     assert "nothing to bring" in project.just("template-update", "--to", HEAD).stdout
@@ -114,7 +122,7 @@ def test_an_update_from_check_to_commit(later: Path, set_up: Callable[..., Proje
     project.just("check")
     project.commit()
     assert "nothing to bring" in project.just("template-update").stdout
-    assert (project.path / "bikes/reproducibility/store/liveness.py").read_text("utf-8").endswith("# later\n")
+    assert find_module(project.path, "liveness").read_text("utf-8").endswith("# later\n")
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +156,38 @@ def test_a_project_of_any_release_is_updated_checked_and_runs(
     assert "nothing to bring" in project.run(*command).stdout
 
 
+@pytest.mark.slow
+def test_edited_projects_of_every_release_are_updated_by_one_command(
+    history: Path, pushed: str, tmp_path: Path, render: Callable[..., Path]
+) -> None:
+    """Edits in files of theirs, in a module that every release has, and in one that some had."""
+    harness = "bikes/reproducibility"
+    projects = {version: start(history, tmp_path / version, version, project_name="bikes") for version in RELEASES}
+    before, edits = {}, {}
+    for version, project in projects.items():
+        edits[version] = [name for name in ("seeds", "merge") if (project.path / harness / f"{name}.py").exists()]
+        for name in ["bikes/train.py", "confs/train.yaml", *(f"{harness}/{name}.py" for name in edits[version])]:
+            edit(project, name, f"# mine, in {name}\n")
+        before[version] = tree(project.path)
+    paths = [str(project.path) for project in projects.values()]
+    command = ["uvx", "--python", sys.executable, "--from", pushed, "copier-mlflow", "update", *paths]
+    done = projects[RELEASES[0]].run(*command, check=False, JUST=str(shutil.which("true")))
+    told = dict(zip(RELEASES, done.stdout.split("\n=== ")[1:], strict=True))
+    fresh = tree(render(HEAD))
+    for version, project in projects.items():
+        after = tree(project.path)
+        assert lost_lines(tree(render(version)), before[version], after) == {}
+        assert all(
+            after[name] == before[version][name]
+            for name in before[version]
+            if is_yours(name) and not name.startswith("constraints")
+        )
+        gone = [name for name in edits[version] if f"{harness}/{name}.py" not in fresh]
+        assert all(f"{harness}/{name}.py: now in " in told[version] for name in gone)
+        assert ("Nothing is left to do" in told[version]) == (not gone and "conflicting" not in told[version])
+    assert done.returncode == int(any("Left to do" in text for text in told.values()))
+
+
 def actual(name: str) -> str:
     """Find a program itself, behind a shim that would look for others on the PATH."""
     found = str(shutil.which(name))
@@ -162,20 +202,24 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
     edit(project, "bikes/reproducibility/merge.py", "\n\n# mine\n")
-    edit(project, "bikes/reproducibility/environment/locks.py", "\n\n# mine\n")
+    edit(project, ".gitattributes")
     mine = (project.path / "bikes/reproducibility/merge.py").read_bytes()
     done = project.just("template-update", check=False)
-    # mypy looks at what was kept too, and 0.4's imports what is no more.
-    assert done.stdout.rstrip().endswith("Left to do: just check" if version == "0.4.0" else "then commit it.")
+    # mypy looks at what was kept too, which may import what is no more.
+    assert done.stdout.rstrip().endswith(("Left to do: just check", "then commit it."))
     assert "kept         bikes/reproducibility/merge.py: the template has it no more" in done.stdout
     assert (project.path / "bikes/reproducibility/merge.py").read_bytes() == mine
-    assert (project.path / "bikes/reproducibility/environment/locks.py").read_text("utf-8").endswith("# mine\n")
-    assert {path.name for path in (project.path / "bikes/reproducibility").glob("*template*")} == {"template_tool.py"}
+    assert (project.path / ".gitattributes").read_text("utf-8").endswith("# mine\n")
+    assert find_module(project.path, "template_tool").is_file()
     project.commit()
-    assert "nothing to bring" in project.just("template-update").stdout  # by the tool, from here on
-    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == [
-        "M\ttemplate/bikes/reproducibility/environment/locks.py"
-    ]
+    # By the tool, from here on, which knows where the code went.
+    said = project.just("template-update", check=False).stdout
+    assert "retired      bikes/reproducibility/merge.py: now in copier_mlflow/merge.py of the template's" in said
+    assert "\n+# mine" in said and "Left to do: what is said above of bikes/reproducibility/merge.py" in said
+    (project.path / "bikes/reproducibility/merge.py").unlink()
+    project.commit()
+    assert "nothing to bring" in project.just("template-update").stdout
+    assert project.just("template-diff", "--names").stdout.splitlines()[1:] == ["M\ttemplate/.gitattributes"]
 
 
 GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
@@ -194,9 +238,8 @@ def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
     assert set(notes) == set(there)
     places = {"template_diff": "diff", "template_update": "updating"}
     for name, note in notes.items():
-        assert f"in copier_mlflow/{places.get(name, name)}.py of the template's repository" in note
-    assert prepared.instructions().count("\n+# mine") == len(there)
-    assert prepared.instructions().startswith("  retired bikes/reproducibility/")
+        assert note == f"now in copier_mlflow/{places.get(name, name)}.py of the template's repository"
+    assert prepared.instructions().startswith("  retired ")
     merge.write(project.path, merge.results(prepared.changes))
     for name in there:
         assert (project.path / f"bikes/reproducibility/{name}.py").read_text("utf-8").endswith("# mine\n")
@@ -256,12 +299,14 @@ def test_only_a_release_is_newer_than_what_a_project_has(release: str, version: 
     assert template.is_newer(release, version) is newer
 
 
-def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(later: Path, tmp_path: Path) -> None:
+def test_in_a_folder_of_a_monorepo_only_that_folder_is_looked_at(
+    begin: Callable[[Path], Project], tmp_path: Path
+) -> None:
     top = tmp_path / "mono"
     (top / "teams").mkdir(parents=True)
     (top / "other.txt").write_text("1\n")
     git(top, "init", "--quiet")
-    project = start(later, top / "teams" / "bikes").path
+    project = begin(top / "teams" / "bikes").path
     shutil.rmtree(project / ".git")
     commit(top)
     (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
@@ -290,9 +335,31 @@ HOSTILE = {
 }
 
 
+def merged(project: Path) -> dict[str, bytes]:
+    """Update without what comes after the merge, and give what then stands there."""
+    update.require_clean(project)
+    prepared = update.prepare(project)
+    merge.write(project, merge.results(prepared.changes))
+    merge.mark(project, prepared.changes)
+    return tree(project)
+
+
+@pytest.fixture(scope="module")
+def conflicting(
+    begin: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, bytes]]:
+    """A project that wants an update and edited what it changes; and what comes of it, with no settings of git."""
+    folder = tmp_path_factory.mktemp("conflicting")
+    project = begin(folder / "bikes").path
+    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine   \n", "utf-8")
+    commit(project)
+    shutil.copytree(project, folder / "friendly")
+    return project, merged(folder / "friendly")
+
+
 @pytest.mark.parametrize("setting", HOSTILE)
 def test_no_setting_of_a_users_git_changes_the_result(
-    setting: str, later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str, conflicting: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "excludes").write_text("*\n")
     (tmp_path / "attributes").write_text("* binary -diff merge=ours\n")
@@ -300,23 +367,12 @@ def test_no_setting_of_a_users_git_changes_the_result(
     for hook in ("post-checkout", "pre-commit", "reference-transaction"):
         (tmp_path / "hooks" / hook).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "hooks" / hook).chmod(0o755)
-    project = start(later, tmp_path / "bikes").path
-    (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine   \n", "utf-8")
-    commit(project)
-    friendly = tmp_path / "friendly"
-    shutil.copytree(project, friendly)
-
-    def apply(folder: Path) -> dict[str, bytes]:
-        update.require_clean(folder)
-        prepared = update.prepare(folder)
-        merge.write(folder, merge.results(prepared.changes))
-        merge.mark(folder, prepared.changes)
-        return tree(folder)
-
-    expected = apply(friendly)
+    original, expected = conflicting
+    project = tmp_path / "bikes"
+    shutil.copytree(original, project)
     made = {path.name: str(path) for path in tmp_path.iterdir()}
     set_git(monkeypatch, {name: made.get(value, value) for name, value in HOSTILE[setting].items()})
-    assert apply(project) == expected
+    assert merged(project) == expected
     if setting == "hidden untracked":
         subprocess.run(update.undo(project), shell=True, check=True)
         (project / "mine.txt").write_text("1\n")
@@ -343,8 +399,10 @@ def test_the_oldest_copier_gives_the_same_update(history: Path, tmp_path: Path) 
 
 # --- Bad input ----------------------------------------------------------------
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_an_edit_that_git_is_told_not_to_see_is_seen(later: Path, flag: str, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_an_edit_that_git_is_told_not_to_see_is_seen(
+    begin: Callable[[Path], Project], flag: str, tmp_path: Path
+) -> None:
+    project = begin(tmp_path / "bikes")
     project.git("update-index", flag, "MLproject")
     (project.path / "MLproject").write_text("mine\n", "utf-8")
     assert project.git("status", "--porcelain") == ""
@@ -352,8 +410,8 @@ def test_an_edit_that_git_is_told_not_to_see_is_seen(later: Path, flag: str, tmp
         update.require_clean(project.path)
 
 
-def test_what_is_missing_or_wrong_is_named(later: Path, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes").path
+def test_what_is_missing_or_wrong_is_named(later: Path, begin: Callable[[Path], Project], tmp_path: Path) -> None:
+    project = begin(tmp_path / "bikes").path
     answers = project / template.ANSWERS
     text = answers.read_text("utf-8")
     for content, said in {
@@ -377,19 +435,26 @@ def test_what_is_missing_or_wrong_is_named(later: Path, tmp_path: Path) -> None:
         update.require_clean(project)
 
 
-@pytest.fixture
-def relocking(later: Path, tmp_path: Path) -> Path:
-    """A project whose update changes dependencies, so that it compiles the locks."""
-    source = tmp_path / "t"
+@pytest.fixture(scope="module")
+def relockable(later: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A template whose last release changes dependencies, and a project of the one before."""
+    folder = tmp_path_factory.mktemp("relockable")
+    source = folder / "t"
     shutil.copytree(later, source)
     path = source / "template" / "pyproject.toml.jinja"
     path.write_text(path.read_text("utf-8").replace('    "packaging>=26",\n', '    "packaging>=26",\n    "six>=1",\n'))
     commit(source)
     git(source, "tag", "99.2.0")
-    project = start(source, tmp_path / "bikes", LATER).path
+    project = start(source, folder / "bikes", LATER).path
     (project / "MLproject").write_text((project / "MLproject").read_text("utf-8") + "# mine\n", "utf-8")
     commit(project)
-    return project
+    return source, project
+
+
+@pytest.fixture
+def relocking(relockable: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A project whose update changes dependencies, so that it compiles the locks."""
+    return Path(shutil.copytree(relockable[1], tmp_path / "bikes"))
 
 
 def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) -> None:
@@ -407,14 +472,19 @@ def test_an_edit_that_was_saved_meanwhile_is_not_overwritten(relocking: Path) ->
     assert tree(relocking) == before
 
 
-def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(relocking: Path, tmp_path: Path) -> None:
-    source = tmp_path / "t"
-    module = source / "template" / "{{ package_name }}" / "reproducibility" / "locks.py"
+def test_a_conflict_in_the_modules_that_lock_is_left_to_do_like_any_other(
+    relockable: tuple[Path, Path], relocking: Path, tmp_path: Path
+) -> None:
+    original, source = relockable[0], tmp_path / "t"
+    shutil.copytree(original, source)
+    module = find_module(source / "template", "locks")
     module.write_text("# theirs\n" + module.read_text("utf-8"), "utf-8")
     commit(source)
     git(source, "tag", "99.3.0")
     project = relocking
-    module = project / "bikes" / "reproducibility" / "locks.py"
+    answers = project / template.ANSWERS
+    answers.write_text(answers.read_text("utf-8").replace(str(original), str(source)), "utf-8")
+    module = find_module(project, "locks")
     module.write_text("# mine\n" + module.read_text("utf-8"), "utf-8")
     commit(project)
     assert update.perform(project, update.prepare(project)) == ["lock", "setup", "check"]
@@ -449,8 +519,8 @@ def test_a_new_file_that_git_ignores_is_added_and_can_be_undone(later: Path, tmp
     assert project.git("status", "--porcelain") == ""
 
 
-def test_what_is_written_into_the_answers_is_told(later: Path, tmp_path: Path) -> None:
-    project = start(later, tmp_path / "bikes")
+def test_what_is_written_into_the_answers_is_told(begin: Callable[[Path], Project], tmp_path: Path) -> None:
+    project = begin(tmp_path / "bikes")
     edit(project, template.ANSWERS, "# asked on a Monday\n")
     [change] = [change for change in update.prepare(project.path).changes if change.path == template.ANSWERS]
     assert change.kind == "merged"
@@ -564,9 +634,9 @@ def test_what_the_updater_of_0_5_left_is_known_and_taken_back(
 
 
 def test_wrong_usage_is_told_before_anything_is_done(
-    later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    begin: Callable[[Path], Project], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = start(later, tmp_path / "bikes").path
+    project = begin(tmp_path / "bikes").path
     before = tree(project)
     for wrong in (
         ["update"],
@@ -618,9 +688,11 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def proposing(later: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def proposing(
+    begin: Callable[[Path], Project], service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
     """A project with a remote, in the CI of GitHub; `just` there only says which recipe it was given."""
-    project = start(later, tmp_path / "bikes")
+    project = begin(tmp_path / "bikes")
     git(tmp_path, "clone", "--quiet", "--bare", str(project.path), "remote.git")
     project.git("remote", "add", "origin", str(tmp_path / "remote.git"))
     (tmp_path / "just").write_text('#!/bin/sh\ntest "$1" != "$FAILING"\n')
@@ -667,7 +739,8 @@ def test_a_clean_update_is_proposed_once(
     assert "that you had not edited" in body["body"]
     assert "Left to do" not in body["body"]
     pushed = git(tmp_path / "remote.git", "diff", "--name-only", branch, f"template-update-{LATER}").splitlines()
-    assert set(pushed) == {"MLproject", ".gitignore", "bikes/reproducibility/store/liveness.py", template.ANSWERS}
+    liveness = find_module(proposing.path, "liveness").relative_to(proposing.path).as_posix()
+    assert set(pushed) == {"MLproject", ".gitignore", liveness, template.ANSWERS}
     assert "was pushed before" in propose(proposing, capfd)
     assert len(service.asked) == 1
 
@@ -786,7 +859,8 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     current, old, edited, lost = (tmp_path / name for name in ("current", "old", "edited", "lost"))
     start(history, current)
     start(history, old, RELEASES[0])
-    edit(start(history, edited), "bikes/reproducibility/cli/upkeep.py")
+    doctor = find_module(start(history, edited).path, "doctor").relative_to(edited).as_posix()
+    edit(Project(edited), doctor)
     (edited / "justfile").unlink()
     (edited / "bikes" / "train.py").write_text("mine\n")
     answers = (start(history, lost).path / template.ANSWERS).read_text("utf-8")
@@ -795,7 +869,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     looks = {path.name: status.look(path, clones) for path in (current, old, edited, lost)}
     assert (looks["current"].version, looks["current"].drift) == (HEAD, "none")
     assert (looks["old"].version, looks["old"].drift) == (f"{RELEASES[0]}, {HEAD} is out", "none")
-    assert looks["edited"].drift == "2: justfile, bikes/reproducibility/cli/upkeep.py"
+    assert looks["edited"].drift == f"2: justfile, {doctor}"
     assert looks["current"].verified == "no runs yet"
     assert looks["lost"].drift.startswith("the template cannot be fetched from")
     assert status.look(tmp_path / "nowhere", clones).verified == "no such folder"
@@ -804,7 +878,7 @@ def test_a_fleet_is_shown_in_one_table(history: Path, tmp_path: Path, capsys: py
     assert cli.run(["status", *map(str, (current, old, edited))]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["project", "version", "drift", "last", "verified"] in rows
-    assert [str(edited), HEAD, "2:", "justfile,", "bikes/reproducibility/cli/upkeep.py", "no", "runs", "yet"] in rows
+    assert [str(edited), HEAD, "2:", "justfile,", doctor, "no", "runs", "yet"] in rows
 
 
 @pytest.mark.slow

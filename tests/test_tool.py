@@ -6,6 +6,7 @@ import ast
 import http.server
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,12 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TEMPLATE, refused
-from updates import commit, git, set_git
+from updates import commit, find_module, git, set_git
 
 from copier_mlflow import bootstrap
-from harness import FOLDER, load
+from harness import FOLDER
 
-LAUNCHER = FOLDER / "template_tool.py"
+LAUNCHER = find_module(FOLDER, "template_tool")
 #: Stands for the tool: says what it is given and which version it is.
 FAKE = """\
 import os, signal, sys, time
@@ -123,6 +124,15 @@ def test_without_a_release_it_is_the_newest_commit(tmp_path: Path) -> None:
     assert "version of HEAD was given" in launch(made_from(str(folder), tmp_path / "bikes"), "update", ".").stdout
 
 
+def test_in_whatever_room_of_the_harness_it_stands(template: Path, tmp_path: Path) -> None:
+    project = made_from(str(template), tmp_path / "reproducibility" / "bikes")
+    room = project / "bikes" / "reproducibility" / "a" / "b"
+    room.mkdir(parents=True)
+    shutil.copy(LAUNCHER, room)
+    command = [sys.executable, "-E", str(room / LAUNCHER.name), "update", "."]
+    assert "version 0.10.0" in subprocess.run(command, cwd=project, stdout=subprocess.PIPE, text=True).stdout
+
+
 @pytest.fixture
 def locked_up() -> Iterator[str]:
     """The address of a server that wants a password."""
@@ -207,7 +217,7 @@ def test_no_setting_of_a_users_git_and_no_hook_gets_in_between(
     [("0.9", "0.10"), ("v1.2", "1.2.1"), ("1.2", "1.2.post1"), ("2.0.0rc1", "0.1"), ("nightly", "0.1"), ("9", "10.0")],
 )
 def test_releases_are_ordered_as_versions(less: str, more: str) -> None:
-    order = load("template_tool").order
+    order = runpy.run_path(str(LAUNCHER))["order"]
     assert order(less) < order(more)
     assert order("1.0") == order("v1.0.0")
 

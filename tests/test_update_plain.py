@@ -102,6 +102,7 @@ def test_head_keeps_what_every_release_promised(history: Path) -> None:
     [
         ("retire", "justfile was in 0.1.0 and is no more"),
         ("switch", "renovate.json depends on updates"),
+        ("hide", "PACKAGE/reproducibility/__init__.py is the template's, and _exclude keeps"),
         ("question", "ci was asked in 0.1.0: keep it"),
         ("task", "Copier does not know _tasks"),
         ("typo", "Copier does not know seed.defualt"),
@@ -118,6 +119,10 @@ def test_a_release_that_would_lose_something_is_refused(history: Path, tmp_path:
             (root / "template" / "justfile").unlink()
         case "switch":
             config["_exclude"] = [pattern for pattern in config["_exclude"] if "renovate" not in pattern]
+        case "hide":
+            config["_exclude"].append(
+                "{% if _copier_operation == 'update' %}/{{ package_name }}/reproducibility/*.py{% endif %}"
+            )
         case "question":
             del config["ci"]
         case "task":

@@ -17,8 +17,11 @@ from .settings import ModelSettings, Settings
 Rows = tuple[pd.DataFrame, pd.Series]
 History = dict[str, list[float]]
 
+#: What the curves go by.
+STEP = "epoch"
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Network, History]:
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Network, History, int]:
     """Train until the validation loss has not fallen for a while; several processes do it together, in step.
 
     Parameters
@@ -32,9 +35,9 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
 
     Returns
     -------
-    tuple of (Network, dict)
-        The network, on the CPU, with the weights of the best epoch; and the losses after each epoch:
-        `{"train": [...], "validation": [...]}`.
+    tuple of (Network, dict, int)
+        The network, on the CPU, with the weights of the best epoch; the losses after each epoch: `{"train": [...],
+        "validation": [...]}`; and the best epoch, counted from 1.
     """
     model = settings.model
     run.reseed("init")
@@ -70,7 +73,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
                 )
             advance(losses[-1])
     network.load_state_dict(best)
-    return network.cpu().eval(), history
+    return network.cpu().eval(), history, epochs.best(losses)
 
 
 def _epoch(

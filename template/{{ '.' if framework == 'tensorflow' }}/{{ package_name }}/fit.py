@@ -17,8 +17,11 @@ from .settings import ModelSettings, Settings
 Rows = tuple[pd.DataFrame, pd.Series]
 History = dict[str, list[float]]
 
+#: What the curves go by.
+STEP = "epoch"
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[keras.Model, History]:
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[keras.Model, History, int]:
     """Train until the validation loss has not fallen for a while.
 
     Parameters
@@ -32,9 +35,9 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
 
     Returns
     -------
-    tuple of (keras.Model, dict)
-        The network with the weights of the best epoch; and the losses after each epoch:
-        `{"train": [...], "validation": [...]}`.
+    tuple of (keras.Model, dict, int)
+        The network with the weights of the best epoch; the losses after each epoch:
+        `{"train": [...], "validation": [...]}`; and the best epoch, counted from 1.
     """
     model = settings.model
     run.reseed("init")
@@ -69,7 +72,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
                 )
             advance(losses[-1])
     network.set_weights(best)
-    return network, history
+    return network, history, epochs.best(losses)
 
 
 def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:

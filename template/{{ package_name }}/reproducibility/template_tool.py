@@ -12,8 +12,8 @@ from pathlib import Path
 
 def source() -> str:
     """Read from `.copier-answers.yml` where the template is, as git takes it."""
-    answers = Path(__file__).resolve().parents[2] / ".copier-answers.yml"
-    found = re.search(r"^_src_path: (.+(?:\n +.*)*)", answers.read_text("utf-8"), re.MULTILINE)
+    root = next(folder.parents[1] for folder in Path(__file__).resolve().parents if folder.name == "reproducibility")
+    found = re.search(r"^_src_path: (.+(?:\n +.*)*)", (root / ".copier-answers.yml").read_text("utf-8"), re.MULTILINE)
     text = re.sub(r"(\\?)\n +\\?", lambda fold: "" if fold[1] else " ", found[1] if found else "")
     text = ast.literal_eval(text) if text.startswith('"') else re.sub("^'(.*)'$", r"\1", text).replace("''", "'")
     text = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}.get(text[:3], text[:3]) + text[3:]

@@ -19,7 +19,7 @@ from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from ..datasets import retrieval
 from ..datasets.manifest import Dataset
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..record import reader
 from ..record.metrics import keys
@@ -106,7 +106,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
-        python = cache.python(cache.ready(project))
+        python = mlflow_environment.python(mlflow_environment.ready(project))
     command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
     hint = OF_FILES.format(store) if in_files else ""
     _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / LOG, hint)

@@ -12,7 +12,7 @@ from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 from ..datasets.manifest import Dataset
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..record import lookup, reader
 from ..record.schema import PATCH, Record
@@ -114,7 +114,7 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     project = replay.check_out(record, scratch / "plan") if here else None
     if project:
         replay.put_lock(project, record)
-        environment = cache.current(project)
+        environment = mlflow_environment.current(project)
         yield (
             "environment",
             f"{environment}, {'verified anew' if environment.exists() else 'built from the recorded lock'}",

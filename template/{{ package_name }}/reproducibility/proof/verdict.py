@@ -14,10 +14,9 @@ from .. import conf
 from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
-from ..common.interrupts import Interrupts
 from ..record import metrics
 from ..record.schema import RECORD
-from ..store import liveness, tracking
+from ..store import tracking
 from ..training.active_run import begun
 from .compare import Comparison
 
@@ -66,12 +65,9 @@ def _log(comparison: Comparison, page: Path, log: Path) -> str:
     import mlflow
 
     original, record, content = comparison.a, comparison.b, comparison.b.content
-    name = f"reproduces {original.name[:8]}"
-    with (
-        Interrupts(last=False) as interrupts,  # which are held: a replay is kept whole
-        liveness.held() as tag,
-        begun(interrupts, name, tag | {"repro.reproduces": original.name}, original.run.info.experiment_id) as run,
-    ):
+    reproduces = {"repro.reproduces": original.name}
+    # Interrupts are never allowed: a replay is kept whole.
+    with begun(False, f"reproduces {original.name[:8]}", reproduces, original.run.info.experiment_id) as (run, _):
         mlflow.log_params(conf.flatten(record.conf))
         metrics.log(run.id, record.metrics)
         mlflow.log_artifacts(str(record.folder), "record")

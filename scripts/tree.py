@@ -1,0 +1,94 @@
+"""`just tree`: write the README's tree of a render, one line a module of the user's and a room of the harness."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- of a render, by `just tree` -->\n", "<!-- to here: the tree -->\n"
+#: What no docstring says.
+TOLD = {
+    ".copier-answers.yml": "The answers, and the version of the template",
+    ".env.example": "Credentials and switches: copy it to .env, which git ignores",
+    ".gitattributes": "One kind of line ends on every system",
+    ".githooks/": "`just check` before every commit; `just setup` switches it on",
+    ".github/": "CI: sets up from the locks, checks, tests, and does one tracked run",
+    ".gitignore": "Environments, runs and credentials stay out of git",
+    "LICENSE": "As you chose",
+    "MLproject": "How `mlflow run` starts a run, `verify` and `reproduce`",
+    "README.md": "The guide: from the first day to an update",
+    "bikes/": "Your code, and the harness in `reproducibility/`",
+    "confs/": "Every number of a run that you would change",
+    "constraints.txt": "The lock of a run: every package, with its hashes",
+    "constraints-build.txt": "The lock of the wheel's build backend",
+    "constraints-dev.txt": "The lock of the tools: the same versions, and mypy, pytest, ruff",
+    "data/": "Small data, and the digest, source and licence of every file",
+    "justfile": "Every command, each a line or two that you could type",
+    "pyproject.toml": "What you depend on, and the settings of the tools",
+    "python_env.yaml": "The environment that `mlflow run` builds: Python and the lock",
+    "tests/": "Tests of your code",
+}
+#: Its folders are the rooms, each told in one line.
+HARNESS = "reproducibility"
+
+
+def text(project: Path) -> str:
+    """Draw a rendered project.
+
+    Parameters
+    ----------
+    project : Path
+        Its folder, with the package of the same name.
+
+    Returns
+    -------
+    str
+        A line for each entry at the root, each module of the user's, and each room of the harness and module beside.
+    """
+    rows = [(f"{project.name}/", ""), *_rows(project, project, "")]
+    width = max(len(entry) for entry, _ in rows)
+    return "".join(f"{entry:<{width}}  {told}".rstrip() + "\n" for entry, told in rows)
+
+
+def _rows(folder: Path, project: Path, indent: str) -> Iterator[tuple[str, str]]:
+    entries = [path for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__", ".git")]
+    entries.sort(key=lambda path: (path.is_dir(), path.name))
+    for path in entries:
+        last = path == entries[-1]
+        yield f"{indent}{'└── ' if last else '├── '}{path.name}{'/' * path.is_dir()}", _told(path, project)
+        if path.is_dir() and (folder.name == path.name == project.name or path.name == HARNESS):
+            yield from _rows(path, project, f"{indent}{'    ' if last else '│   '}")
+
+
+def _told(path: Path, project: Path) -> str:
+    name = path.relative_to(project).as_posix() + "/" * path.is_dir()
+    module = path / "__init__.py" if path.is_dir() else path
+    if name in TOLD or module.suffix != ".py":
+        return TOLD[name]
+    docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    return re.split(r"[.;](?:\s|$)", docstring, maxsplit=1)[0]
+
+
+def filled(readme: str, project: Path) -> str:
+    """Put the tree into a README, between its marks."""
+    drawn = f"```\n{text(project)}```\n"
+    return re.sub(f"(?s)(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: f"\n{drawn}\n", readme)
+
+
+def main() -> None:
+    """Render a project as `copier copy --defaults` does, and write its tree."""
+    import copier
+
+    path = ROOT / "README.md"
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch, "bikes")
+        copier.run_copy(str(ROOT), project, vcs_ref="HEAD", defaults=True, quiet=True)
+        path.write_text(filled(path.read_text("utf-8"), project), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

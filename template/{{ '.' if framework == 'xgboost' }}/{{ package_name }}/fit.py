@@ -1,0 +1,90 @@
+"""The training of the trees: boosting in parts, early stopping, checkpoints."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import xgboost as xgb
+
+from . import progress
+from .model import after, matrix
+from .reproducibility import Run
+from .settings import Settings
+
+Rows = tuple[pd.DataFrame, pd.Series]
+History = dict[str, list[float]]
+
+#: What the curves go by.
+STEP = "round"
+
+
+class _Note(xgb.callback.TrainingCallback):  # type: ignore[misc]
+    """Keeps the losses of each round, and stops where they fall no more."""
+
+    def __init__(self, history: History, advance: progress.Advance, patience: int) -> None:
+        self.history = history
+        self.advance = advance
+        self.patience = patience
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
+        for rows, curves in evals_log.items():
+            self.history[rows].append(float(next(iter(curves.values()))[-1]))
+        losses = self.history["validation"]
+        self.advance(losses[-1])
+        return progress.is_over(losses, self.patience)
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xgb.Booster, History, int]:
+    """Boost trees until the validation loss has not fallen for a while.
+
+    Parameters
+    ----------
+    train, validation : tuple of (pandas.DataFrame, pandas.Series)
+        Rows and their target: those learned from, and those that decide when to stop.
+    settings : Settings
+        `model` and `threads` are used.
+    run : Run
+        Draws the seed of the sampling of rows and columns; keeps checkpoints; notes the trees after rounds 1, 2, 4, ...
+
+    Returns
+    -------
+    tuple of (xgboost.Booster, dict, int)
+        The model with the trees up to the best round; the losses after each round: `{"train": [...],
+        "validation": [...]}`; and the best round, counted from 1.
+
+    Notes
+    -----
+    Every training, interrupted or not, starts afresh at each checkpoint: from the model as it is stored, with a seed
+    of its own. So a resumed one goes through the same states as one that was never interrupted.
+    """
+    model = settings.model
+    seed = int(run.rng("model").integers(2**30))
+    content = run.restored.get("model.ubj", b"")
+    history: History = json.loads(run.restored.get("history.json", b'{"train": [], "validation": []}'))
+    losses = history["validation"]
+    learned, watched = matrix(*train), matrix(*validation)
+    with progress.bar(model.rounds, len(losses)) as advance:
+        while len(losses) < model.rounds and not progress.is_over(losses, model.early_stopping_rounds):
+            parameters = {
+                **model.model_dump(exclude={"rounds", "early_stopping_rounds", "checkpoint_rounds"}),
+                "tree_method": "hist",
+                "seed": seed + len(losses),
+                "nthread": settings.threads,
+                "device": run.device,
+            }
+            booster = xgb.train(
+                parameters,
+                learned,
+                num_boost_round=min(model.checkpoint_rounds, model.rounds - len(losses)),
+                xgb_model=xgb.Booster(model_file=bytearray(content)) if content else None,
+                evals=[(learned, "train"), (watched, "validation")],
+                callbacks=[_Note(history, advance, model.early_stopping_rounds)],
+                verbose_eval=False,
+            )
+            content = bytes(booster.save_raw("ubj"))
+            run.checkpoint({"model.ubj": content, "history.json": json.dumps(history).encode()})
+    best = losses.index(min(losses)) + 1
+    booster = xgb.Booster(model_file=bytearray(content))[:best]
+    for count in (1, 2, 4, 8, 16, 32):
+        run.stage(f"round {count}", after(booster, count))
+    return booster, history, best

@@ -1,0 +1,136 @@
+"""What a process does in a training: alone, or as one of several that train together."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from .. import conf
+from ..common.errors import ProjectError
+from ..framework import FRAMEWORK
+from ..modeling.result import Result
+from ..randomness import seeds
+from . import autolog
+from .checkpoint import Checkpoint, Checkpoints
+from .contract import Experiment, Run
+
+if TYPE_CHECKING:
+    from .active_run import ActiveRun
+    from .garbage_collection import Collector
+
+
+@dataclass
+class Trainer:
+    """One training, from the settings to its result.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the settings class and `train`.
+    start : Checkpoint
+        What it starts from.
+    rank, processes : int
+        Which process this is, of how many.
+    group : context manager
+        In which they can talk.
+
+    Raises
+    ------
+    ProjectError
+        If the settings are not what the class wants.
+    """
+
+    experiment: Experiment
+    start: Checkpoint
+    rank: int = 0
+    processes: int = 1
+    group: AbstractContextManager[None] = field(default_factory=nullcontext)
+
+    def __post_init__(self) -> None:
+        """Import the project's code, and hold the settings to its class."""
+        schema, self._train = self.experiment()
+        self._settings = conf.validate(self.start.settings, schema)
+        self.resolved = self._settings.model_dump(mode="json")
+
+    def track(self, active: ActiveRun, collector: Collector) -> tuple[Result, str]:
+        """Train, and log all of it to a run.
+
+        Returns
+        -------
+        tuple of (Result, str)
+            With the digest of the result.
+        """
+        from ..record.recorder import Recorder
+
+        # MLflow warns that it finds no pip; environments made by uv have none and need none.
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+        recorder = Recorder(self.resolved, self._prepare())
+        recorder.start()
+        run, result = self._fit(collector)
+        active.regain()
+        return result, recorder.finish(result, run.stages, run.datasets)
+
+    def follow(self, collector: Collector) -> None:
+        """Train along with the process that tracks it, and keep nothing."""
+        self._prepare()
+        self._fit(collector)
+
+    def _prepare(self) -> dict[str, int]:
+        """Switch determinism on, and seed every generator; tell which."""
+        FRAMEWORK.set_deterministic(warn_only=self.start.settings.get("nondeterminism") == "warn")
+        return seeds.set_all(self.start.settings["seed"])
+
+    def _fit(self, collector: Collector) -> tuple[Run, Result]:
+        checkpoints = Checkpoints(replace(self.start, settings=self.resolved))
+        run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes)
+        with collector.at_work(), autolog.beside(), _heard(), self.group:
+            result = self._train(self._settings, run)
+        _require_result(result)
+        return run, result
+
+
+def _require_result(result: object) -> None:
+    if not hasattr(result, "metrics"):
+        raise ProjectError(
+            f"`train` gave back {type(result).__name__}, not a Result.",
+            "End it with: return Result(model, inputs, predictions, metrics)",
+        )
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Say what to do about what ends a training, where its own error does not."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ProjectError(
+            f"the training called sys.exit({error.code!r}), so it gave back no result.",
+            "Let `train` return its Result, and raise an error where it cannot.",
+        ) from error
+    except BaseException as error:
+        if refused := FRAMEWORK.nondeterministic_operation(error):
+            raise ProjectError(
+                f"an operation of this training has no deterministic form: {refused}",
+                "Use another operation; or let it pass with --set nondeterminism=warn, and the run may not repeat.",
+            ) from error
+        if advice := FRAMEWORK.advice(error):
+            raise ProjectError(*advice) from error
+        raise
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """Have somewhere to print to after a training that closed its outputs."""
+    try:
+        yield
+    finally:
+        for name in ("stdout", "stderr"):
+            stream, first = getattr(sys, name), getattr(sys, f"__{name}__")
+            if stream is None or getattr(stream, "closed", False):
+                setattr(sys, name, io.StringIO() if first is None or first.closed else first)
