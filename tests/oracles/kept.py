@@ -21,7 +21,7 @@ from bikes import brought
 from bikes.reproducibility import Result
 from bikes.reproducibility.environment.lockfile import RUNTIME_LOCK
 from bikes.reproducibility.framework import FRAMEWORK
-from bikes.reproducibility.record.predictions import as_table
+from bikes.reproducibility.record.schema import as_table
 from bikes.reproducibility.record.stored_model import STORED, Kept
 from bikes.reproducibility.source import capture, imports, used_files
 
