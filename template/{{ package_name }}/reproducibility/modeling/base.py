@@ -52,12 +52,9 @@ class Framework(ModelAdapter):
     packages: tuple[str, ...] = ()
 
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
-        """Give what switches deterministic algorithms on, where the framework has others, by its name there.
+        """Give what switches deterministic algorithms on, by its name in the framework.
 
-        Parameters
-        ----------
-        warn_only : bool
-            Let an operation that has none pass with a warning. Otherwise it is an error.
+        An operation that has no deterministic algorithm is an error, or with `warn_only` a warning.
         """
         return {}
 
@@ -88,12 +85,7 @@ class Framework(ModelAdapter):
         return "cpu"
 
     def processes(self, settings: Mapping[str, Any]) -> int:
-        """Tell how many processes train together: one, where the framework has no word for more.
-
-        Parameters
-        ----------
-        settings : Mapping of str to Any
-            The resolved conf.
+        """Tell how many processes train together by the resolved conf: one, where the framework has no word for more.
 
         Raises
         ------
@@ -122,26 +114,11 @@ class Framework(ModelAdapter):
         raise NotImplementedError
 
     def group(self, rank: int, processes: int, folder: Path) -> AbstractContextManager[None]:
-        """Meet the other processes of a training, and part from them when it is done.
-
-        Parameters
-        ----------
-        rank : int
-            Which of them this one is.
-        processes : int
-            How many there are.
-        folder : Path
-            The one that `launch` was given.
-        """
+        """Meet the other processes of a training, in the folder of `launch`, and part from them when it is done."""
         raise NotImplementedError
 
     def unpack(self, value: Any) -> Any:
         """Give what an object of the framework holds, where pickle's view of it is not its content.
-
-        Parameters
-        ----------
-        value : Any
-            Any part of a model.
 
         Returns
         -------
@@ -196,11 +173,6 @@ class Framework(ModelAdapter):
 
     def pack(self, value: Any) -> tuple[str, Any] | None:
         """Give a part of a model as values from which `restore` makes it again.
-
-        Parameters
-        ----------
-        value : Any
-            Any part of a model.
 
         Returns
         -------

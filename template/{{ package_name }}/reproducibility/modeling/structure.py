@@ -21,10 +21,6 @@ def save(model: Any, folder: Path, framework: Vocabulary) -> None:
     model : Any
         Values, arrays, objects of the project's and the framework's classes, estimators of scikit-learn; and mappings
         and sequences of these, nested and shared as you like.
-    folder : Path
-        Where the files go.
-    framework : Vocabulary
-        The words that it has for its own.
 
     Raises
     ------

@@ -38,18 +38,7 @@ class Node:
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """Name the parts in which two contents differ, as far down as both were named.
-
-    Parameters
-    ----------
-    one, other : dict of str to str
-        What `Node.named` gave.
-
-    Returns
-    -------
-    list of str
-        Such as ["model.steps[0][1].idf_"]; empty if they are equal.
-    """
+    """Name the parts in which two contents differ, such as "model.steps[0][1].idf_", as far down as both were named."""
     found = sorted(path for path in {*one, *other} if one.get(path) != other.get(path))
     inner = {path[: match.start()] for path in found for match in re.finditer(r"[.\[(]", path)}
     return [path for path in found if path not in inner]

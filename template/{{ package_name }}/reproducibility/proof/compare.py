@@ -61,7 +61,7 @@ class Comparison:
     Parameters
     ----------
     a, b : Record
-        The runs; of a reproduction, the original and the replay.
+        Of a reproduction, the original and the replay.
     stages, metrics : list of Row
         The stages in the order in which the runs made them, and the metrics by name.
     differences : list of Difference

@@ -40,23 +40,8 @@ class Proof:
 
 
 def explain(comparison: Comparison, scratch: Path, say: Callable[[str], object]) -> Proof:
-    """Find out which of the recorded differences between two runs explains which stages.
+    """Replay the second of two runs with one part of the first at a time, and tell by `say` what is being tried.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        The runs. The second is replayed; each replay takes one part of the first.
-    scratch : Path
-        A folder for checkouts and logs.
-    say : callable
-        Told what is being tried.
-
-    Returns
-    -------
-    Proof
-
-    Notes
-    -----
     A difference is a cause of a stage if taking it back alone changes the digest of that stage. So two causes of one
     stage are both found, though neither alone gives the first run's result.
     """
@@ -92,17 +77,7 @@ def explain(comparison: Comparison, scratch: Path, say: Callable[[str], object])
 
 
 def take_back(recipe: Recipe, cause: str, a: Record) -> Recipe:
-    """Change one part of a recipe to what it was in a run.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to change.
-    cause : str
-        One of `PROVABLE`.
-    a : Record
-        The run whose part is taken.
-    """
+    """Change one part of a recipe, of `PROVABLE`, to what it was in a run."""
     match cause:
         case "code":
             return replace(recipe, code=a)

@@ -75,19 +75,7 @@ class Recipe:
 
 
 def execute(recipe: Recipe, scratch: Path) -> Record:
-    """Execute a recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to execute.
-    scratch : Path
-        A folder for checkout, store and log; made here.
-
-    Returns
-    -------
-    Record
-        What the replay recorded. Nothing of it is in the project's own store yet.
+    """Execute a recipe in a new folder, and read what it recorded: nothing of it is in the project's own store yet.
 
     Raises
     ------
@@ -136,13 +124,7 @@ def _could_be_files(names: set[str]) -> bool:
 
 
 def check_out(record: Record, folder: Path) -> Path:
-    """Put a run's code into a folder: from git, or, of a run outside git, the project as it is now.
-
-    Returns
-    -------
-    Path
-        The project in it.
-    """
+    """Put a run's code into a folder, and name the project in it; of a run outside git, it is as it is now."""
     code = record.content["code"]
     if code["commit"] == "none":
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE), ignore_dangling_symlinks=True)

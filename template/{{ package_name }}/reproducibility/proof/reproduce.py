@@ -24,19 +24,7 @@ from .replay import Recipe
 
 
 def reproduce(run_id: str, dry_run: bool = False) -> int:
-    """Execute a run again and compare.
-
-    Parameters
-    ----------
-    run_id : str
-        The run, or what stands for it: see `lookup.get_run`.
-    dry_run : bool, default False
-        Only tell what would be done.
-
-    Returns
-    -------
-    int
-        The exit code of the verdict, see `exit_codes.EXIT_CODES`.
+    """Execute a run again, compare, and give the exit code of the verdict; of a dry run, only tell what would be done.
 
     Raises
     ------
@@ -61,24 +49,7 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
 
 
 def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, umask: int = -1) -> Comparison:
-    """Replay a run, show what came of it, and keep the replay as a run beside the original.
-
-    Parameters
-    ----------
-    record : Record
-        The original.
-    scratch : Path
-        A folder for the replay.
-    variables : dict of str to str, optional
-        Environment variables of the replay that must not matter.
-    umask : int, optional
-        File mode mask of the replay.
-
-    Returns
-    -------
-    Comparison
-        The original beside its replay.
-    """
+    """Replay a run with variables and a umask that must not matter, keep the replay, and show what came of it."""
     comparison = compare(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
     page = scratch / "report.html"
     page.write_text(report.report(comparison), "utf-8")

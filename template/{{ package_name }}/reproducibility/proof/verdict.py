@@ -25,7 +25,7 @@ REFUSALS = {CANNOT_BE_TRIED: exit_codes.NOT_REPRODUCIBLE, NOT_ITS_RUNS: exit_cod
 
 
 @contextlib.contextmanager
-def as_far_as_allowed() -> Iterator[None]:
+def _as_far_as_allowed() -> Iterator[None]:
     """Keep in the store what it takes: to whom it gives only reading, or nothing any more, a verdict is one too."""
     from mlflow.exceptions import MlflowException
 
@@ -46,7 +46,7 @@ def keep(comparison: Comparison, page: Path, log: Path) -> str:
         The run of the replay; empty where the store could not keep it.
     """
     replayed = ""
-    with as_far_as_allowed():
+    with _as_far_as_allowed():
         replayed = _log(comparison, page, log)
         _tag(comparison.a.run, comparison.verdict, replayed)
     return replayed
@@ -56,7 +56,7 @@ def refuse(run: Any, error: ProjectError) -> None:
     """Note on a run that it cannot be reproduced, or is another; that it cannot here does not undo an earlier proof."""
     verdict = REFUSALS.get(error.exit_code)
     if verdict and not (verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in run.data.tags):
-        with as_far_as_allowed():
+        with _as_far_as_allowed():
             _tag(run, verdict)
 
 

@@ -23,19 +23,7 @@ UMASK = 0o077
 
 
 def verify(config: Path, overrides: tuple[str, ...]) -> int:
-    """Train here, then once more from the record alone, elsewhere and in another shell, and compare.
-
-    Parameters
-    ----------
-    config : Path
-        The conf file.
-    overrides : tuple of str
-        `key=value` settings for both runs.
-
-    Returns
-    -------
-    int
-        0 if both are the same to the last bit, 1 if they are not.
+    """Train here, then once more from the record alone, elsewhere and in another shell; give the verdict's exit code.
 
     Raises
     ------

@@ -68,21 +68,9 @@ class Recorder:
         mlflow.set_tags(self.tags)
 
     def finish(self, result: Result, stages: dict[str, str], data: Mapping[str, Dataset]) -> str:
-        """Log the result, its digests and the record.
+        """Log a result and the record, and give the digest of metrics, predictions and weights.
 
-        Parameters
-        ----------
-        result : Result
-            What `train` gave back.
-        stages : dict of str to str
-            The digest of every stage so far, to which those of the result are added.
-        data : Mapping of str to Dataset
-            The datasets that were read.
-
-        Returns
-        -------
-        str
-            The digest of the result: metrics, predictions and weights.
+        The digests of the result are added to those of the stages so far.
         """
         import mlflow
 

@@ -25,13 +25,7 @@ STORED, NOT_STORED = "repro.model", "repro.model_not_stored"
 
 
 class Kept:
-    """The model of a result. Whatever is wrong with it, the run goes on and says so.
-
-    Parameters
-    ----------
-    result : Result
-        What the training gave back.
-    """
+    """The model of a result. Whatever is wrong with it, the run goes on and says so."""
 
     def __init__(self, result: Result) -> None:
         self.result = result
@@ -66,21 +60,9 @@ class Kept:
         return found
 
     def log(self, requirements: str, commit: str, imported: dict[str, str]) -> dict[str, str]:
-        """Store it in the tracking store, beside the lock that it needs.
+        """Store it beside the lock that it needs; give a tag of the run: where it is, or why it could not be stored.
 
-        Parameters
-        ----------
-        requirements : str
-            Path of the lock.
-        commit : str
-            The commit of the run.
-        imported : dict of str to str
-            Path and digest of every file of the project that the run imported.
-
-        Returns
-        -------
-        dict of str to str
-            A tag of the run: where the model is, or why it could not be stored.
+        Of the files that the run imported, by path and digest, those are named that the model needs.
         """
         if self.result.model is None:
             return {}
@@ -102,11 +84,6 @@ class Kept:
 
 def stored(run: Any) -> str:
     """Give the URI of the model of a run.
-
-    Parameters
-    ----------
-    run : mlflow.entities.Run
-        The run.
 
     Raises
     ------

@@ -128,11 +128,11 @@ def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    stored = Model.load(path)
+    described = Model.load(path)
     if not allow_unsafe:
-        _require_safe(model, path)
+        _require_safe(model, path, described)
         os.environ.update(FRAMEWORK.load_variables)
-    if "python_function" not in stored.flavors:
+    if "python_function" not in described.flavors:
         raise ProjectError(f"the model of {model} has no `predict`.", "Choose another run: just runs")
     try:
         return mlflow.pyfunc.load_model(str(path))
@@ -143,17 +143,14 @@ def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
         ) from error
 
 
-def _require_safe(model: str, path: Path) -> None:
+def _require_safe(model: str, path: Path, described: Any) -> None:
     """Refuse what would run code that is not of the locked packages, nor of this project as it is."""
-    from mlflow.models import Model
-
-    stored = Model.load(str(path))
-    code = (stored.metadata or {}).get("code") or {"commit": "", "modules": {}}
-    loader = stored.flavors.get("python_function", {}).get("loader_module")
+    code = (described.metadata or {}).get("code") or {"commit": "", "modules": {}}
+    loader = described.flavors.get("python_function", {}).get("loader_module")
     changed = own_code.changed(code["modules"])
-    if any(flavor.get("code") for flavor in stored.flavors.values()):
+    if any(flavor.get("code") for flavor in described.flavors.values()):
         refusal: str | None = "it brings code of its own"
-    elif not _is_of_one_piece(path, stored.flavors):
+    elif not _is_of_one_piece(path, described.flavors):
         refusal = "it holds another model, or names files elsewhere"
     elif changed:
         raise ProjectError(
@@ -166,7 +163,7 @@ def _require_safe(model: str, path: Path) -> None:
     elif loader not in {None, FRAMEWORK.loader}:
         refusal = f"it brings code of its own, or names a loader of its own: {loader}"
     else:
-        refusal = FRAMEWORK.refusal(stored.flavors, own=bool(code["modules"]))
+        refusal = FRAMEWORK.refusal(described.flavors, own=bool(code["modules"]))
     if refusal:
         raise ProjectError(f"the model of {model} is not loaded: {refusal}.", "If you trust it: --allow-unsafe")
 
