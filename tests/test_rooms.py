@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
+from conftest import FRAMEWORKS, TEMPLATE
 
 #: From the command line down to what all stand on. A module at the top is a room of its own.
 ROOMS = (
@@ -17,7 +17,6 @@ ROOMS = (
     *("common", "template_tool"),
 )
 HARNESS = "{{ package_name }}/reproducibility"
-FRAMEWORKS = ("scikit-learn", "pytorch", "tensorflow", "xgboost", "lightgbm")
 
 
 def modules(framework: str) -> dict[str, Path]:
