@@ -8,7 +8,7 @@ from pathlib import Path
 from . import merge, moved
 from .git import run_git
 from .merge import Change, File, Kind
-from .modules import HARNESS, list_modules, read_blob
+from .modules import HARNESS, list_modules, read_blobs
 from .template import Template
 
 NOTE = "an earlier update left it"
@@ -44,7 +44,8 @@ def find(project: Path, source: Template, commit: str, package: str) -> list[Cha
             if path in left:
                 versions[path] |= dict.fromkeys(blobs)
     here = {path: file for path in left if versions[path] and (file := merge.read(project, path))}
-    changes = [_judge(path, file, [read_blob(source, blob) for blob in versions[path]]) for path, file in here.items()]
+    contents = read_blobs(source, (blob for path in here for blob in versions[path]))
+    changes = [_judge(path, file, [contents[blob] for blob in versions[path]]) for path, file in here.items()]
     return [change for change in moved.tell(changes, source, commit, package) if change.kind is not Kind.KEPT]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from .git import run_git
 from .template import Template
@@ -37,6 +38,13 @@ def list_modules(source: Template, commit: str, package: str) -> dict[str, set[s
     return dict(found)
 
 
-def read_blob(source: Template, name: str) -> bytes:
-    """Read what git calls by a name."""
-    return run_git("cat-file", "blob", name, folder=source.folder)
+def read_blobs(source: Template, names: Iterable[str]) -> dict[str, bytes]:
+    """Read what git calls by names, all at once."""
+    wanted = list(dict.fromkeys(names))
+    rest = run_git("cat-file", "--batch", folder=source.folder, text="\n".join(wanted).encode())
+    found = {}
+    for name in wanted:
+        header, _, rest = rest.partition(b"\n")
+        size = int(header.split()[2])
+        found[name], rest = rest[:size], rest[size + 1 :]
+    return found

@@ -9,11 +9,11 @@ from dataclasses import replace
 from . import merge
 from .git import run_git
 from .merge import Change, Kind
-from .modules import list_modules, read_blob
+from .modules import list_modules, read_blobs
 from .template import Template
 
 #: A module in which at least this share of another's lines stands holds code of it.
-SHARE = 0.2
+SHARE = 0.1
 #: Shorter lines, as `return None`, may be from anywhere, and so may imports.
 SHORT = 12
 TOOL = "copier_mlflow/"
@@ -21,7 +21,7 @@ Places = Mapping[str, set[bytes]]
 
 
 def tell(changes: list[Change], source: Template, commit: str, package: str) -> list[Change]:
-    """Say of every edited module that the template has no more where its code is now: the edit is without effect.
+    """Say of edited modules where their code is now, if it is elsewhere: there the edit is without effect.
 
     Parameters
     ----------
@@ -37,19 +37,19 @@ def tell(changes: list[Change], source: Template, commit: str, package: str) -> 
     Returns
     -------
     list of Change
-        The same, with `Kind.RETIRED` for those whose code was found.
+        The same, with `Kind.RETIRED` for those that are no more and whose code was found.
     """
-    kept = [change for change in changes if change.kind is Kind.KEPT and change.old and change.path.endswith(".py")]
-    if not kept:
+    kinds = {Kind.KEPT: Kind.RETIRED, Kind.CONFLICTING: Kind.CONFLICTING, Kind.MERGED: Kind.MERGED}
+    asked = [change for change in changes if change.kind in kinds and change.old and change.path.endswith(".py")]
+    if not asked:
         return changes
     places = _places(source, commit, package)
-    told = {change.path: _retire(change, places) for change in kept}
+    told = {}
+    for change in asked:
+        found = _find(change.old.content, places) if change.old else []
+        if found and change.path not in found:
+            told[change.path] = replace(change, kind=kinds[change.kind], note=f"now in {', '.join(found)}")
     return merge.in_order([told.get(change.path, change) for change in changes])
-
-
-def _retire(change: Change, places: Places) -> Change:
-    found = _find(change.old.content, places) if change.old else []
-    return replace(change, kind=Kind.RETIRED, note=f"now in {' and '.join(found)}") if found else change
 
 
 def _find(content: bytes, places: Places) -> list[str]:
@@ -60,18 +60,20 @@ def _find(content: bytes, places: Places) -> list[str]:
         there = [name for name, others in places.items() if line in others]
         for name in there:  # a line that many modules have says little
             votes[name] += 1 / len(there) / len(lines)
-    return [name for name in sorted(votes, key=lambda name: -votes[name]) if votes[name] >= SHARE]
+    found = [name for name in sorted(votes, key=lambda name: -votes[name]) if votes[name] >= SHARE]
+    # What the tool and a project have alike is looked for in the project.
+    return [name for name in found if not name.startswith(TOOL)] or found
 
 
 def _places(source: Template, commit: str, package: str) -> Places:
     """Read the lines of every module of a version: those of a project's harness, and those of the tool."""
-    places = {
-        path: set().union(*(_lines(read_blob(source, name)) for name in names))
-        for path, names in list_modules(source, commit, package).items()
-    }
-    listed = run_git("ls-tree", "--name-only", commit, TOOL, folder=source.folder).decode().splitlines()
-    tool = {name: _lines(read_blob(source, f"{commit}:{name}")) for name in listed if name.endswith(".py")}
-    return places | {f"{name} of the template's repository": lines for name, lines in tool.items()}
+    places = list_modules(source, commit, package)
+    for line in run_git("ls-tree", commit, TOOL, folder=source.folder).decode().splitlines():
+        entry, name = line.split("\t")
+        if name.endswith(".py"):
+            places[f"{name} of the template's repository"] = {entry.split()[2]}
+    lines = {blob: _lines(content) for blob, content in read_blobs(source, set().union(*places.values())).items()}
+    return {name: set().union(*(lines[blob] for blob in blobs)) for name, blobs in places.items()}
 
 
 def _lines(content: bytes) -> set[bytes]:

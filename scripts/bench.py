@@ -402,11 +402,11 @@ def capture(bench: Bench) -> Iterator[Row]:
     program = (
         "import json, sys, time\n"
         "from bikes.reproducibility.common.project import ROOT\n"
-        "from bikes.reproducibility.source import git as the_git, snapshot\n"
+        "from bikes.reproducibility.source import capture, git as the_git\n"
         "def git():\n"
         "    the_git.run_git('stash', 'create', folder=ROOT)\n"
         "    the_git.run_git('add', '--all', '--dry-run', folder=ROOT)\n"
-        "found = snapshot.capture()\n"
+        "found = capture.capture()\n"
         "if found.patch.count(b'diff --git ') != 20:\n"
         "    raise SystemExit(f'not the 20 files that were changed: {found}')\n"
         "def timed(do):\n"
@@ -414,7 +414,7 @@ def capture(bench: Bench) -> Iterator[Row]:
         "    do()\n"
         "    return time.perf_counter() - began\n"
         "git()\n"
-        "print(json.dumps([[timed(snapshot.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
+        "print(json.dumps([[timed(capture.capture), timed(git)] for _ in range(int(sys.argv[1]))]))\n"
     )
     times = json.loads(run([*python_of(project), "-c", program, str(bench.repetitions(15))], many))
     row = Row(f"capture of uncommitted work, {count:,} files / git stash create, git add -n", 0.1, None, limited="time")

@@ -255,7 +255,7 @@ def clone(original: Project, destination: Path) -> Project:
 
 def build_environment(project: Project, folder: Path) -> Path:
     """Build MLflow's environment of a project in a folder of environments, run nothing in it, and give its path."""
-    program = "from bikes.reproducibility.environment import cache\nprint(cache.ready())"
+    program = "from bikes.reproducibility.environment import mlflow_environment\nprint(mlflow_environment.ready())"
     done = project.run(str(project.path / ".venv" / "bin" / "python"), "-c", program, MLFLOW_ENV_ROOT=str(folder))
     return Path(done.stdout.splitlines()[-1])
 

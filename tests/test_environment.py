@@ -673,7 +673,7 @@ def test_tampered_bytecode_is_refused_and_never_lent(small: Project, tmp_path: P
     [bytecode] = site_packages(small.path / ".venv").glob("click/__pycache__/core.*.pyc")
     content = bytecode.read_bytes()
     bytecode.write_bytes(content[:16] + marshal.dumps(compile("raise SystemExit(77)", "core.py", "exec")))
-    program = "from bikes.reproducibility.environment import cache; print(cache.ready())"
+    program = "from bikes.reproducibility.environment import mlflow_environment; print(mlflow_environment.ready())"
     lender = f"import sys; sys.prefix = {str(small.path / '.venv')!r}\n" + (
         f"import sysconfig; sysconfig.get_path = lambda name: {str(site_packages(small.path / '.venv'))!r}\n{program}"
     )

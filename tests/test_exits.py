@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import TEMPLATE, Project
 
 from harness import load
 
 command_line = load("common.command_line")
 errors = load("common.errors")
+exit_codes = load("common.exit_codes")
 
 #: What a training does, and what a person reads of it.
 FAILING = {
@@ -121,6 +123,24 @@ def test_a_fault_that_no_file_can_keep_is_printed(
     monkeypatch.setattr(command_line.tempfile, "tempdir", str(tmp_path / "gone"))
     assert ended(refuse(TypeError("mine"))) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_projects_readme_and_justfile_name_the_codes_that_there_are() -> None:
+    readme = (TEMPLATE / "template" / "README.md.jinja").read_text("utf-8")
+    table = re.findall(r"^\| ([a-z ]+) \|.*\| (\d+) \|$", readme, re.MULTILINE)
+    assert {verdict: int(code) for verdict, code in table} == exit_codes.EXIT_CODES
+    [sentence] = re.findall(r"Exit codes: (.*?)\.\n", readme, re.DOTALL)
+    told = {int(number): meaning.strip() for number, meaning in re.findall(r"\b(\d+) ([^,]+)", sentence)}
+    codes = {name: getattr(exit_codes, name) for name in ("FAILED", "USAGE", "FAULT", "INTERRUPTED")}
+    assert told.keys() == {*exit_codes.EXIT_CODES.values(), *codes.values()}
+    assert {name: told[code].partition(" (")[0] for name, code in codes.items()} == {
+        "FAILED": "an error or a training\nthat failed",
+        "USAGE": "wrong usage",
+        "FAULT": "a fault of the harness",
+        "INTERRUPTED": "interrupted",
+    }
+    justfile = (TEMPLATE / "template" / "justfile").read_text("utf-8")
+    assert set(re.findall(r"exit (\d+)", justfile)) == {str(exit_codes.FAILED)}
 
 
 SCRIPT = """

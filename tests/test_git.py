@@ -21,9 +21,10 @@ import harness
 
 pytestmark = pytest.mark.e2e
 
-snapshot = harness.load("source.snapshot")
+capture = harness.load("source.capture").capture
+settle = harness.load("source.used_files").settle
 checkout = harness.load("source.checkout")
-forms = harness.load("source.forms")
+filters = harness.load("source.filters")
 git = harness.load("source.git")
 ProjectError = harness.load("common.errors").ProjectError
 
@@ -117,7 +118,7 @@ def nasty(tmp_path: Path) -> Path:
 
 def test_every_kind_of_work_comes_back(nasty: Path, tmp_path: Path) -> None:
     status, index = run(nasty, "status", "--porcelain=v2"), (nasty / ".git/index").read_bytes()
-    code = snapshot.capture(nasty)
+    code = capture(nasty)
     assert code.dirty == "true" and not code.left_out and not code.converted
     assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
     assert (nasty / ".git/index").read_bytes() == index and run(nasty, "status", "--porcelain=v2") == status
@@ -166,7 +167,7 @@ def nested(tmp_path: Path) -> Path:
 
 
 def test_submodules_come_back_at_their_commits(nested: Path, tmp_path: Path) -> None:
-    code = snapshot.capture(nested)
+    code = capture(nested)
     assert (code.dirty, code.reproducible) == ("false", "anywhere")
     assert [inner.path for inner in code.repositories] == ["inner/lib", "inner/lib/inner/leaf"]
     assert files(restored(code, tmp_path / "from here", nested)) == files(nested)
@@ -183,7 +184,7 @@ def test_work_in_submodules_comes_back(nested: Path, tmp_path: Path, hidden: str
     write(leaf, leaf__py="LEAF = 2\n")
     if hidden:
         run(nested, "config", "submodule.inner/lib.ignore", hidden)
-    code = snapshot.capture(nested)
+    code = capture(nested)
     assert (code.dirty, code.reproducible) == ("true", "anywhere")
     assert files(restored(code, tmp_path / "out", nested)) == files(nested)
     assert code.patches().keys() == {"uncommitted-1.patch", "uncommitted-2.patch"}
@@ -192,7 +193,7 @@ def test_work_in_submodules_comes_back(nested: Path, tmp_path: Path, hidden: str
 def test_a_commit_of_a_submodule_that_no_remote_has_is_only_here(nested: Path, tmp_path: Path) -> None:
     lib = nested / "inner/lib"
     own = commit(lib, lib__py="LIB = 3\n")
-    code = snapshot.capture(nested)
+    code = capture(nested)
     assert (code.dirty, code.reproducible) == ("true", "here")
     assert any("inner/lib" in reason and own[:10] in reason for reason in code.all_only_here)
     assert files(restored(code, tmp_path / "out", nested)) == files(nested)
@@ -217,14 +218,14 @@ def test_a_clone_in_the_project_comes_back(tmp_path: Path, ignored: bool) -> Non
     run(clone, "remote", "add", "origin", str(tmp_path / "tool.git"))
     run(clone, "fetch", "--quiet", "origin")
     write(clone, tool__py="TOOL = 2\n")
-    code = snapshot.capture(project)
+    code = capture(project)
     imported = {clone / "tool.py": b"TOOL = 2\n", project / "code.py": b"import vendor.tool\n"}
-    assert code.settle(imported).keys() == {"vendor/tool/tool.py", "code.py"}
+    assert settle(code, imported).keys() == {"vendor/tool/tool.py", "code.py"}
     assert (code.left_out, code.reproducible) == ([], "anywhere")
     assert files(restored(code, tmp_path / "out", project)) == files(project)
     run(clone, "remote", "remove", "origin")
-    code = snapshot.capture(project)
-    code.settle(imported)
+    code = capture(project)
+    settle(code, imported)
     assert code.reproducible == "here" and "vendor/tool" in "".join(code.all_only_here)
 
 
@@ -234,24 +235,24 @@ def test_a_clone_without_a_commit_is_named(tmp_path: Path) -> None:
     published(project, "project")
     run(project / "new", "init", "--quiet")
     write(project, **{"new/x.py": "X = 1\n"})
-    code = snapshot.capture(project)
+    code = capture(project)
     assert code.reproducible == "here" and "new: a repository without a commit" in code.all_only_here
-    code.settle({project / "new/x.py": b"X = 1\n"})
+    settle(code, {project / "new/x.py": b"X = 1\n"})
     assert [entry["path"] for entry in code.left_out] == ["new/x.py"]
 
 
 def test_only_what_a_remote_has_is_reproducible_anywhere(tmp_path: Path) -> None:
     project = tmp_path / "project"
     commit(project, code__py="A = 1\n")
-    assert snapshot.capture(project).reproducible == "here"
+    assert capture(project).reproducible == "here"
     published(project, "project")
-    assert snapshot.capture(project).reproducible == "anywhere"
+    assert capture(project).reproducible == "anywhere"
     write(project, code__py="A = 2\n")
-    assert snapshot.capture(project).reproducible == "anywhere"  # the record has the rest
+    assert capture(project).reproducible == "anywhere"  # the record has the rest
     commit(project)
-    assert snapshot.capture(project).reproducible == "here"
+    assert capture(project).reproducible == "here"
     run(project, "push", "--quiet", "origin", "HEAD:refs/heads/other")
-    assert snapshot.capture(project).reproducible == "anywhere"
+    assert capture(project).reproducible == "anywhere"
 
 
 #: What people, CI jobs and hooks set, and what would change a capture or a checkout if it were heeded.
@@ -309,14 +310,14 @@ def test_no_setting_changes_what_comes_back(
     nasty: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_all(monkeypatch, hostile(**SETTINGS[what]))
-    code = snapshot.capture(nasty)
+    code = capture(nasty)
     assert not code.left_out
     assert files(restored(code, tmp_path / "out", nasty)) == files(nasty)
 
 
 def test_no_variable_changes_what_comes_back(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, VARIABLES)
-    assert files(restored(snapshot.capture(nasty), tmp_path / "out", nasty)) == files(nasty)
+    assert files(restored(capture(nasty), tmp_path / "out", nasty)) == files(nasty)
 
 
 def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +326,7 @@ def test_hooks_of_a_person_are_not_run(nasty: Path, tmp_path: Path, monkeypatch:
         write(hooks, **{name: f"#!/bin/sh\ntouch {tmp_path}/ran\n"})
         (hooks / name).chmod(0o755)
     set_all(monkeypatch, hostile(core__hooksPath=str(hooks)))
-    restored(snapshot.capture(nasty), tmp_path / "out", nasty)
+    restored(capture(nasty), tmp_path / "out", nasty)
     assert not (tmp_path / "ran").exists()
 
 
@@ -340,7 +341,7 @@ def test_no_setting_that_git_lists_changes_what_comes_back(
         with monkeypatch.context() as context:
             set_all(context, hostile(**{name: value}))
             try:
-                code = snapshot.capture(nasty)
+                code = capture(nasty)
                 if not code.refused:
                     assert files(restored(code, tmp_path / str(number), nasty)) == expected, name
             except ProjectError as error:
@@ -357,7 +358,7 @@ def test_what_git_was_told_not_to_look_at_comes_back(tmp_path: Path, flag: str) 
     run(tmp_path / "p", "update-index", flag, "code.py")
     write(tmp_path / "p", code__py="A = 2\n")
     assert run(tmp_path / "p", "status", "--porcelain") == ""
-    code = snapshot.capture(tmp_path / "p")
+    code = capture(tmp_path / "p")
     assert code.dirty == "true"
     assert files(restored(code, tmp_path / "out", tmp_path / "p")) == files(tmp_path / "p")
 
@@ -368,7 +369,7 @@ def test_a_sparse_checkout_is_clean(tmp_path: Path) -> None:
     run(root, "sparse-checkout", "set", "--sparse-index", "in")
     assert not (root / "out").exists()
     write(root, **{"in/code.py": "A = 2\n", "in/new.py": "N = 1\n"})
-    code = snapshot.capture(root)
+    code = capture(root)
     out = restored(code, tmp_path / "out", root)
     assert files(out) == files(root) | {"out/other.py": ("file", b"B = 1\n")}
 
@@ -377,7 +378,7 @@ def test_replaced_objects_are_not_believed(tmp_path: Path) -> None:
     root = tmp_path / "p"
     first, second = commit(root, code__py="A = 1\n"), commit(root, code__py="A = 2\n")
     run(root, "replace", second, first)
-    code = snapshot.capture(root)
+    code = capture(root)
     assert files(restored(code, tmp_path / "out", root)) == files(root)
 
 
@@ -386,7 +387,7 @@ def test_a_path_of_any_name_works(tmp_path: Path, name: str) -> None:
     root = tmp_path / name / "p"
     commit(root, code__py="A = 1\n")
     write(root, code__py="A = 2\n", new__py="B = 1\n")
-    assert files(restored(snapshot.capture(root), tmp_path / "out", root)) == files(root)
+    assert files(restored(capture(root), tmp_path / "out", root)) == files(root)
 
 
 def test_a_repository_of_sha256_works(tmp_path: Path) -> None:
@@ -394,7 +395,7 @@ def test_a_repository_of_sha256_works(tmp_path: Path) -> None:
     run(root, "init", "--quiet", "--object-format=sha256")
     assert len(commit(root, code__py="A = 1\n")) == 64
     write(root, code__py="A = 2\n", windows__csv=b"a\r\n")
-    code = snapshot.capture(root)
+    code = capture(root)
     assert not code.converted
     assert files(restored(code, tmp_path / "out", root)) == files(root)
 
@@ -404,7 +405,7 @@ def test_a_linked_work_tree_works(tmp_path: Path) -> None:
     root = tmp_path / "linked"
     run(tmp_path / "main", "worktree", "add", "--quiet", "--detach", str(root))
     write(root, code__py="A = 2\n")
-    assert files(restored(snapshot.capture(root), tmp_path / "out", root)) == files(root)
+    assert files(restored(capture(root), tmp_path / "out", root)) == files(root)
 
 
 def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> None:
@@ -414,10 +415,10 @@ def test_a_project_in_a_folder_of_a_repository_comes_back(tmp_path: Path) -> Non
     write(top, **{"libs/lib.py": "L = 2\n", "libs/staged.py": "S = 1\n"})
     run(top, "add", "--all")
     write(top, **{"bikes/code.py": "A = 2\n"})
-    code = snapshot.capture(top / "bikes")
+    code = capture(top / "bikes")
     assert code.folder == "bikes"
     imported = {top / "bikes/code.py": b"A = 2\n", top / "bikes/shared/lib.py": b"L = 2\n"}
-    modules = code.settle(imported)
+    modules = settle(code, imported)
     assert modules.keys() == {"code.py", "shared/lib.py"}
     project = restored(code, tmp_path / "out", top / "bikes")
     assert project == tmp_path / "out/bikes"
@@ -453,19 +454,19 @@ def test_a_clone_that_is_cut_off_restores_any_commit_of_its_remote(
     clone, whole = tmp_path / "clone", tmp_path / "whole"
     run(tmp_path, "clone", "--quiet", *how, f"file://{remote}", str(clone))
     run(tmp_path, "clone", "--quiet", str(remote), str(whole))
-    code = snapshot.capture(clone)
+    code = capture(clone)
     assert code.reproducible == "anywhere"
     write(clone, code__py="A = 9\n")
-    assert files(restored(snapshot.capture(clone), tmp_path / "out", clone)) == files(clone)
+    assert files(restored(capture(clone), tmp_path / "out", clone)) == files(clone)
     before = sorted((clone / ".git/objects").rglob("*"))
     run(whole, "checkout", "--quiet", older(remote))
     write(whole, code__py="A = 8\n")
-    old = snapshot.capture(whole)
+    old = capture(whole)
     assert files(restored(old, tmp_path / "old", clone)) == files(whole)
     assert sorted((clone / ".git/objects").rglob("*")) == before
     # Of a remote that is gone it has what it has.
     remote.rename(tmp_path / "gone")
-    assert files(restored(snapshot.capture(clone), tmp_path / "again", clone)) == files(clone)
+    assert files(restored(capture(clone), tmp_path / "again", clone)) == files(clone)
     with pytest.raises(ProjectError) as caught:
         restored(old, tmp_path / "refused", clone)
     assert caught.value.exit_code == 2
@@ -484,13 +485,13 @@ def test_what_ci_checks_out_is_known_to_its_remote(remote: Path, tmp_path: Path,
         run(remote, "tag", "v1", older(remote))
         branch = ["--branch=v1"] if made == "tag" else []
         run(tmp_path, "clone", "--quiet", "--depth=1", *branch, f"file://{remote}", str(clone))
-    assert snapshot.capture(clone).reproducible == "anywhere"
+    assert capture(clone).reproducible == "anywhere"
 
 
 def test_a_remote_that_has_not_got_a_commit_is_told_from_one_that_refuses(remote: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     run(tmp_path, "clone", "--quiet", "--depth=1", f"file://{remote}", str(clone))
-    lost = {**record(snapshot.capture(clone))[0], "commit": "1" * 40, "branch": "mine"}
+    lost = {**record(capture(clone))[0], "commit": "1" * 40, "branch": "mine"}
     with pytest.raises(ProjectError) as caught:
         checkout.restore(lost, {}, tmp_path / "out", clone)
     assert caught.value.cause.endswith("remote.git: has not got it") and caught.value.fix.startswith("In the clone")
@@ -531,12 +532,12 @@ def test_what_a_filter_stores_otherwise_comes_back(tmp_path: Path) -> None:
     run(root, "checkout", "--quiet", "b.id")
     assert b"$Id: " in (root / "b.id").read_bytes() and run(root, "cat-file", "blob", "HEAD:a.up") == "ABC"
     published(root, "p")
-    code = snapshot.capture(root)
+    code = capture(root)
     assert (code.dirty, code.reproducible) == ("false", "anywhere")
     assert code.converted.keys() == {"a.up", "b.id", "c.u16", "d.eol", "f.txt"}
     out = restored(code, tmp_path / "from here", root)
     assert files(out) == files(root)
-    assert snapshot.capture(out).dirty == "false"
+    assert capture(out).dirty == "false"
     # From a clone in whose work tree they are not: git's filters give them, if they are configured.
     other = tmp_path / "other"
     run(tmp_path, "clone", "--quiet", "--no-checkout", str(root), str(other))
@@ -560,7 +561,7 @@ def test_an_old_record_is_restored_as_it_was_and_with_its_submodules(nested: Pat
     filtered(nested)
     commit(nested, **{".gitattributes": "*.up filter=upper\n*.eol text eol=crlf\n", "a.up": "abc\n", "d.eol": b"d\r\n"})
     write(nested, **{"code.py": "A = 1\n"})
-    content, patches = record(snapshot.capture(nested))
+    content, patches = record(capture(nested))
     old = {name: content[name] for name in OLD}
     expected = {name: file for name, file in files(nested).items() if "leaf" not in name}
     assert files(checkout.restore(old, patches, tmp_path / "out", nested)) == expected
@@ -576,11 +577,11 @@ def test_uncommitted_work_behind_a_filter_is_only_here(tmp_path: Path) -> None:
     commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "a.up": "abc\n"})
     published(root, "p")
     write(root, **{"a.up": "abcd\n", "windows.txt": b"a\r\nb\r\n"})
-    code = snapshot.capture(root)
+    code = capture(root)
     assert code.all_only_here == ["a.up is uncommitted, and a filter of git keeps its content elsewhere"]
     assert files(restored(code, tmp_path / "out", root)) == files(root)
     write(root, **{"mixed.txt": b"a\r\nb\n"})
-    code = snapshot.capture(root)
+    code = capture(root)
     assert any("mixed.txt has line ends of two kinds" in reason for reason in code.all_only_here)
     assert files(restored(code, tmp_path / "mixed", root)) == files(root)
 
@@ -594,12 +595,12 @@ def test_a_committed_file_is_given_as_the_work_tree_had_it(nested: Path, tmp_pat
     commit(root, **{".gitattributes": "*.up filter=upper\n* text=auto\n", "data/a.up": "abc\n", "data/b.csv": b"a\r\n"})
     for name, content in {"data/a.up": b"abc\n", "data/b.csv": b"a\r\n"}.items():
         (root / name).unlink()
-        assert forms.committed(root / name, of_bytes(content)) == content
+        assert filters.committed(root / name, of_bytes(content)) == content
     with pytest.raises(ProjectError, match=r"c\.csv"):
-        forms.committed(root / "data/c.csv", "sha256:")
+        filters.committed(root / "data/c.csv", "sha256:")
     file = nested / "inner/lib/lib.py"
     file.unlink()
-    assert forms.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
+    assert filters.committed(file, of_bytes(b"LIB = 1\n")) == b"LIB = 1\n"
 
 
 @pytest.mark.skipif(subprocess.run(["git", "lfs", "version"], capture_output=True).returncode != 0, reason="no Git LFS")
@@ -611,13 +612,13 @@ def test_files_of_git_lfs_come_back(tmp_path: Path) -> None:
     commit(root, **{"a.bin": bytes(range(256)), "code.py": "A = 1\n"})
     assert run(root, "cat-file", "blob", "HEAD:a.bin").startswith("version https://git-lfs")
     published(root, "p")
-    code = snapshot.capture(root)
+    code = capture(root)
     assert (code.dirty, code.reproducible, [*code.converted]) == ("false", "anywhere", ["a.bin"])
     assert files(restored(code, tmp_path / "out", root)) == files(root)
     expected = files(root)
     (root / "a.bin").unlink()  # out of Git LFS's own store
     out = restored(code, tmp_path / "smudged", root)
-    assert files(out) == expected and snapshot.capture(out).dirty == "false"
+    assert files(out) == expected and capture(out).dirty == "false"
 
 
 @pytest.fixture(scope="module")
@@ -636,13 +637,13 @@ def of(project: Path, name: str) -> ModuleType:
 
 def recorded(project: Path, folder: Path, code: Any = None) -> Any:
     """A record of the project as it is."""
-    code = code or of(project, "source.snapshot").capture(project)
+    code = code or of(project, "source.capture").capture(project)
     folder.mkdir()
     for name, patch in code.patches().items():
         (folder / name).write_bytes(patch)
     (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
     content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
-    return of(project, "record.reader").Record("run", folder, content, {"seed": 1})
+    return of(project, "record.schema").Record("run", folder, content, {"seed": 1}, {}, {})
 
 
 def evil_patch(*lines: str) -> bytes:
@@ -714,7 +715,7 @@ def test_no_path_of_a_record_leads_out_of_the_checkout(project: Path, tmp_path: 
             (good.folder / "uncommitted.patch").write_bytes(patch)
             changes["patch"] = of(project, "common.digest").of_bytes(patch)
         content = good.content | {"code": good.content["code"] | changes}
-    record = of(project, "record.reader").Record("run", good.folder, content, {"seed": 1})
+    record = of(project, "record.schema").Record("run", good.folder, content, {"seed": 1}, {}, {})
     replay, reproduce = of(project, "proof.replay"), of(project, "proof.reproduce")  # may write bytecode beside them
     before = files(outside), files(project), (project / ".git/config").read_bytes()
     with pytest.raises(of(project, "common.errors").ProjectError):
@@ -798,7 +799,7 @@ def blob(checked_out: Path, name: str) -> str:
 @pytest.mark.parametrize("when", ["before the capture", "after the capture"])
 def test_what_is_recorded_is_what_was_imported(clean: Path, tmp_path: Path, when: str) -> None:
     module = clean / "git_under_test/model.py"
-    imports, sources = of(clean, "imports"), of(clean, "source")
+    imports, sources = of(clean, "source.imports"), of(clean, "source.capture")
     write(clean, **{"git_under_test/late.py": "LATE = 1\n", "git_under_test/early.py": "EARLY = 1\n"})
     code = None
     if when == "after the capture":
@@ -808,8 +809,8 @@ def test_what_is_recorded_is_what_was_imported(clean: Path, tmp_path: Path, when
     code = code or sources.capture()
     assert fresh("late").LATE == 2  # as it was edited by then
     write(clean, **{"git_under_test/late.py": "LATE = 3\n"})
-    modules = code.settle(imports.taken())
-    of_bytes = of(clean, "digest").of_bytes
+    modules = settle(code, imports.taken())
+    of_bytes = of(clean, "common.digest").of_bytes
     assert modules["git_under_test/early.py"] == of_bytes(b"EARLY = 1\n")
     assert modules["git_under_test/late.py"] == of_bytes(b"LATE = 2\n")
     assert "git_under_test/reproducibility/source/snapshot.py" in modules and module.exists()
@@ -820,7 +821,7 @@ def test_what_is_recorded_is_what_was_imported(clean: Path, tmp_path: Path, when
 
 def test_bytecode_of_an_older_edit_is_not_believed(clean: Path) -> None:
     """Python takes it for that of a file of the same size that was edited within the same second."""
-    imports, module = of(clean, "imports"), clean / "git_under_test/fast.py"
+    imports, module = of(clean, "source.imports"), clean / "git_under_test/fast.py"
     module.write_text("FAST = 1\n")
     py_compile.compile(str(module))
     before = module.stat()
@@ -836,26 +837,26 @@ def test_what_nobody_can_read_is_no_part_of_the_run(
     write(clean, **{"private.txt": "x\n", "mine.txt": "y\n"})
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "private.txt" and access(path, mode))
-    code = of(clean, "source").capture()
+    code = of(clean, "source.capture").capture()
     out = restored(code, tmp_path / "out", clean)
     assert (code.reproducible, code.left_out) == ("anywhere", [])
     assert (out / "mine.txt").exists() and not (out / "private.txt").exists()
 
 
 def test_a_file_that_is_edited_meanwhile_is_named(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = of(clean, "source").capture()
+    code = of(clean, "source.capture").capture()
     (clean / "README.md").write_text("Edited.\n")
-    code.settle(of(clean, "imports").taken())
+    settle(code, of(clean, "source.imports").taken())
     said = capsys.readouterr().err
     assert said == "notice: README.md was written while the run went on. Recorded as it was before.\n"
 
 
 def test_a_module_that_the_run_writes_itself_is_recorded(clean: Path, tmp_path: Path) -> None:
-    code = of(clean, "source").capture()
+    code = of(clean, "source.capture").capture()
     assert code.dirty == "false"
     write(clean, **{"git_under_test/generated.py": "G = 1\n"})
     fresh("generated")
-    code.settle(of(clean, "imports").taken())
+    settle(code, of(clean, "source.imports").taken())
     assert code.reproducible == "anywhere"
     assert blob(restored(code, tmp_path / "out", clean), "git_under_test/generated.py") == "G = 1\n"
 
@@ -863,8 +864,8 @@ def test_a_module_that_the_run_writes_itself_is_recorded(clean: Path, tmp_path: 
 def test_an_ignored_module_is_only_here_and_only_as_it_was_imported(clean: Path) -> None:
     write(clean, **{"git_under_test/own.egg-info/code.py": "X = 1\n"})
     module = clean / "git_under_test/own.egg-info/code.py"
-    code = of(clean, "source").capture()
-    code.settle({module: b"X = 1\n"})
+    code = of(clean, "source.capture").capture()
+    settle(code, {module: b"X = 1\n"})
     [entry] = code.left_out
     assert entry["path"] == "git_under_test/own.egg-info/code.py" and "git ignores it" in entry["why"]
     assert code.reproducible == "here"
@@ -889,20 +890,20 @@ def test_code_from_outside_the_repository_is_only_here(clean: Path, tmp_path: Pa
     importlib.invalidate_caches()
     sys.modules.pop(name, None)
     importlib.import_module(name)
-    code = of(clean, "source").capture()
-    modules = code.settle(of(clean, "imports").taken())
+    code = of(clean, "source.capture").capture()
+    modules = settle(code, of(clean, "source.imports").taken())
     assert path in modules
     [entry] = code.left_out
     assert entry["path"] == path and code.reproducible == "here"
     record = recorded(clean, tmp_path / "record", code)
     (tmp_path / "real").mkdir()
     (tmp_path / "alias").symlink_to("real")  # as macOS has its folder for temporary files
-    project = of(clean, "replay").check_out(record, tmp_path / "alias/out")
+    project = of(clean, "proof.replay").check_out(record, tmp_path / "alias/out")
     if how != "path":
         assert not (project / path).is_symlink() and blob(project, path) == "S = 1\n"
     (outside / "strange.py").write_text("S = 2\n")
-    with pytest.raises(of(clean, "project").ProjectError, match=r"strange\.py"):
-        of(clean, "replay").check_out(record, tmp_path / "again")
+    with pytest.raises(of(clean, "common.errors").ProjectError, match=r"strange\.py"):
+        of(clean, "proof.replay").check_out(record, tmp_path / "again")
     assert (outside / "strange.py").read_text() == "S = 2\n"
     sys.modules.pop(name)
     if how == "path":
@@ -927,23 +928,23 @@ def test_a_project_of_another_user_is_not_called_without_git(
     with monkeypatch.context() as context:
         context.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
         record = recorded(foreign, tmp_path / "record")
-    code = of(foreign, "source").capture()
+    code = of(foreign, "source.capture").capture()
     assert (code.commit, code.reproducible) == ("none", "no")
     assert "dubious ownership" in code.refused and f"{ADVICE} {foreign}" in code.refused
-    assert code.settle({foreign / "git_under_test/train.py": b""}).keys() == {"git_under_test/train.py"}
-    doctor, setup, replay = (of(foreign, name) for name in ("doctor", "setup", "replay"))
+    assert settle(code, {foreign / "git_under_test/train.py": b""}).keys() == {"git_under_test/train.py"}
+    doctor, setup, replay = (of(foreign, name) for name in ("cli.doctor", "environment.setup", "proof.replay"))
     [(well, what, fix)] = doctor.version_control()
     assert not well and "dubious ownership" in what and fix == f"{ADVICE} {foreign}"
 
     setup.switch_on_hooks()
     said = capsys.readouterr().out
     assert "dubious ownership" in said and ADVICE in said and "git init" not in said
-    with pytest.raises(of(foreign, "project").ProjectError, match="dubious ownership") as caught:
+    with pytest.raises(of(foreign, "common.errors").ProjectError, match="dubious ownership") as caught:
         replay.check_out(record, tmp_path / "out")
     assert caught.value.fix == f"{ADVICE} {foreign}" and caught.value.exit_code == 3
     refused = recorded(foreign, tmp_path / "refused", code)
-    with pytest.raises(of(foreign, "project").ProjectError, match="dubious ownership") as caught:
-        replay.require_git(refused)
+    with pytest.raises(of(foreign, "common.errors").ProjectError, match="dubious ownership") as caught:
+        of(foreign, "proof.refusals").require_git(refused)
     assert caught.value.exit_code == 2 and "git init" not in caught.value.fix
 
 
@@ -952,7 +953,7 @@ def test_a_submodule_of_another_user_is_named(nested: Path) -> None:
         pytest.skip("only root can give a folder away")
     os.chown(nested / "inner/lib", 12345, 12345)
     os.chown(nested / "inner/lib/.git", 12345, 12345)
-    code = snapshot.capture(nested)
+    code = capture(nested)
     assert code.reproducible == "here"
     assert any("inner/lib: " in reason and "dubious ownership" in reason for reason in code.all_only_here)
 
@@ -975,20 +976,20 @@ def test_a_setting_that_git_refuses_is_shown(tmp_path: Path, monkeypatch: pytest
     commit(tmp_path / "p", code__py="A = 1\n")
     name, _, value = broken.partition("=")
     set_all(monkeypatch, hostile(**{name: value}))
-    code = snapshot.capture(tmp_path / "p")
+    code = capture(tmp_path / "p")
     assert code.reproducible == "no" and name in code.refused
 
 
 def test_a_machine_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git is not on the PATH" in snapshot.capture(tmp_path).refused
+    assert "git is not on the PATH" in capture(tmp_path).refused
 
 
 def test_without_a_commit_or_a_repository_nothing_is_refused(tmp_path: Path) -> None:
-    code = snapshot.capture(tmp_path)
+    code = capture(tmp_path)
     assert (code.commit, code.dirty, code.refused) == ("none", "unknown", "")
     run(tmp_path, "init", "--quiet")
-    code = snapshot.capture(tmp_path)
+    code = capture(tmp_path)
     assert (code.commit, code.dirty, code.refused) == ("none", "true", "")
 
 

@@ -83,26 +83,26 @@ def record(**conf: Any) -> Any:
     code = {"modules": {"train.py": "same"}, "commit": "same"}
     content = {"schema": 3, "data": {}, "code": code, "environment": environment, "launch": {}, "model": {"kind": "x"}}
     return SimpleNamespace(
-        conf={"seed": 1, "threads": 1, **conf}, content=content, stages={"weights": conf}, metrics={}
+        conf={"seed": 1, "threads": 1, **conf}, content=content, stages={"weights": conf}, metrics={}, parts=dict
     )
 
 
 def test_another_number_of_processes_is_a_cause_of_its_own_and_none_means_one(load: Any) -> None:
     compare = load("proof.compare")
-    found = compare.Comparison(record(processes=2, epochs=3), record(epochs=4)).differences
+    found = compare.compare(record(processes=2, epochs=3), record(epochs=4)).differences
     assert [difference.cause for difference in found] == ["processes", "conf"], "it moves the last bits"
     assert found[0].details == ("processes: 2 -> 1, and another number gives other bits",)
     assert found[1].details == ("epochs: 3 -> 4",)
-    assert compare.Comparison(record(processes=1), record()).differences == []
+    assert compare.compare(record(processes=1), record()).differences == []
 
 
 def test_fewer_bits_are_a_cause_of_their_own_where_both_records_say_so(load: Any) -> None:
     a, b, old = record(epochs=3), record(epochs=4), record(epochs=3)
     a.content["environment"]["precision"] = {"cudnn TF32": "True"}
     b.content["environment"]["precision"] = {"cudnn TF32": "False"}
-    causes = [difference.cause for difference in load("proof.compare").Comparison(a, b).differences]
+    causes = [difference.cause for difference in load("proof.compare").compare(a, b).differences]
     assert causes == ["precision", "conf"], "it moves the last bits"
-    assert load("proof.compare").Comparison(a, old).differences == []
+    assert load("proof.compare").compare(a, old).differences == []
 
 
 @pytest.mark.parametrize(("cause", "expected"), [("processes", {"processes": 2, "epochs": 4}), ("conf", {"epochs": 3})])

@@ -200,7 +200,7 @@ def test_the_process_that_trains_has_the_recorded_launch_environment(project: Pr
     environ = json.loads((folder / "environ.json").read_text("utf-8"))
     assert found["launch"] == {name: environ[name] for name in found["launch"]}
     assert found["launch"] == {name: "9" if name == "PYTHONHASHSEED" else "2" for name in found["launch"]}
-    assert "REPRO_LAUNCHED" not in environ, "children would take themselves for restarted"
+    assert "REPRO_RESTARTED" not in environ, "children would take themselves for restarted"
 
 
 @e2e

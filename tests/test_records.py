@@ -34,7 +34,7 @@ class Store:
     """A tracking store and what finds runs in it."""
 
     client: Any
-    records: ModuleType
+    lookup: ModuleType
     mine: str
     other: str
 
@@ -48,7 +48,7 @@ class Store:
         return run_id
 
     def find(self, name: str, **options: Any) -> str:
-        return str(self.records.get_run(name, **options).info.run_id)
+        return str(self.lookup.get_run(name, **options).info.run_id)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "files"])
@@ -217,7 +217,7 @@ def recorded(tmp_path: Path) -> SimpleNamespace:
     )
     folder = tmp_path / "record"
     return SimpleNamespace(
-        folder=folder, run=run, wrong=lambda: integrity.contradictions(reader.read("r", folder), run)
+        folder=folder, run=run, wrong=lambda: integrity.contradictions(reader.read("r", folder, run))
     )
 
 
@@ -335,23 +335,30 @@ def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
     replay = load("proof.replay")
     write_record(tmp_path / "record", {})
     plain = load("record.reader").read("r", tmp_path / "record")
-    logged = (frozenset(names), frozenset(["loss"]), frozenset(["loss/val"]))
-    content = {**plain.content, "metrics": dict.fromkeys(names, (0.5).hex())}
-    for record in (dataclasses.replace(plain, logged=logged), dataclasses.replace(plain, content=content)):
+    run = SimpleNamespace(data=SimpleNamespace(metrics=names, params=["loss"], tags=["loss/val"]))
+    for record in (dataclasses.replace(plain, run=run), dataclasses.replace(plain, metrics=dict.fromkeys(names, 0.5))):
         assert replay.needs_database(replay.Recipe.of(record)) is not NAMES[names]
     settings = {"seed": 1, **dict.fromkeys(names, 1)}
     if "Loss" not in names:
         assert replay.needs_database(replay.Recipe(plain, plain, plain, settings)) is not NAMES[names]
 
 
-def test_a_record_knows_what_its_run_logged(store: Store, tmp_path: Path) -> None:
-    run_id = store.run(digits(""), status="RUNNING", mine="x")
-    write_record(tmp_path / "record", {})
+def test_a_record_that_is_downloaded_is_that_of_its_run(store: Store, tmp_path: Path) -> None:
+    tags = write_record(tmp_path / "record", {})
+    run_id = store.run(digits(""), status="RUNNING", **tags)
     store.client.log_artifacts(run_id, str(tmp_path / "record"), "record")
-    store.client.log_metric(run_id, "mine/loss", 1)
+    store.client.log_metric(run_id, "accuracy", 0.5)
+    for name, value in PARAMS.items():
+        store.client.log_param(run_id, name, value)
+    download = load("record.reader").download
+    with pytest.raises(Exception, match="still going on"):
+        download(store.client.get_run(run_id), tmp_path / "early")
     store.client.set_terminated(run_id)
-    metrics, params, tags = load("record.reader").download(store.client.get_run(run_id), tmp_path / "found").logged
-    assert metrics == {"mine/loss"} and not params and "mine" in tags
+    record = download(store.client.get_run(run_id), tmp_path / "found")
+    assert record.metrics == record.run.data.metrics == {"accuracy": 0.5}
+    store.client.set_tag(run_id, "repro.commit", "another")
+    with pytest.raises(Exception, match="not that run's"):
+        download(store.client.get_run(run_id), tmp_path / "changed")
 
 
 @dataclass
@@ -393,7 +400,7 @@ def shelf(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shel
         shutil.copytree(model, kept)
     shutil.rmtree(model)
     shutil.copytree(kept, model)
-    files = load("record.schema").files_of_model(uri)
+    files = load("record.stored_model").files_of_model(uri)
     made = []
     for name, more in (("original", {"repro.model": uri}), ("replay", {})):
         tags = write_record(tmp_path / name / "record", files)
@@ -463,9 +470,9 @@ def test_a_model_that_must_be_downloaded_has_the_files_that_it_has(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = shelf.store.client.get_run(shelf.original).data.tags["repro.model"]
-    near = load("record.schema").files_of_model(uri)
+    near = load("record.stored_model").files_of_model(uri)
     monkeypatch.setattr(load("store.tracking"), "local_path", lambda location: None)
-    assert load("record.schema").files_of_model(uri) == near
+    assert load("record.stored_model").files_of_model(uri) == near
     assert shelf.promote(shelf.original)
 
 

@@ -22,12 +22,12 @@ import json, sys
 from pathlib import Path
 from bikes.reproducibility.selftest import plan
 from bikes.reproducibility.selftest.job import Job, seed_switch
+from bikes.reproducibility.selftest.runner import HASH_SEED, Runner
 
-test = plan.SelfTest("cpu", 15, lambda what, gone: None)
-test.folder = Path(sys.argv[1])
+test = plan.SelfTest("cpu", Runner(Path(sys.argv[1]), 15), lambda what, gone: None)
 job = Job("stress", steps=20)
 first, stress = test.stress(job)
-names = [plan.HASH_SEED, *map(seed_switch, first["generators"])]
+names = [HASH_SEED, *map(seed_switch, first["generators"])]
 print(json.dumps({
     "stress": stress,
     "resumed": test.resumed(job, first),

@@ -243,8 +243,9 @@ def test_an_environment_in_which_a_training_runs_is_neither_rebuilt_nor_deleted(
 
 
 WAITING = re.compile("waiting for the environment .*, which is locked by process .*; as long as it takes")
-READY = "from bikes.reproducibility.environment import cache; print(cache.ready())"
-DELETE = "from bikes.reproducibility.environment import cache; cache.delete(cache.current())"
+OWN = "from bikes.reproducibility.environment import mlflow_environment as own"
+READY = f"{OWN}; print(own.ready())"
+DELETE = f"{OWN}; own.delete(own.current())"
 
 
 def build(project: Project, root: Path) -> Path:

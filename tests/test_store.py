@@ -24,6 +24,7 @@ from conftest import Project, clone, refused
 from harness import load
 
 sqlite = load("store.sqlite")
+sqlite_connection = load("store.sqlite_connection")
 tracking = load("store.tracking")
 waiting = load("common.waiting")
 errors = load("common.errors")
@@ -121,8 +122,8 @@ def test_a_store_that_stays_locked_is_told_on_one_screen_and_is_not_to_be_touche
 ) -> None:
     tracking.connect()
     store = root / "mlflow.db"
-    monkeypatch.setattr(sqlite, "PATIENCE", 2.0)
-    monkeypatch.setattr(sqlite, "HURRY", 0.1)
+    monkeypatch.setattr(sqlite_connection, "PATIENCE", 2.0)
+    monkeypatch.setattr(sqlite_connection, "HURRY", 0.1)
     with locked(store) as holder:
         with pytest.raises(errors.ProjectError, match=f"locked by process {holder.pid} ") as refused:
             tracking.connect()
@@ -249,7 +250,7 @@ def test_what_sqlite_says_becomes_what_to_do(tmp_path: Path, statement: str, opt
     path.write_bytes(b"no database" * 99 if fix == "backup" else b"")
     store = sqlite3.connect(path.as_uri() + options, uri=True)
     with closing(store), pytest.raises(errors.ProjectError) as refused:
-        sqlite._ask(path, lambda: store.executescript(statement))
+        sqlite_connection.ask(path, lambda: store.executescript(statement))
     assert fix in refused.value.fix
     assert "delete" not in refused.value.fix and "rename" not in refused.value.fix
 
@@ -356,9 +357,9 @@ def test_a_training_that_the_store_shuts_out_for_good_ends_on_one_screen_and_is_
     project: Project, tmp_path: Path
 ) -> None:
     (project.path / "bikes/train.py").write_text(
-        "import os, subprocess, sys\nimport mlflow\nfrom .reproducibility.store import sqlite\n\n\n"
+        "import os, subprocess, sys\nimport mlflow\nfrom .reproducibility.store import sqlite_connection\n\n\n"
         "def train(settings, run):\n"
-        "    sqlite._limit[0], sqlite.HURRY = 1.0, 0.2\n"
+        "    sqlite_connection._limit[0], sqlite_connection.HURRY = 1.0, 0.2\n"
         "    command = [sys.executable, '-c', os.environ['HOLDER'], 'mlflow.db', 'EXCLUSIVE']\n"
         "    holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
         "    holder.stdout.readline()\n"

@@ -66,7 +66,7 @@ def told(lines: str, conf: Any = CONF) -> dict[str, Any]:
     if "run" in outcome:
         run = mlflow.get_run(outcome["run"])
         folder = Path(mlflow.artifacts.download_artifacts(run_id=outcome["run"], artifact_path="record"))
-        outcome["contradictions"] = integrity.contradictions(reader.read(outcome["run"], folder), run)
+        outcome["contradictions"] = integrity.contradictions(reader.read(outcome["run"], folder, run))
     return outcome
 
 
@@ -83,7 +83,7 @@ POINTS = {
     "beginning the run": "mlflow.start_run",
     "the first tag": "bikes.reproducibility.record.recorder.Recorder.start",
     "the seeds": "bikes.reproducibility.randomness.seeds.set_all",
-    "looking at the code": "bikes.reproducibility.source.snapshot.capture",
+    "looking at the code": "bikes.reproducibility.source.capture.capture",
     "the user's code": "trainings.result",
     "the metrics": "bikes.reproducibility.record.metrics.log",
     "the record": "mlflow.log_artifacts",

@@ -23,7 +23,7 @@ from bikes.reproducibility.environment.lockfile import RUNTIME_LOCK
 from bikes.reproducibility.framework import FRAMEWORK
 from bikes.reproducibility.record.predictions import as_table
 from bikes.reproducibility.record.stored_model import STORED, Kept
-from bikes.reproducibility.source import imports, snapshot
+from bikes.reproducibility.source import capture, imports, used_files
 
 
 def log(store: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def log(store: Path) -> dict[str, Any]:
             kept = Kept(Result(model, inputs, predictions, {}))
             before: dict[str, str] = {}
             kept.note(before)
-            tags = kept.log(str(RUNTIME_LOCK), "none", snapshot.capture().settle(imports.taken()))
+            tags = kept.log(str(RUNTIME_LOCK), "none", used_files.settle(capture.capture(), imports.taken()))
             after: dict[str, str] = {}
             kept.note(after)
             found[name] = {

@@ -6,12 +6,11 @@ import os
 import sys
 
 from .adapter import ModelAdapter
-from .common import shell
+from .common import restart, shell
 from .common.command_line import command_line
 from .common.errors import ProjectError
 from .environment import check
 from .modeling.result import Result
-from .randomness import launch
 from .source import imports
 from .training.contract import Experiment, Run, Train
 
@@ -31,8 +30,8 @@ def main(experiment: Experiment) -> None:
 
     def body() -> int:
         shell.enter()
-        # Every file is looked at before a training, once: not again in the process that `launch` starts again.
-        check.ensure(files=sys.argv[1:2] == ["train"] and launch.GUARD not in os.environ)
+        # Every file is looked at before a training, once: not again in the process that `launch` has started again.
+        check.ensure(files=sys.argv[1:2] == ["train"] and os.environ.get(restart.RESTARTED) != "launch")
         from .cli.main import run_command  # only now: in a half-built environment its imports would fail
 
         return run_command(experiment)

@@ -220,7 +220,7 @@ def _apply(conf: dict[str, Any], override: str) -> None:
         target = target[section]
         if not isinstance(target, dict):
             raise ProjectError(
-                f"--set {path}: {section!r} is a value, not a section.", "The conf shows the sections.", 64
+                f"--set {path}: {section!r} is a value, not a section.", "The conf shows the sections.", USAGE
             )
     target[_key(target, key)] = value
 

@@ -16,12 +16,12 @@ from .environment import check
 from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
-from .store import liveness, tracking
+from .store import tracking
 from .training import checkpoint, multiprocess, untracked
 from .training.active_run import begun, joined
-from .training.collector import Collector
 from .training.contract import Experiment
-from .training.training import Training, explained
+from .training.garbage_collection import Collector
+from .training.trainer import Trainer, explained
 
 
 def execute(
@@ -64,25 +64,20 @@ def execute(
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     last = launch.is_command()
     with Collector(last) as collector:
-        training = Training(experiment, start)
-        processes = FRAMEWORK.processes(training.resolved)
+        trainer = Trainer(experiment, start)
+        processes = FRAMEWORK.processes(trainer.resolved)
         if processes > 1 and not last:
             raise ProjectError(
                 f"`processes` is {processes}, and a notebook or a script is one.",
                 f"just train --set processes={processes}",
             )
         tracking.connect()
-        with (
-            Interrupts(last) as interrupts,
-            liveness.held() as tag,
-            begun(interrupts, run_name, tag | start.tag) as active,
-            explained(),
-        ):
+        with begun(last, run_name, start.tag) as (active, interrupts), explained():
             interrupts.allow()
             if processes > 1:
                 multiprocess.train(processes, start, active.id)
             else:
-                result, outcome = training.track(active, collector)
+                result, outcome = trainer.track(active, collector)
     if processes == 1:  # else the first of them has told
         _report(active.id, result, outcome)
     return active.id
@@ -96,7 +91,7 @@ def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
     experiment : callable
         Gives the settings class and `train`.
     folder : Path
-        That of the training; see `together`.
+        That of the training; see `multiprocess.train`.
     run_id : str
         The run, which the process that started this one has begun and will end.
     """
@@ -107,13 +102,13 @@ def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
         Collector(last=True) as collector,
     ):
         start = checkpoint.read(folder / multiprocess.START)
-        training = Training(experiment, start, rank, processes, FRAMEWORK.group(rank, processes, folder))
+        trainer = Trainer(experiment, start, rank, processes, FRAMEWORK.group(rank, processes, folder))
         with joined(run_id) if rank == 0 else untracked.run(folder / f"store-{rank}") as active, explained():
             interrupts.allow()
             if active:
-                _report(active.id, *training.track(active, collector))
+                _report(active.id, *trainer.track(active, collector))
             else:
-                training.follow(collector)
+                trainer.follow(collector)
 
 
 def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def launch(command: list[str], processes: int, folder: Path) -> dict[int, Ended]
     # A store of TCP, which the agent would share with them, listens on every interface. They meet in files.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # such as: looking for unused parameters found none
-    logger = logging.getLogger("torch.distributed.elastic")  # what went wrong is told once, by `together`
+    logger = logging.getLogger("torch.distributed.elastic")  # what went wrong is told once, by `multiprocess`
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     config = LaunchConfig(

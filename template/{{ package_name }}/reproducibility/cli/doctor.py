@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ..common import addresses, shell
 from ..common.command_line import command_line
 from ..common.errors import ProjectError
+from ..common.exit_codes import FAILED
 from ..common.project import PACKAGE, ROOT
 from ..common.uv import UV_FIX
 from ..environment import shadows
@@ -186,7 +187,7 @@ def main() -> int:
         if part is environment and ill > before:
             break  # what needs the packages cannot be looked at
     print(f"{PACKAGE}: " + ("all well." if not ill else f"{ill} to mend."))
-    return 3 if ill else 0
+    return FAILED if ill else 0
 
 
 if __name__ == "__main__":

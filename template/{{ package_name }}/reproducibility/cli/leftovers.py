@@ -14,7 +14,7 @@ from pathlib import Path
 from ..common import scratch
 from ..common.project import ROOT
 from ..common.waiting import is_free
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..source.git import git
 
 #: Half-written files and folders, as `write_whole`, a store that is made (with what SQLite puts beside it), a download
@@ -46,7 +46,7 @@ def _scratch() -> Iterator[Path]:
 
 
 def _parts() -> Iterator[Path]:
-    environment = cache.current()
+    environment = mlflow_environment.current()
     places = [ROOT.glob("*.part*"), (ROOT / "data").rglob("*.part"), (ROOT / ".venv").glob("*.part")]
     for path in (path for place in (*places, environment.rglob("*.part")) for path in place):
         found = PART.search(path.name)

@@ -61,25 +61,21 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
     from ..proof import compare, refusals, report, terminal
     from ..proof.explain import explain as prove
     from ..proof.reproduce import scratch_folder
-    from ..record import integrity, lookup, reader
+    from ..record import lookup, reader
     from ..store import tracking
 
     use_store(tracking_uri)
     tracking.connect()
     with scratch_folder() as scratch:
-        found = []
-        for name, run_id in (("a", a), ("b", b)):
-            run = lookup.get_run(run_id)
-            found.append(reader.download(run, scratch / name))
-            integrity.require_own(found[-1], run)
-        comparison = compare.Comparison(*found)
+        records = [reader.download(lookup.get_run(run), scratch / name) for name, run in (("a", a), ("b", b))]
+        comparison = compare.compare(*records)
         terminal.show(comparison)
         if page:
-            write_whole(absolute(page), report.page(comparison))
-        if explain and comparison.parted is None:
+            write_whole(absolute(page), report.report(comparison))
+        if explain and not comparison.remarks:
             print("There is nothing to explain: all stages are equal.")
         elif explain:
-            for record in found:
+            for record in records:
                 refusals.require_git(record)
             terminal.show_proof(
                 prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True))

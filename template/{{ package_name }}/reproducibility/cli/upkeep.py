@@ -83,13 +83,13 @@ def relocate() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean_envs(yes: bool) -> None:
     """Delete the MLflow environments of this project that no lock needs any more."""
-    from ..environment import cache
+    from ..environment import mlflow_environment
 
-    unneeded = cache.unneeded()
+    unneeded = mlflow_environment.unneeded()
     for path in unneeded:
-        print(f"{cache.size(path) / 1e6:8.0f} MB  {path}")
+        print(f"{mlflow_environment.size(path) / 1e6:8.0f} MB  {path}")
     if not unneeded:
-        print(f"Nothing to delete in {cache.folder()}.")
+        print(f"Nothing to delete in {mlflow_environment.folder()}.")
     elif yes or click.confirm("Delete them?"):
         for path in unneeded:
-            cache.delete(path)
+            mlflow_environment.delete(path)

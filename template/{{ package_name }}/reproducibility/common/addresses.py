@@ -1,4 +1,4 @@
-"""Addresses of data without what nobody but their owner may know: user names, passwords, signatures, tokens."""
+"""Addresses without what is secret in them: user names, passwords, signatures, tokens."""
 
 from __future__ import annotations
 
@@ -19,18 +19,10 @@ NAMES_CONTENT = re.compile(r"(?i)\b([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a
 
 
 def public(address: str) -> str:
-    """Give an address as anybody may read it.
+    """Give an address as anybody may read it; a path stays as it is.
 
-    Parameters
-    ----------
-    address : str
-        A URI, or a path, which is given back as it is.
-
-    Returns
-    -------
-    str
-        Without user name, password and fragment; without the query if anything of it could be a secret; and with
-        ``***`` for each part of the path that could.
+    It has no user name, password and fragment; no query if anything of it could be a secret; and ``***`` for each part
+    of the path that could.
     """
     if "://" not in address:
         return address

@@ -1,4 +1,4 @@
-"""What "the same" means: digests over content, never over a file format's accidents."""
+"""Digests of files and values, which are equal where the content is equal to the last bit."""
 
 from __future__ import annotations
 
@@ -21,19 +21,9 @@ CHUNK = 1 << 20
 
 
 def of_file(path: Path, progress: Callable[[int], object] | None = None) -> str:
-    """Hash a file of any size.
+    """Hash a file of any size: "sha256:" and 64 hexadecimal digits.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    progress : callable, optional
-        Called with the number of bytes after each piece.
-
-    Returns
-    -------
-    str
-        "sha256:" and 64 hexadecimal digits.
+    After each piece `progress` is called with its number of bytes.
     """
     sha256 = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK))
@@ -56,7 +46,7 @@ def of_bytes(content: bytes) -> str:
 
 
 def of_value(value: Any) -> str:
-    """Hash a value: arrays, tables, numbers, text, and mappings or sequences of these.
+    """Hash a value, as `of_bytes` does bytes: arrays, tables, numbers, text, and mappings or sequences of these.
 
     Equal digests mean equal to the last bit: type, shape, bytes, and for tables the column names. The
     order of a mapping's keys does not count; the order of a sequence does.
@@ -67,11 +57,6 @@ def of_value(value: Any) -> str:
         Arrays of NumPy of any dtype and shape, tensors of PyTorch and TensorFlow, sparse matrices of SciPy, tables and
         columns of pandas, tables of Arrow, dataclasses, pydantic models, None, pandas.NA, numbers, text, bytes, dates,
         times, Path, Enum, mappings and sequences, nested as you like.
-
-    Returns
-    -------
-    str
-        "sha256:" and 64 hexadecimal digits.
 
     Raises
     ------
@@ -84,18 +69,7 @@ def of_value(value: Any) -> str:
 
 
 def of_arrays(arrays: Mapping[str, Any]) -> str:
-    """Hash arrays of NumPy by name; needs no other package.
-
-    Parameters
-    ----------
-    arrays : Mapping of str to numpy.ndarray
-        Of numbers, any shapes.
-
-    Returns
-    -------
-    str
-        "sha256:" and 64 hexadecimal digits.
-    """
+    """Hash arrays of numbers, of any shapes, by their names; needs NumPy alone."""
     sha256 = hashlib.sha256()
     for name in sorted(arrays):
         sha256.update(f"{len(name)}:{name};".encode())

@@ -17,7 +17,7 @@ class ProjectError(Exception):
     fix : str
         What to do about it: commands, one a line.
     exit_code : int, default 3
-        3 for errors, 64 for wrong usage; the README has all.
+        One of `exit_codes`; 3 is `FAILED`.
     """
 
     def __init__(self, cause: str, fix: str, exit_code: int = FAILED) -> None:

@@ -17,12 +17,7 @@ def absolute(path: str) -> Path:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file wholly or not at all: to a temporary file beside it, then renamed over it.
 
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace.
-    content : str or bytes
-        All of it; text is written as UTF-8 with the line ends that it has.
+    Text is written as UTF-8 with the line ends that it has.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

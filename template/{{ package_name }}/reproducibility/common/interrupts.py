@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one interrupt, however many signals it comes as, and never while a run is begun or ended."""
+"""Signals that end a command, as one interrupt, which never comes while a run is begun or ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The right to build one thing, which one process has at a time."""
+"""A lock that one process holds at a time, while it builds something."""
 
 from __future__ import annotations
 

@@ -19,13 +19,7 @@ LOCK = "alive"
 
 @contextlib.contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
-    """Give a folder in the system's place for temporary files, removed whatever happens.
-
-    Parameters
-    ----------
-    purpose : str
-        A word, which stands in its name.
-    """
+    """Give a folder in the system's place for temporary files, with a word for it in its name; it is always removed."""
     folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{purpose}-", ignore_cleanup_errors=True)
     with folder as name, exclusive(Path(name, LOCK)):
         yield Path(name)

@@ -1,4 +1,4 @@
-"""The one place that decides what of the shell reaches the programs that are started here. Standard library only."""
+"""Which environment variables of the shell reach the programs that are started here. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import IO, Any
+
+from . import restart
 
 #: Of the variables of uv, pip and Python, those that reach them. Of uv's: the way to packages and to interpreters, and
 #: how it works. What is installed, and where, is for the locks, pyproject.toml ([tool.uv]) and the command itself. Of
@@ -44,36 +46,14 @@ def reaches(name: str) -> bool:
 
 
 def child(*foreign: str) -> dict[str, str]:
-    """Give the environment variables for a program that is started here.
-
-    Parameters
-    ----------
-    *foreign : str
-        Beginnings of names that are to be left out besides.
-    """
+    """Give the environment variables for a program that is started here, without names that begin with `foreign`."""
     return {name: value for name, value in os.environ.items() if reaches(name) and not name.startswith(foreign)}
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
-    """Run a command to its end, and end it if this process is interrupted meanwhile.
+    """Run a command to its end, with these environment variables alone, and give its exit code.
 
-    Parameters
-    ----------
-    command : list of str
-        The program and its arguments.
-    folder : Path
-        Where it runs.
-    variables : dict of str to str
-        Its environment variables, all of them.
-    output : file
-        Where its standard output goes.
-    umask : int, optional
-        Its file mode mask; this process's by default.
-
-    Returns
-    -------
-    int
-        Its exit code.
+    It is ended if this process is interrupted meanwhile.
     """
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
     try:
@@ -91,18 +71,9 @@ def enter() -> None:
     """
     values = {name: os.environ.pop(name) for name in withheld() if name != "PYTHONPATH"}
     was_read = any(value for name, value in values.items() if name.startswith("PYTHON"))
-    if was_read and not sys.flags.ignore_environment and sys.gettrace() is None:
-        restart()
-
-
-def restart() -> None:
-    """Start this very command again, with the environment variables as they are now. Does not return."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    command = [sys.executable, *sys.orig_argv[1:]]
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
-    sys.exit(subprocess.run(command).returncode)
+    restarted = restart.was_for("shell")
+    if was_read and not restarted and not sys.flags.ignore_environment and sys.gettrace() is None:
+        restart.restart("shell")
 
 
 def withheld() -> list[str]:

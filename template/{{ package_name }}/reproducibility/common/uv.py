@@ -1,16 +1,21 @@
-"""Whether there is a uv, and how it is had."""
+"""Whether there is a uv, and how to get one. As a command, it says so where there is none."""
 
 from __future__ import annotations
 
 import shutil
 
+from .command_line import command_line
 from .errors import ProjectError
 
-#: How uv is had. Debian's Python, and others that a system manages, want to be told (PEP 668).
+#: The way to get uv. Debian's Python, and others that a system manages, want to be told (PEP 668).
 UV_FIX = "PIP_BREAK_SYSTEM_PACKAGES=1 pip install uv      in PowerShell or cmd: pip install uv"
 
 
 def require_uv() -> None:
-    """Stop, saying how it is had, where there is no uv."""
+    """Stop with an error that says how to get uv, where there is none."""
     if shutil.which("uv") is None:
         raise ProjectError("uv is not on the PATH.", UV_FIX)
+
+
+if __name__ == "__main__":
+    command_line(require_uv)

@@ -1,4 +1,4 @@
-"""Locks of SQLite files that others hold: seen, and waited for so that Ctrl-C is answered, saying for whom."""
+"""Wait for the lock of a SQLite file so that Ctrl-C is answered, and say who holds it."""
 
 from __future__ import annotations
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
+import logging
+import os
 import shutil
-import urllib.error
-import urllib.request
+import ssl
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..common import digest
 from ..common.addresses import public, scrubbed, without_user
 from ..common.errors import ProjectError
 from ..common.project import ROOT
+
+#: How often a server is asked again that breaks off, or answers with one of these codes: after 0, 0.6 and 1.2 seconds.
+RETRIES, BACKOFF, TEMPORARY = 3, 0.3, (500, 502, 503, 504)
+#: Seconds to wait for a connection, and for each piece of the answer.
+TIMEOUT = (10, 60)
 
 
 def fetch(origin: str, target: Path) -> None:
@@ -35,31 +38,69 @@ def fetch(origin: str, target: Path) -> None:
     scheme = origin.partition(":")[0].lower() if "://" in origin or origin.startswith("runs:/") else ""
     try:
         if scheme in {"http", "https"}:
-            with urllib.request.urlopen(_request(origin), timeout=60) as answer, target.open("wb") as file:  # noqa: S310
-                _copy(answer, file, int(answer.headers.get("Content-Length") or 0), public(origin))
+            _download(origin, target)
         elif scheme in {"runs", "s3"}:
             _download_artifact(origin, target, scheme)
         elif scheme:
             raise ProjectError(f"{scheme}:// cannot be fetched.", "Give a path or an http(s), s3 or runs:/ address.")
         else:
             shutil.copyfile(ROOT / origin, target)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        why: object = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        if isinstance(error, urllib.error.HTTPError):
-            why = error
+    except (OSError, ValueError) as error:
+        root = _root_cause(error)
+        why = getattr(root, "strerror", None) or root
         raise ProjectError(
             f"{public(origin)} cannot be fetched: {scrubbed(str(why), origin)}.",
             "Check the address or path, then try it again.",
         ) from None  # the cause may name a password
 
 
-def _request(address: str) -> urllib.request.Request:
-    """Send user name and password as a header, to that host alone: urllib takes them for a part of its name."""
-    user = urlsplit(address).netloc.rpartition("@")[0]
-    request = urllib.request.Request(without_user(address))  # noqa: S310 - which sends no fragment
-    if user:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}")
-    return request
+def _root_cause(error: BaseException) -> BaseException:
+    """Find what went wrong below the layers of a library that wrapped it."""
+    while below := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = below
+    given = error.args[-1] if error.args else None  # urllib3 names some causes so alone
+    return given if isinstance(given, BaseException) else error
+
+
+def _download(address: str, target: Path) -> None:
+    import click
+    import requests
+    from requests.adapters import HTTPAdapter
+    from requests.auth import HTTPBasicAuth
+    from urllib3.exceptions import HTTPError
+    from urllib3.util import Retry
+
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning of it names the whole address
+    user, _, password = urlsplit(address).netloc.rpartition("@")[0].partition(":")
+    certificates = ssl.get_default_verify_paths()
+    retries = Retry(
+        RETRIES,
+        backoff_factor=BACKOFF,
+        status_forcelist=TEMPORARY,
+        raise_on_status=False,
+        respect_retry_after_header=False,  # it may say hours
+    )
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
+        answer = session.get(
+            without_user(address),
+            auth=HTTPBasicAuth(unquote_to_bytes(user), unquote_to_bytes(password)) if user else None,
+            headers={"Accept-Encoding": "identity"},  # the file as it is
+            stream=True,
+            timeout=TIMEOUT,
+            verify=os.environ.get("REQUESTS_CA_BUNDLE") or certificates.cafile or certificates.capath or True,
+        )
+        if not answer.ok:
+            raise OSError(f"HTTP Error {answer.status_code}: {answer.reason}")
+        size = int(answer.headers.get("Content-Length") or 0)
+        with target.open("wb") as file, click.progressbar(length=size, label=f"fetching {public(address)}") as bar:
+            try:
+                for piece in answer.raw.stream(digest.CHUNK, decode_content=False):
+                    file.write(piece)
+                    bar.update(len(piece))
+            except HTTPError:
+                raise OSError(f"the connection ended after {file.tell():,} of {size:,} bytes") from None
 
 
 def _download_artifact(origin: str, target: Path, scheme: str) -> None:
@@ -93,14 +134,3 @@ def _download_artifact(origin: str, target: Path, scheme: str) -> None:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _copy(answer: Any, file: Any, size: int, label: str) -> None:
-    import click
-
-    with click.progressbar(length=size, label=f"fetching {label}") as bar:
-        while piece := answer.read(digest.CHUNK):
-            file.write(piece)
-            bar.update(len(piece))
-    if size and file.tell() != size:  # urllib takes a connection that broke for the end of the file
-        raise OSError(f"the connection ended after {file.tell():,} of {size:,} bytes")

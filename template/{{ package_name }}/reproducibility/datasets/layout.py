@@ -1,4 +1,4 @@
-"""Separator, quotes, and what to skip: what the lines of a table say of them."""
+"""Recognise separator, quotes and lines to skip, from the lines of a text table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decimal and thousands characters: what the values of a table say of them."""
+"""Recognise decimal and thousands characters, from the values of a text table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a table written? Recognised when it is added, kept as `read:`, and never guessed again."""
+"""Recognise how a text table is written: once, when it is added; its entry keeps that as `read:`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
-from ..source.forms import committed
+from ..source.filters import committed
 from .download import fetch
 from .manifest import Dataset
 from .verification import is_pointer
@@ -38,7 +38,7 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
     Parameters
     ----------
     dataset : Dataset
-        The entry.
+        What is registered.
     target : Path
         The file to make; one that is there is kept as FILE.changed.
     folders : iterable of Path

@@ -103,10 +103,6 @@ def load(file: Path, read: Mapping[str, Any], **more: Any) -> pd.DataFrame:
     **more : Any
         Further arguments of `pandas.read_csv`.
 
-    Returns
-    -------
-    pandas.DataFrame
-
     Raises
     ------
     ValueError

@@ -15,14 +15,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> None:
-    """Compare a file with its entry.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The entry.
-    progress : callable, optional
-        Called with the number of bytes after each piece that was hashed.
+    """Compare a file with its entry; `progress` is called as by `digest.of_file`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Bytecode: Python loads it in place of the source. What is it worth? Standard library only."""
+"""Bytecode of installed packages, which Python loads in place of their sources. Standard library only."""
 
 from __future__ import annotations
 
@@ -41,11 +41,6 @@ def planted(site_packages: Path, paths: Iterable[str]) -> list[str]:
         The folder of the packages.
     paths : iterable of str
         The bytecode files to look at, relative to it. About 3 ms each. Those of other Pythons are left to them.
-
-    Returns
-    -------
-    list of str
-        One phrase a file.
     """
     own = f".{sys.implementation.cache_tag}.pyc"
     with warnings.catch_warnings():
@@ -60,8 +55,8 @@ def planted(site_packages: Path, paths: Iterable[str]) -> list[str]:
 def lend(own: Path, known: Mapping[str, str], new: Path) -> None:
     """Give a new environment the bytecode that this one has, for sources of equal content.
 
-    To compile what it imports is half of a first run's time. What was not imported here yet, or is of another
-    version, Python compiles as ever.
+    To compile what it imports would be two fifths of a first run's time; to compile everything, as uv can, two thirds.
+    What was not imported here yet, or is of another version, Python compiles as ever.
 
     Parameters
     ----------

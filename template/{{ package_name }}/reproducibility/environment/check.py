@@ -12,14 +12,14 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from ..common import shell
+from ..common import restart, shell
 from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..common.uv import require_uv
 from . import bytecode, in_use, shadows
 from .installed import MARKER, find_problems, remember, wrong_packages
+from .installed_files import recorded, surplus
 from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK
-from .wheel_files import recorded, surplus
 
 VENV_PYTHON = ROOT / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
 
@@ -44,6 +44,7 @@ def ensure(files: bool = True) -> None:
     lock = own_lock()
     in_venv = lock is DEVELOPMENT_LOCK
     hold()
+    repaired = restart.was_for("repair")
     problems = find_problems(site_packages, prefix, lock, files)
     _refuse_other_code(site_packages)
     shadows.refuse(site_packages)
@@ -56,13 +57,12 @@ def ensure(files: bool = True) -> None:
         atexit.register(remember)
         return
     found = said(problems)
-    if is_mlflow_environment(prefix) and os.environ.pop("REPRO_REPAIRED", None) is None:
+    if is_mlflow_environment(prefix) and not repaired:
         print(f"The environment {prefix} is not what {lock.name} says ({found}). Repairing it.", file=sys.stderr)
         with in_use.alone(prefix):
             if find_problems(site_packages, prefix, lock, files):  # not so if another process was quicker
                 repair(prefix, site_packages, lock)
-        os.environ["REPRO_REPAIRED"] = "1"
-        shell.restart()
+        restart.restart("repair")
     if in_venv:
         fix = "just setup"
     elif is_mlflow_environment(prefix):

@@ -1,4 +1,4 @@
-"""Who works in an environment: all commands of it share a lock there; who deletes or rebuilds it must have it alone."""
+"""The lock of an environment: shared by all commands that work in it, held alone to delete or rebuild it."""
 
 from __future__ import annotations
 

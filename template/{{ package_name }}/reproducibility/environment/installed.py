@@ -13,9 +13,9 @@ from typing import Any
 
 from ..common.files import write_whole
 from . import bytecode, markers
+from .installed_files import changed
 from .lockfile import read_lock
-from .requirements import normal
-from .wheel_files import changed
+from .requirements import normalized
 
 #: Left in an environment that was found whole: the lock's digest, size and time of every file, and of the bytecode
 #: that is known to be what its source compiles to. (Older releases left `verified.json`, having looked at less.)
@@ -88,7 +88,7 @@ def installed(site_packages: Path) -> dict[str, str]:
 
 def _distributions(site_packages: Path) -> list[tuple[str, str]]:
     folders = (folder.name.removesuffix(".dist-info").rpartition("-") for folder in site_packages.glob("*.dist-info"))
-    return [(normal(name), version) for name, _, version in sorted(folders)]
+    return [(normalized(name), version) for name, _, version in sorted(folders)]
 
 
 def wrong_packages(site_packages: Path, lock: Path, surplus: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..common.errors import ProjectError
 from ..common.project import ROOT
 from . import markers
-from .requirements import normal
+from .requirements import normalized
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
@@ -75,4 +75,5 @@ class Pin(NamedTuple):
 
 def pins(lock: Path) -> list[Pin]:
     """Read every entry of a lock, for whatever system it is."""
-    return [Pin(normal(name), which, marker.strip()) for name, which, marker in PIN.findall(lock.read_text("utf-8"))]
+    found = PIN.findall(lock.read_text("utf-8"))
+    return [Pin(normalized(name), which, marker.strip()) for name, which, marker in found]

@@ -19,7 +19,7 @@ from ..common.scratch import temporary_folder
 from ..common.uv import require_uv
 from . import requirements, sdists
 from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK, Pin, pins, read_lock
-from .requirements import normal
+from .requirements import normalized
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
 LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK}
@@ -45,7 +45,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
         that fit together.
     """
     asked_by = os.getppid()
-    moving = {normal(name) for name in upgrade or []}
+    moving = {normalized(name) for name in upgrade or []}
     _require_known(moving, [LOCKS[name] for name in names])
     pyproject = requirements.read()
     requirements.require_hashes(pyproject)
@@ -99,7 +99,7 @@ def check() -> None:
     problems = []
     for name, wanted in requirements.wanted(pyproject).items():
         for requirement in map(Requirement, wanted):
-            version, _ = locked[name].get(normal(requirement.name), (None, ""))
+            version, _ = locked[name].get(normalized(requirement.name), (None, ""))
             if requirement.url and f"{requirement.name} @ {requirement.url}" not in LOCKS[name].read_text("utf-8"):
                 problems.append(f"{LOCKS[name].name} lacks {requirement}")
             elif version is None or not requirement.specifier.contains(version, prereleases=True):

@@ -51,18 +51,6 @@ def draft(pyproject: dict[str, Any], lock: str) -> str:
     """Write the project that uv is to compile: what a lock needs of pyproject.toml.
 
     uv reads no sources from pyproject.toml itself, as it is not to manage the project.
-
-    Parameters
-    ----------
-    pyproject : dict
-        As read.
-    lock : str
-        "runtime", "build" or "development".
-
-    Returns
-    -------
-    str
-        TOML.
     """
     project = {"name": "draft", "version": "0", "requires-python": pyproject["project"]["requires-python"]}
     if lock == "build":
@@ -130,19 +118,8 @@ def unpinned(lock: str) -> dict[str, str]:
 def pages(pyproject: dict[str, Any], names: set[str]) -> list[str]:
     """Give the page of each locked package that is to come from an index of its own.
 
-    The lock can then be installed by whoever has it alone: uv and pip find the package there, and nothing else.
-
-    Parameters
-    ----------
-    pyproject : dict
-        As read.
-    names : set of str
-        The packages of the lock.
-
-    Returns
-    -------
-    list of str
-        Addresses, without user name and password.
+    The lock can then be installed by whoever has it alone: uv and pip find the package there, and nothing else. The
+    addresses are without user name and password.
     """
     indexes = {index.get("name"): index for index in pyproject.get("tool", {}).get("uv", {}).get("index", [])}
     found = set()
@@ -154,30 +131,30 @@ def pages(pyproject: dict[str, Any], names: set[str]) -> list[str]:
     return sorted(found)
 
 
-def normal(name: str) -> str:
-    """Give a package's name as all spellings of it share it."""
+def normalized(name: str) -> str:
+    """Normalize the name of a package, of which one may write several spellings."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _group(pyproject: dict[str, Any], name: str, above: tuple[str, ...] = ()) -> Iterator[str]:
-    groups = {normal(group): entries for group, entries in pyproject.get("dependency-groups", {}).items()}
-    if normal(name) in above:
+    groups = {normalized(group): entries for group, entries in pyproject.get("dependency-groups", {}).items()}
+    if normalized(name) in above:
         raise ProjectError(f"the dependency group {name} includes itself.", "git diff pyproject.toml")
-    for entry in groups.get(normal(name), []):
+    for entry in groups.get(normalized(name), []):
         if isinstance(entry, str):
             yield entry
         else:
-            yield from _group(pyproject, entry["include-group"], (*above, normal(name)))
+            yield from _group(pyproject, entry["include-group"], (*above, normalized(name)))
 
 
 def _sources(pyproject: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give every source of a requirement: uv takes several, each for some systems."""
     requirements = wanted(pyproject)["development"]
-    names = {normal(match[0]) for entry in requirements if (match := re.match(r"[\w.-]+", entry.strip()))}
+    names = {normalized(match[0]) for entry in requirements if (match := re.match(r"[\w.-]+", entry.strip()))}
     for name, sources in pyproject.get("tool", {}).get("uv", {}).get("sources", {}).items():
-        if normal(name) in names:
+        if normalized(name) in names:
             for source in sources if isinstance(sources, list) else [sources]:
-                yield normal(name), source
+                yield normalized(name), source
 
 
 def _indexes(pyproject: dict[str, Any]) -> Iterator[str]:

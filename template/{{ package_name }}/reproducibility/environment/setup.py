@@ -1,4 +1,4 @@
-"""`just setup`: the environment beside the one that is there, which goes only when the new one is whole."""
+"""`just setup`: builds .venv beside the one that is there, and replaces that when the new one is whole."""
 
 from __future__ import annotations
 
@@ -26,12 +26,7 @@ OLD = ROOT / ".venv.old"
 
 
 def build(python: str) -> None:
-    """Build the environment and put it in the place of the one that is there.
-
-    Parameters
-    ----------
-    python : str
-        Version of its Python.
+    """Build the environment, of this version of Python, and put it in the place of the one that is there.
 
     Raises
     ------

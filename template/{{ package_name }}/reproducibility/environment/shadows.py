@@ -16,11 +16,6 @@ NOBODYS = {"test", "tests", "doc", "docs", "example", "examples", "script", "scr
 def refuse(site_packages: Path) -> None:
     """Stop where a file or folder of the root has the name of an installed package.
 
-    Parameters
-    ----------
-    site_packages : Path
-        The folder of the installed packages.
-
     Raises
     ------
     ProjectError

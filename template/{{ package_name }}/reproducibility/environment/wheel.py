@@ -36,11 +36,6 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
         The time of every file, in seconds since 1970.
     variables : dict of str to str
         Environment variables on top of this process's.
-
-    Returns
-    -------
-    Path
-        The wheel.
     """
     require_uv()
     former = os.umask(umask)
@@ -59,11 +54,6 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
 
 def verify(python: str) -> None:
     """Build in two places, with another umask, time zone, locale, hash seed and file times, and compare.
-
-    Parameters
-    ----------
-    python : str
-        Version of the Python that runs the build backend.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-from .known import MAPPINGS, Vocabulary, find, trusted
+from .trust import MAPPINGS, Vocabulary, find, trusted_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,4 +125,4 @@ class Reader:
         import skops.io
 
         content = self.arrays[array].tobytes()
-        return skops.io.loads(content, trusted=trusted(content, self.framework))
+        return skops.io.loads(content, trusted=trusted_types(content, self.framework))

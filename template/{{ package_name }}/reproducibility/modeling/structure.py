@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .known import Vocabulary
 from .reader import Reader
+from .trust import Vocabulary
 from .writer import Writer
 
 STRUCTURE, ARRAYS = "structure.json", "arrays.npz"

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..source.own_code import is_own
 from .content import Content
-from .known import MAPPINGS, Vocabulary, find, require_known, trusted
-from .parts import full_name
+from .parts import SCALARS, full_name
+from .trust import MAPPINGS, Vocabulary, find, require_known, trusted_types
 
 if TYPE_CHECKING:
     import numpy as np
-
-SCALARS = (type(None), bool, int, float, str)
 
 
 class Writer:
@@ -106,5 +104,5 @@ def _dump_estimator(value: Any, framework: Vocabulary) -> bytes:
     held = Content(value, framework.unpack).code
     require_known([name for name in held if name.split(".")[0] not in sys.stdlib_module_names], framework)
     content: bytes = skops.io.dumps(value)
-    trusted(content, framework)
+    trusted_types(content, framework)
     return content

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..common.errors import ProjectError
 from ..record import fingerprint
-from ..record.reader import Record
+from ..record.schema import Record
 from . import replay
-from .compare import Comparison
+from .compare import Comparison, compare_stages
 from .replay import Recipe
 
 #: Differences that a replay can take back.
@@ -81,7 +81,7 @@ def explain(comparison: Comparison, scratch: Path, say: Callable[[str], object])
         except ProjectError as error:
             untried[cause] = error.cause
             continue
-        causes[cause] = [name for name, equal in Comparison(control, changed).stages.items() if not equal]
+        causes[cause] = [stage.name for stage in compare_stages(control, changed) if not stage.equal]
         if causes[cause]:
             everything, last = take_back(everything, cause, a), changed
     proven = [cause for cause, stages in causes.items() if stages]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
-from ..record.reader import Record
+from ..record.schema import Record
 from ..source.checkout import outside
 
 

@@ -17,15 +17,14 @@ from ..common import digest, shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
-from ..conf import flatten
 from ..datasets import retrieval
 from ..datasets.manifest import Dataset
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..record import reader
 from ..record.metrics import keys
-from ..record.reader import Record
 from ..record.recorder import REPLAY
+from ..record.schema import LOCK, Record
 from ..source import checkout
 from ..source.checkout import inside
 from ..store import sqlite
@@ -33,6 +32,8 @@ from .refusals import require_confined
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
+#: What the replay prints.
+LOG = "replay.log"
 #: Bytes of a file's name.
 LONGEST = 255
 #: What may be wrong with a replay in a store of files, though no name that the run is known to have logged says so.
@@ -105,14 +106,14 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
     with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
-        python = cache.python(cache.ready(project))
+        python = mlflow_environment.python(mlflow_environment.ready(project))
     command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
     hint = OF_FILES.format(store) if in_files else ""
-    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / "replay.log", hint)
+    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / LOG, hint)
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
     found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
     if len(found) != 1:
-        raise ProjectError("the replay left no record.", f"Its own messages: {scratch / 'replay.log'}")
+        raise ProjectError("the replay left no record.", f"Its own messages: {scratch / LOG}")
     return reader.read("replay", found[0])
 
 
@@ -120,8 +121,9 @@ def needs_database(recipe: Recipe) -> bool:
     """Tell whether names that the run logged could not all be those of files: "loss" and "loss/val", or too long."""
     records = (recipe.code, recipe.data, recipe.lock)
     kinds = [{*keys(record.metrics).values()} for record in records]
-    kinds += [{*names} for record in records for names in record.logged]
-    kinds.append({*flatten(recipe.conf)})
+    logged = [record.run.data for record in records if record.run]
+    kinds += [{*names} for data in logged for names in (data.metrics, data.params, data.tags)]
+    kinds.append({*conf.flatten(recipe.conf)})
     return any(not _could_be_files(names) for names in kinds)
 
 
@@ -146,8 +148,8 @@ def check_out(record: Record, folder: Path) -> Path:
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_CODE), ignore_dangling_symlinks=True)
         return folder
     require_confined(record)
-    patches = [file.read_bytes() for file in record.folder.glob("uncommitted*.patch")]
-    project = checkout.restore(code, {digest.of_bytes(patch): patch for patch in patches}, folder)
+    patches = {record.digests[file.name]: file.read_bytes() for file in record.folder.glob("uncommitted*.patch")}
+    project = checkout.restore(code, patches, folder)
     for entry in code["left_out"]:
         file = ROOT / entry["path"]
         if not digest.fits(file, entry["digest"]):
@@ -181,9 +183,9 @@ def _leads_inside(link: Path, folder: Path) -> bool:
 
 def put_lock(project: Path, record: Record) -> None:
     """Put the recorded lock into a checkout, and not where a link of that name leads."""
-    lock = project / "constraints.txt"
+    lock = project / LOCK
     lock.unlink(missing_ok=True)
-    lock.write_bytes(record.lock)
+    shutil.copyfile(record.folder / LOCK, lock)
 
 
 def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:

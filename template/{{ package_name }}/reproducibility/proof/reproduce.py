@@ -12,16 +12,15 @@ from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 from ..datasets.manifest import Dataset
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
-from ..record import integrity, lookup, reader
-from ..record.reader import Record
+from ..record import lookup, reader
+from ..record.schema import PATCH, Record
 from ..source import git
 from ..store import tracking
-from . import refusals, replay, report, terminal
-from .compare import Comparison
+from . import refusals, replay, report, terminal, verdict
+from .compare import Comparison, compare
 from .replay import Recipe
-from .verdict import REFUSALS, as_far_as_allowed, keep, tag
 
 
 def reproduce(run_id: str, dry_run: bool = False) -> int:
@@ -50,15 +49,13 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
         try:
             record = reader.download(run, scratch / "original")
             refusals.require_git(record)
-            integrity.require_own(record, run)
             if dry_run:
                 terminal.show_plan(record, list(plan(record, scratch)))
                 return 0
             comparison = prove(record, scratch)
         except ProjectError as error:
-            if error.exit_code in REFUSALS and not dry_run:
-                with as_far_as_allowed():
-                    tag(run.info.run_id, REFUSALS[error.exit_code])
+            if not dry_run:
+                verdict.refuse(run, error)
             raise
     return exit_codes.EXIT_CODES[comparison.verdict]
 
@@ -82,13 +79,10 @@ def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None
     Comparison
         The original beside its replay.
     """
-    comparison = Comparison(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
+    comparison = compare(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
     page = scratch / "report.html"
-    page.write_text(report.page(comparison), "utf-8")
-    replayed = ""
-    with as_far_as_allowed():
-        replayed = keep(comparison, page, scratch / "replay" / "replay.log")
-        tag(record.name, comparison.verdict, replayed)
+    page.write_text(report.report(comparison), "utf-8")
+    replayed = verdict.keep(comparison, page, scratch / "replay" / replay.LOG)
     terminal.show(comparison, replayed)
     return comparison
 
@@ -103,8 +97,9 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     else:
         places = " or ".join(map(git.public, git.remotes(code))) or "nowhere: no remote"
         yield "code", f"commit {code['commit']}, fetched from {places}"
-    if record.patch:
-        yield "", f"and {record.patch.count(b'diff --git ')} uncommitted files, put back from the record"
+    if code["patch"]:
+        count = (record.folder / PATCH).read_bytes().count(b"diff --git ")
+        yield "", f"and {count} uncommitted files, put back from the record"
     for inner in code.get("repositories", []):
         changed = ", with uncommitted files from the record" if inner["patch"] else ""
         yield "", f"and {inner['path']}, commit {inner['commit']}{changed}"
@@ -119,7 +114,7 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
     project = replay.check_out(record, scratch / "plan") if here else None
     if project:
         replay.put_lock(project, record)
-        environment = cache.current(project)
+        environment = mlflow_environment.current(project)
         yield (
             "environment",
             f"{environment}, {'verified anew' if environment.exists() else 'built from the recorded lock'}",

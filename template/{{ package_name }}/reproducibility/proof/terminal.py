@@ -11,54 +11,45 @@ from rich.table import Table
 from rich.text import Text
 
 from ..common import exit_codes
-from .compare import Comparison
-from .wording import MEANINGS, few, metric_rows
+from .compare import MEANINGS, Comparison, few
 
 if TYPE_CHECKING:
     from .explain import Proof
 
 STYLES = {exit_codes.IDENTICAL: "bold green", exit_codes.EQUIVALENT: "bold yellow", exit_codes.DIFFERENT: "bold red"}
+#: A table without lines.
+PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
 
 
 def show(comparison: Comparison, replayed: str = "") -> None:
     """Print a comparison: stages, metrics, differences, verdict."""
-    console = _console()
-    a, b = comparison.a, comparison.b
-    names = a.name[:12], (replayed or b.name)[:12]
-    table = Table("", *names, "", box=None, pad_edge=False, title_justify="left")
-    for stage, equal in comparison.stages.items():
-        digests = [side.stages.get(stage, "missing").removeprefix("sha256:")[:12] for side in (a, b)]
-        table.add_row(Text(stage), *digests, _mark(equal))
-    for name, one, other, equal in metric_rows(comparison):
-        values = ("" if value is None else repr(value) for value in (one, other))
-        table.add_row(Text(name), *values, _mark(equal))
+    console = wide_console()
+    table = Table("", comparison.a.name[:12], (replayed or comparison.b.name)[:12], "", **PLAIN)
+    for row in comparison.stages:
+        digests = [(value or "missing").removeprefix("sha256:")[:12] for value in (row.a, row.b)]
+        table.add_row(Text(row.name), *digests, _mark(row.equal))
+    for row in comparison.metrics:
+        values = ("" if value is None else repr(value) for value in (row.a, row.b))
+        table.add_row(Text(row.name), *values, _mark(row.equal))
     console.print(table)
-    differences = comparison.differences
-    if differences:
-        console.print(
-            "\nrecorded differences, the most likely cause first:" if comparison.parted else "\nwithout effect:"
-        )
-    for difference in differences:
+    if comparison.differences:
+        parted = "recorded differences, the most likely cause first:" if comparison.remarks else "without effect:"
+        console.print(f"\n{parted}")
+    for difference in comparison.differences:
         console.print(Text(f"  {difference.cause:<9} {few(difference.details)}"))
     verdict = comparison.verdict
     console.print(Text(f"\n{verdict}", STYLES[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
-    if comparison.parted:
-        console.print(Text(f"the first stage that differs: {comparison.parted}"))
-        if comparison.parts:
-            console.print(Text(f"in the model: {few(comparison.parts)}"))
-        if comparison.only_weights:
-            console.print(Text(f"only there: {comparison.hint}"))
-        elif not differences:
-            console.print(Text(f"nothing that was recorded differs, so it is the code: {comparison.hint}"))
+    for remark in comparison.remarks:
+        console.print(Text(remark))
     if replayed:
         console.print(Text(f"kept as run {replayed}, with report.html"))
 
 
 def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
     """Print what a reproduction would do."""
-    console = _console()
+    console = wide_console()
     console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
-    table = Table("part", "what", box=None, pad_edge=False, show_header=False)
+    table = Table("part", "what", show_header=False, **PLAIN)
     for part, what in steps:
         table.add_row(Text(part), Text(what))
     console.print(table)
@@ -66,7 +57,7 @@ def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
 
 def show_proof(proof: Proof) -> None:
     """Print which differences were proven to be causes."""
-    console = _console()
+    console = wide_console()
     if not proof.repeats:
         console.print(Text("no cause is named: the second run does not even repeat itself.", "bold red"))
         console.print("Two replays of it differ, so it draws on something that was not recorded: just verify")
@@ -93,7 +84,7 @@ def show_runs(runs: Iterable[Any]) -> None:
     """Print recent runs with their metrics and verdicts."""
     found = list(runs)
     names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
-    table = Table(box=None, pad_edge=False)
+    table = Table(**PLAIN)
     for name in ("run", "started", "status", *names, "result", "verdict"):
         table.add_column(Text(name), no_wrap=name in {"run", "verdict"})
     for run in found:
@@ -106,10 +97,10 @@ def show_runs(runs: Iterable[Any]) -> None:
         table.add_row(
             run.info.run_id, started, run.info.status, *values, result, Text(verdict + of, STYLES.get(verdict, ""))
         )
-    _console().print(table if found else "No runs yet: just train")
+    wide_console().print(table if found else "No runs yet: just train")
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """Print as wide as the terminal is; into a file or pipe, where nobody can widen it, as wide as it takes."""
     return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 

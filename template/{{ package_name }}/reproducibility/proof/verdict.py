@@ -8,14 +8,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import conf
 from ..common import digest, exit_codes
+from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
-from ..common.interrupts import Interrupts
 from ..record import metrics
 from ..record.schema import RECORD
-from ..store import liveness, tracking
+from ..store import tracking
 from ..training.active_run import begun
 from .compare import Comparison
 
@@ -37,17 +38,36 @@ def as_far_as_allowed() -> Iterator[None]:
 
 
 def keep(comparison: Comparison, page: Path, log: Path) -> str:
+    """Log a replay as a run and note the verdict on the original, as far as the store allows.
+
+    Returns
+    -------
+    str
+        The run of the replay; empty where the store could not keep it.
+    """
+    replayed = ""
+    with as_far_as_allowed():
+        replayed = _log(comparison, page, log)
+        _tag(comparison.a.run, comparison.verdict, replayed)
+    return replayed
+
+
+def refuse(run: Any, error: ProjectError) -> None:
+    """Note on a run that it cannot be reproduced, or is another; that it cannot here does not undo an earlier proof."""
+    verdict = REFUSALS.get(error.exit_code)
+    if verdict and not (verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in run.data.tags):
+        with as_far_as_allowed():
+            _tag(run, verdict)
+
+
+def _log(comparison: Comparison, page: Path, log: Path) -> str:
     """Log a replay as one run of today's store: its record, settings, metrics and the report."""
     import mlflow
 
-    record, content = comparison.b, comparison.b.content
-    original = mlflow.get_run(comparison.a.name)
-    name = f"reproduces {comparison.a.name[:8]}"
-    with (
-        Interrupts(last=False) as interrupts,  # which are held: a replay is kept whole
-        liveness.held() as tag,
-        begun(interrupts, name, tag | {"repro.reproduces": comparison.a.name}, original.info.experiment_id) as run,
-    ):
+    original, record, content = comparison.a, comparison.b, comparison.b.content
+    reproduces = {"repro.reproduces": original.name}
+    # Interrupts are never allowed: a replay is kept whole.
+    with begun(False, f"reproduces {original.name[:8]}", reproduces, original.run.info.experiment_id) as (run, _):
         mlflow.log_params(conf.flatten(record.conf))
         metrics.log(run.id, record.metrics)
         mlflow.log_artifacts(str(record.folder), "record")
@@ -72,14 +92,11 @@ def keep(comparison: Comparison, page: Path, log: Path) -> str:
     return run.id
 
 
-def tag(run_id: str, verdict: str, replayed: str = "") -> None:
-    """Note the verdict on the original; that it cannot be tried here does not undo an earlier proof."""
+def _tag(run: Any, verdict: str, replayed: str = "") -> None:
     import mlflow
 
-    client = mlflow.MlflowClient()
-    if verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in client.get_run(run_id).data.tags:
-        return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    client = mlflow.MlflowClient()
     for name, value in {"verdict": verdict, "verified_by": replayed, "verified_at": now}.items():
-        client.set_tag(run_id, f"repro.{name}", value)
+        client.set_tag(run.info.run_id, f"repro.{name}", value)
     print(f"tagged repro.verdict = {verdict!r}", file=sys.stderr)

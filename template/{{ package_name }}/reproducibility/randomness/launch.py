@@ -1,4 +1,4 @@
-"""The launch environment: what must be set before the interpreter that trains starts."""
+"""The launch environment: hash seed, threads and what else must be set before the interpreter that trains starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 
-from ..common import shell
+from ..common import restart, shell
 from ..common.errors import ProjectError
 from ..common.project import PACKAGE
 from ..environment import installed
@@ -21,8 +21,6 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-#: Set in the process that was started again, so that it never does so twice.
-GUARD = "REPRO_LAUNCHED"
 
 
 def variables(seed: int, threads: int) -> dict[str, str]:
@@ -34,10 +32,6 @@ def variables(seed: int, threads: int) -> dict[str, str]:
         0 to 2**32 - 1. It is the hash seed too; 0 switches the randomization of hashes off.
     threads : int
         Threads of the numeric libraries, 1 or more.
-
-    Returns
-    -------
-    dict of str to str
 
     Raises
     ------
@@ -54,12 +48,9 @@ def variables(seed: int, threads: int) -> dict[str, str]:
 
 
 def child(*foreign: str) -> dict[str, str]:
-    """Give the environment variables for a training that is started here: what reaches it, but no number of threads.
+    """Give the environment variables for a training that is started here, without numbers of threads.
 
-    Parameters
-    ----------
-    *foreign : str
-        Beginnings of names that are to be left out besides.
+    Names with a foreign beginning are left out too.
     """
     own = {*THREAD_VARIABLES, *FRAMEWORK.thread_variables}
     return {name: value for name, value in shell.child(*foreign).items() if name not in own}
@@ -73,7 +64,7 @@ def ensure(seed: int, threads: int) -> None:
     """
     wanted = variables(seed, threads)
     differing = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
-    restarted = os.environ.pop(GUARD, None) is not None
+    restarted = restart.was_for("launch")
     if not differing and not sys.flags.ignore_environment:
         return
     if restarted or sys.flags.ignore_environment or sys.gettrace() is not None or not is_command():
@@ -88,9 +79,9 @@ def ensure(seed: int, threads: int) -> None:
             print(
                 f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
             )
-    os.environ.update(wanted, **{GUARD: "1"})
+    os.environ.update(wanted)
     installed.remember()
-    shell.restart()
+    restart.restart("launch")
 
 
 def is_command() -> bool:

@@ -12,18 +12,7 @@ if TYPE_CHECKING:
 
 
 def set_all(seed: int) -> dict[str, int]:
-    """Seed every global generator.
-
-    Parameters
-    ----------
-    seed : int
-        0 to 2**32 - 1.
-
-    Returns
-    -------
-    dict of str to int
-        What was seeded, for the record.
-    """
+    """Seed every global generator, and say which: the record names them."""
     import numpy as np
 
     from ..framework import FRAMEWORK
@@ -46,21 +35,10 @@ def unset(generator: str, seed: int) -> None:
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """Make the generator of one purpose.
+    """Make the generator of one purpose, such as "split".
 
     Streams of different names are independent, and none depends on how often or in which order
     others were made, so that a new consumer of randomness changes nobody else's numbers.
-
-    Parameters
-    ----------
-    seed : int
-        The run's seed.
-    name : str
-        What the numbers are for, such as "split".
-
-    Returns
-    -------
-    numpy.random.Generator
 
     Notes
     -----

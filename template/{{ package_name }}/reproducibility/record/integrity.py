@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from .. import conf
 from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import NOT_ITS_RUNS
 from . import metrics
-from .reader import Record
-from .schema import RECORD, digest_of_result, files
+from .schema import LOCK, PATCH, RECORD, Record, digest_of_result
 
 
-def contradictions(record: Record, run: Any) -> list[str]:
-    """Compare a record with itself and with the run that it belongs to: neither may have been changed since.
-
-    Parameters
-    ----------
-    record : Record
-        The record.
-    run : mlflow.entities.Run
-        Its run.
-
-    Returns
-    -------
-    list of str
-        One phrase a contradiction.
-    """
-    content, tags, params = record.content, run.data.tags, run.data.params
+def contradictions(record: Record) -> list[str]:
+    """Compare a record with itself and with its run: neither may have been changed since. One phrase each."""
+    content, tags, params = record.content, record.run.data.tags, record.run.data.params
     data = {name: entry["digest"] for name, entry in content["data"].items()}
+    found = record.digests
     pairs = {
-        "the lock": (digest.of_bytes(record.lock), content["environment"]["lock"]),
-        "the uncommitted work": (digest.of_bytes(record.patch) if record.patch else "", content["code"]["patch"]),
+        "the lock": (found[LOCK], content["environment"]["lock"]),
+        "the uncommitted work": (found.get(PATCH, ""), content["code"]["patch"]),
         "the digest of the result": (digest_of_result(record.stages), content["result"]),
         "the tag repro.result": (tags.get("repro.result"), content["result"]),
         "the tag repro.commit": (tags.get("repro.commit"), content["code"]["commit"]),
@@ -44,22 +30,21 @@ def contradictions(record: Record, run: Any) -> list[str]:
             for name, value in conf.flatten(record.conf).items()
         },
     }
-    by_itself = has_digests(content)
+    by_itself = content["schema"] >= 3  # it holds the digests of its own files
     if by_itself or not any(map(math.isnan, record.metrics.values())):  # of which the sign was digested, not recorded
         pairs["the digest of the metrics"] = (digest.of_value(record.metrics), content["stages"]["metrics"])
     if "repro.data" in tags or "repro.reproduces" not in tags:  # replays of 0.4 and before have none
         pairs["the tag repro.data"] = (json.loads(tags.get("repro.data", "{}")), data)
     if by_itself:
-        found = files(record.folder)
-        names = [*content["files"], *found]
+        names = [name for name in {**content["files"], **found} if name != RECORD]
         pairs |= {f"the file {name}": (found.get(name, "gone"), content["files"].get(name, "none")) for name in names}
     if by_itself or "repro.record" in tags:
-        pairs["the tag repro.record"] = (tags.get("repro.record"), digest.of_file(record.folder / RECORD))
-    wrong = [f"{what} is {found!r}, recorded {other!r}" for what, (found, other) in pairs.items() if found != other]
-    return [*wrong, *metrics.contradictions(record.metrics, run, overtaken=not by_itself)]
+        pairs["the tag repro.record"] = (tags.get("repro.record"), found[RECORD])
+    wrong = [f"{what} is {is_!r}, recorded {was!r}" for what, (is_, was) in pairs.items() if is_ != was]
+    return [*wrong, *metrics.contradictions(record.metrics, record.run, overtaken=not by_itself)]
 
 
-def require_own(record: Record, run: Any) -> None:
+def require_own(record: Record) -> None:
     """Refuse a record that is not its run's: nothing that is made of it would prove anything.
 
     Raises
@@ -67,15 +52,10 @@ def require_own(record: Record, run: Any) -> None:
     ProjectError
         With exit code 1, that of "different".
     """
-    if wrong := contradictions(record, run):
+    if wrong := contradictions(record):
         lines = "\n".join(f"  {phrase}" for phrase in wrong[:8])
         raise ProjectError(
             f"different: the record of run {record.name} is not that run's; one of them was changed.\n{lines}",
             "Restore the run and its artifacts from a backup of the store, or run it anew.",
             NOT_ITS_RUNS,
         )
-
-
-def has_digests(content: dict[str, Any]) -> bool:
-    """Tell whether a record holds the digests of its own files, as it does from schema 3 on."""
-    return bool(content["schema"] >= 3)

@@ -93,7 +93,7 @@ def _beginning(digits: str) -> Any | None:
 
     if len(digits) < SHORTEST:
         raise ProjectError(
-            f"{digits!r} is too short for a run.", f"Give {SHORTEST} digits of its ID or more: just runs", 64
+            f"{digits!r} is too short for a run.", f"Give {SHORTEST} digits of its ID or more: just runs", USAGE
         )
     client = mlflow.MlflowClient()
     own = mlflow.get_experiment_by_name(tracking.experiment_name())

@@ -1,83 +1,22 @@
-"""Read the record of a run."""
+"""Read the record of a run, and only one that is that run's own."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import conf
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import PACKAGE
 from ..store import tracking
-from .schema import RECORD, SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a run left behind.
-
-    Parameters
-    ----------
-    name : str
-        The run's ID, or what stands for it in messages.
-    folder : Path
-        The artifact folder `record/`, on this machine.
-    content : dict
-        record.json, in today's schema.
-    conf : dict
-        The resolved settings.
-    logged : tuple of frozenset of str
-        Names of the run's metrics, parameters and tags; empty of a record that is read without its run.
-    """
-
-    name: str
-    folder: Path
-    content: dict[str, Any]
-    conf: dict[str, Any]
-    logged: tuple[frozenset[str], ...] = ()
-
-    @property
-    def lock(self) -> bytes:
-        """The runtime lock that the run was made under."""
-        return (self.folder / "constraints.txt").read_bytes()
-
-    @property
-    def patch(self) -> bytes:
-        """The uncommitted work; empty where there was none."""
-        file = self.folder / "uncommitted.patch"
-        return file.read_bytes() if file.exists() else b""
-
-    @property
-    def stages(self) -> dict[str, str]:
-        """The digest of every stage, in the order in which the run made them."""
-        return dict(self.content["stages"])
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics, exactly."""
-        return {name: float.fromhex(value) for name, value in self.content["metrics"].items()}
-
-    def parts(self) -> dict[str, str]:
-        """Read the digests of the parts of the model, by path; empty for a record of before they were kept."""
-        file = self.folder / "model.json"
-        return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
-
-    def predictions(self) -> pd.DataFrame | None:
-        """Read the predictions; None for a record of before they were kept."""
-        import pandas as pd
-
-        file = self.folder / "predictions.parquet"
-        return pd.read_parquet(file) if file.exists() else None
+from . import integrity
+from .schema import CONF, LOCK, RECORD, SCHEMA_VERSION, Record
 
 
 def download(run: Any, folder: Path) -> Record:
-    """Bring the record of a run to this machine.
+    """Bring the record of a run to this machine, and make sure that neither was changed since.
 
     Parameters
     ----------
@@ -89,7 +28,7 @@ def download(run: Any, folder: Path) -> Record:
     Raises
     ------
     ProjectError
-        With exit code 2, if the run has no record that could be read.
+        With exit code 2, if the run has no record that could be read; with 1, if it is not that run's.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -97,9 +36,10 @@ def download(run: Any, folder: Path) -> Record:
     run_id = run.info.run_id
     if run.info.status == "RUNNING":
         raise ProjectError(f"run {run_id} is still going on.", "Wait for it; if its process is gone: just doctor")
+    folder.mkdir(parents=True)
     try:
         found = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path="record", dst_path=str(_made(folder)), tracking_uri=tracking.store_uri()
+            run_id=run_id, artifact_path="record", dst_path=str(folder), tracking_uri=tracking.store_uri()
         )
     except (MlflowException, OSError) as error:
         raise ProjectError(
@@ -107,11 +47,12 @@ def download(run: Any, folder: Path) -> Record:
             "Only a run that finished through `just train`, `just run` or `mlflow run` leaves one: just runs",
             CANNOT_BE_TRIED,
         ) from error
-    logged = tuple(frozenset(names) for names in (run.data.metrics, run.data.params, run.data.tags))
-    return replace(read(run_id, Path(found)), logged=logged)
+    record = read(run_id, Path(found), run)
+    integrity.require_own(record)
+    return record
 
 
-def read(name: str, folder: Path) -> Record:
+def read(name: str, folder: Path, run: Any = None) -> Record:
     """Read a record from its folder; one of an older schema is completed.
 
     Raises
@@ -121,9 +62,11 @@ def read(name: str, folder: Path) -> Record:
     """
     try:
         content = json.loads((folder / RECORD).read_text("utf-8"))
-        settings = conf.parse((folder / "conf.yaml").read_text("utf-8"))
-        (folder / "constraints.txt").stat()
+        settings = conf.parse((folder / CONF).read_text("utf-8"))
+        (folder / LOCK).stat()
         known = content["schema"] <= SCHEMA_VERSION
+        exact = content["metrics"] if known else {}
+        metrics = {metric: float.fromhex(value) for metric, value in exact.items()}
     except (OSError, ValueError, KeyError, TypeError, ProjectError) as error:
         raise ProjectError(
             f"the record of run {name} is incomplete: {error}.",
@@ -136,15 +79,10 @@ def read(name: str, folder: Path) -> Record:
             "Bring the harness up to date: the README's part on the template says how.",
             CANNOT_BE_TRIED,
         )
-    return Record(name, folder, _completed(content), settings)
+    return Record(name, folder, _completed(content), settings, content["stages"], metrics, run)
 
 
 def _completed(content: dict[str, Any]) -> dict[str, Any]:
     """Add what schema 1 did not have: it kept no uncommitted work, no modules and no fingerprint."""
     code = {"remote": "", "branch": "", "folder": "", "tree": "", "patch": "", "left_out": [], "modules": {}}
     return {"project": PACKAGE, "model": {"kind": "other"}, **content, "code": {**code, **content["code"]}}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder

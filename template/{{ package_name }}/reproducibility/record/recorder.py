@@ -20,11 +20,10 @@ from ..common.scratch import temporary_folder
 from ..datasets import retrieval
 from ..environment import check, lockfile
 from ..randomness import launch
-from ..source import imports, snapshot
+from ..source import capture, imports, used_files
 from . import fingerprint, metrics
-from .predictions import as_table
-from .schema import RECORD, SCHEMA_VERSION, digest_of_result, files, files_of_model
-from .stored_model import STORED, Kept, attempt
+from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
+from .stored_model import STORED, Kept, attempt, files_of_model
 
 if TYPE_CHECKING:
     from ..datasets.manifest import Dataset
@@ -48,7 +47,7 @@ class Recorder:
     def __init__(self, settings: dict[str, Any], seeded: dict[str, int]) -> None:
         self.settings = settings
         self.seeded = seeded
-        self.code = snapshot.capture()
+        self.code = capture.capture()
         # Read once: the file may change while the run goes on.
         self.lock_bytes = lockfile.RUNTIME_LOCK.read_bytes()
         self.lock = digest.of_bytes(self.lock_bytes)
@@ -98,7 +97,7 @@ class Recorder:
         metrics.log(run_id, values)
         for name, figure in result.figures.items():
             attempt(f"the picture {name} is not kept", partial(mlflow.log_figure, figure, f"plots/{name}.png"))
-        modules = self.code.settle(imports.taken())
+        modules = used_files.settle(self.code, imports.taken())
         self.note_data(data.values())
         content = {
             "schema": SCHEMA_VERSION,
@@ -114,18 +113,16 @@ class Recorder:
         }
         with temporary_folder("record") as scratch:
             folder = _folder(run_id, scratch)
-            lock = folder / lockfile.RUNTIME_LOCK.name
+            lock = folder / LOCK
             lock.write_bytes(self.lock_bytes)
-            (folder / "conf.yaml").write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+            (folder / CONF).write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
             for name, patch in self.code.patches().items():
                 (folder / name).write_bytes(patch)
             if result.predictions is not None:
-                attempt(
-                    "the predictions are not kept", lambda: _keep(result.predictions, folder / "predictions.parquet")
-                )
+                attempt("the predictions are not kept", lambda: _keep(result.predictions, folder / PREDICTIONS))
             if kept.content:
                 parts = json.dumps(kept.content.tree.named(), indent=0, ensure_ascii=False)
-                (folder / "model.json").write_text(parts + "\n", "utf-8")
+                (folder / PARTS).write_text(parts + "\n", "utf-8")
             model = kept.log(str(lock), self.code.commit, modules)
             content |= {
                 "model": {**kept.kind(), "files": files_of_model(model[STORED]) if STORED in model else {}},
@@ -156,7 +153,7 @@ class Recorder:
 
     def _is_only_here(self, entry: Dataset) -> bool:
         """Tell whether neither git nor the tracking store has a dataset, nor its source could give it."""
-        if self.code.has(entry.file, entry.digest) or retrieval.is_remote(entry.source):
+        if used_files.has(self.code, entry.file, entry.digest) or retrieval.is_remote(entry.source):
             return False
         return retrieval.stored_copy(entry.digest) is None
 
@@ -174,7 +171,7 @@ class Recorder:
         if self.code.left_out:
             print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
         for reason in self.code.all_only_here:
-            if reason != snapshot.NO_REMOTE:
+            if reason != capture.NO_REMOTE:
                 print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
         return self.code.reproducible
 

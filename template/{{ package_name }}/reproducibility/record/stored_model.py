@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import adapter
 from ..common import digest
 from ..common.errors import ProjectError
+from ..common.scratch import temporary_folder
 from ..framework import FRAMEWORK
 from ..modeling.content import Content
 from ..source import own_code
+from ..store import tracking
+from .schema import files
 
 if TYPE_CHECKING:
     from ..modeling.result import Result
@@ -120,6 +124,19 @@ def stored(run: Any) -> str:
     if not uri:
         raise ProjectError(f"run {run.info.run_id} logged no model.", "Choose a run that finished: just runs")
     return str(uri)
+
+
+def files_of_model(uri: str) -> dict[str, str]:
+    """Give the digests of the files of a logged model, as the store has them."""
+    import mlflow
+
+    place = mlflow.get_logged_model(uri.rpartition("/")[2]).artifact_location
+    if (path := tracking.local_path(place)) and path.is_dir():
+        return files(path)
+    with temporary_folder("record") as scratch:
+        folder = scratch / "model"  # a download of a whole model is its destination, where the scratch has its lock
+        folder.mkdir()
+        return files(Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))))
 
 
 def attempt(otherwise: str, act: Callable[[], object]) -> str:

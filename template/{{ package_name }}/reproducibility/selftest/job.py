@@ -69,7 +69,7 @@ class Job:
         return seeds.stream(SEED, name)
 
     def numbers(self, count: int) -> np.ndarray:
-        """Number words, shape (count,), in the order of a set, as careless code does: the hash seed decides."""
+        """Give numbers of words, shape (count,), in the order of a set, which the hash seed decides."""
         import numpy as np
 
         numbers = {word: i for i, word in enumerate({f"word {i}" for i in range(count)})}

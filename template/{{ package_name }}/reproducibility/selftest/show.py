@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
+
+from ..common import exit_codes
 
 STYLES = {"equal": "green", "DIFFERS": "bold red", "NOT": "bold red", "matters": "yellow", "not tried": "dim"}
 REPEATS = {True: "training repeats on this machine", False: "training does NOT repeat on this machine"}
@@ -50,11 +51,12 @@ def text(content: dict[str, Any]) -> str:
 
 def show(content: dict[str, Any]) -> None:
     """Print the table in colours."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+    from ..proof.terminal import wide_console
+
+    console = wide_console()
     table = Table("what was tried", "outcome", box=None, pad_edge=False)
     for name, outcome in rows(content):
         style = next((style for word, style in STYLES.items() if outcome.startswith(word)), "")
@@ -65,7 +67,7 @@ def show(content: dict[str, Any]) -> None:
 
 def page(content: dict[str, Any]) -> str:
     """Write the table as one HTML page, with the machine that it is about."""
-    from ..proof import report
+    from ..proof import page as html  # a bare machine has no Jinja
 
     machine = content["machine"]
     facts = {
@@ -76,15 +78,11 @@ def page(content: dict[str, Any]) -> str:
         **machine["precision"],
         **machine["packages"],
     }
-    answer = REPEATS[content["repeats"]]
     tried = [(name, outcome, not outcome.startswith("DIFFERS")) for name, outcome in rows(content)]
-    return report.document(
-        answer,
-        [
-            f"<h1 class={'identical' if content['repeats'] else 'different'}>{answer}</h1>",
-            f"<p>{content['steps']} steps of the stress workload in each training.</p>",
-            report.html_table(("what was tried", "outcome", ""), tried),
-            "<h2>On</h2>",
-            report.html_table(("what", "which"), [(name, str(value)) for name, value in facts.items()]),
-        ],
-    )
+    steps = f"{content['steps']} steps of the stress workload in each training."
+    verdict = exit_codes.IDENTICAL if content["repeats"] else exit_codes.DIFFERENT
+    sections = [
+        html.Section("", [steps], ("what was tried", "outcome", ""), tried),
+        html.Section("On", (), ("what", "which"), [(name, str(value)) for name, value in facts.items()]),
+    ]
+    return html.page(REPEATS[content["repeats"]], verdict, sections)

@@ -16,7 +16,7 @@ from ..common.project import PACKAGE
 from ..datasets.loading import read
 from ..framework import FRAMEWORK
 from ..record import lookup
-from ..record.predictions import as_table
+from ..record.schema import as_table
 from ..record.stored_model import stored
 from ..source import own_code
 from ..store import tracking

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..common import exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import NOT_ITS_RUNS
 from ..common.project import PACKAGE
 from ..common.scratch import temporary_folder
-from ..proof import compare
-from ..record import integrity, lookup, reader
-from ..record.reader import Record
-from ..record.schema import files_of_model
-from ..record.stored_model import stored
+from ..proof.compare import compare
+from ..record import lookup, reader
+from ..record.schema import Record
+from ..record.stored_model import files_of_model, stored
 from ..store import tracking
 
 ALIAS = "champion"
@@ -55,9 +53,8 @@ def promote(run_id: str, force: bool = False) -> str:
     verdict = tags.get("repro.verdict", "never tried")
     with temporary_folder("promote") as scratch:
         record = reader.download(run, scratch / "original")
-        integrity.require_own(record, run)
         _require_recorded_model(record, model)
-        doubt = verdict if verdict not in PROVEN else _doubt(record, run, scratch / "replay")
+        doubt = verdict if verdict not in PROVEN else _doubt(record, scratch / "replay")
     if doubt and not force:
         raise ProjectError(
             f"run {run_id} was not reproduced ({doubt}).", f"just reproduce {run_id}      or all the same: --force"
@@ -68,18 +65,17 @@ def promote(run_id: str, force: bool = False) -> str:
     return str(version)
 
 
-def _doubt(record: Record, run: Any, folder: Path) -> str | None:
+def _doubt(record: Record, folder: Path) -> str | None:
     """Say why the verdict that a run is tagged with is not believed; None if the replay that it names says the same."""
-    name = run.data.tags.get("repro.verified_by", "")
+    name = record.run.data.tags.get("repro.verified_by", "")
     try:
         replay = lookup.get_run(name)
         if replay.info.status != "FINISHED" or replay.data.tags.get("repro.reproduces") != record.name:
             return f"run {name}, which its verdict names, is no finished reproduction of it"
         replayed = reader.download(replay, folder)
-        integrity.require_own(replayed, replay)
     except ProjectError as error:
         return f"what its verdict is based on is not there as it was: {error.cause}"
-    verdict = compare.Comparison(record, replayed).verdict
+    verdict = compare(record, replayed).verdict
     return None if verdict in PROVEN else f"its verdict says otherwise, but the replay {name} is {verdict}"
 
 

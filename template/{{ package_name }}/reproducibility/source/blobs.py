@@ -1,4 +1,4 @@
-"""Files as git names them."""
+"""Files as git knows them: by the hash of their content."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from .blobs import SUBMODULE
-from .forms import convert
+from .filters import convert
 from .git import EXACT, QUIET, address, described, git, has_commit, public, remotes, repository, run_git
 from .index import EXACT_PATCH
 

@@ -54,7 +54,7 @@ def run_git(
     timeout: float | None = None,
     options: Iterable[str] = (),
 ) -> bytes:
-    """Run git in a folder, whatever repository the environment names.
+    """Run git in a folder, whatever repository the environment names, and give what it prints.
 
     Parameters
     ----------
@@ -70,11 +70,6 @@ def run_git(
         Seconds that it may take.
     options : iterable of str, optional
         git's own, before the command, such as `EXACT`.
-
-    Returns
-    -------
-    bytes
-        What it printed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What Python imports of the project, as it was when it was imported: a file may be edited while a training runs."""
+"""What Python imports of the project, as it was then: a file may be edited while a training runs."""
 
 from __future__ import annotations
 

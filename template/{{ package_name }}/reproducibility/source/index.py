@@ -1,4 +1,4 @@
-"""A git that adds what is uncommitted, and changes nothing of the repository."""
+"""An index of our own, to which git adds what is uncommitted and changes nothing of the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uncommitted files that no record holds: too large, or secrets."""
+"""Uncommitted files that no record holds, as they are too large or look like secrets."""
 
 from __future__ import annotations
 

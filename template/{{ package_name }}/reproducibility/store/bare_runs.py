@@ -19,18 +19,10 @@ JUST_NOW = 60
 
 
 def is_dead(run: Any) -> bool:
-    """Tell whether such a run can have no process any more.
+    """Tell whether a run that is RUNNING, without a mark of ours, can have no process any more.
 
-    Parameters
-    ----------
-    run : mlflow.entities.Run
-        A run that is RUNNING, and has no mark of ours.
-
-    Returns
-    -------
-    bool
-        False too where nobody can tell: of another project or person, or where processes may be that are not seen
-        from here, until it is long ago.
+    False too where nobody can tell: of another project or person, or where processes may be that are not seen from
+    here, until it is long ago.
     """
     tags = run.data.tags
     source, commit = tags.get("mlflow.source.name", ""), tags.get("mlflow.source.git.commit", "")

@@ -15,8 +15,8 @@ from typing import Any
 from ..common.locking import exclusive
 from ..common.project import ROOT
 from ..common.waiting import is_free
-from ..environment import cache
-from . import bare_runs, sqlite
+from ..environment import mlflow_environment
+from . import bare_runs, sqlite_connection
 
 #: Tag of a run: the lock that it holds, on which machine, and for which project.
 TAG = "repro.alive"
@@ -25,7 +25,7 @@ TAG = "repro.alive"
 @contextlib.contextmanager
 def held() -> Iterator[dict[str, str]]:
     """Hold a lock while a run goes on, and give the tag that tells of it."""
-    path = cache.folder() / "running" / uuid.uuid4().hex
+    path = mlflow_environment.folder() / "running" / uuid.uuid4().hex
     lock = Path(f"{path}.lock")
     try:
         with exclusive(path):
@@ -36,18 +36,11 @@ def held() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def ending(run_id: str, status: str, tag: Mapping[str, str]) -> Iterator[None]:
-    """Mark a run that was cut short as ended, and say so; where the store does not let us, note it for `close_dead`.
+    """Mark a run that was cut short as FAILED or KILLED, and say so.
 
-    Parameters
-    ----------
-    run_id : str
-        The run.
-    status : str
-        "FAILED" or "KILLED".
-    tag : Mapping of str to str
-        What `held` gave.
+    Where the store does not let us, that is noted for `close_dead`, beside the lock that the tag of `held` names.
     """
-    sqlite.hurry()
+    sqlite_connection.hurry()
     try:
         yield
     except Exception as error:  # whatever the store says: why the run ended matters more

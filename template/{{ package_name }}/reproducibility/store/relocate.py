@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..common.errors import ProjectError
 from ..common.project import ROOT
-from . import sqlite, tracking
+from . import sqlite_connection, tracking
 from .tracking import local_path
 
 
@@ -26,7 +26,7 @@ def relocate() -> tuple[Path, int]:
             "there is no database in this folder to relocate.", "Nothing to do; unset MLFLOW_TRACKING_URI?"
         )
     backup = path.with_name(f"{path.name}.before-relocation-{int(path.stat().st_mtime)}")
-    with contextlib.closing(sqlite.connect(path)) as store:
+    with contextlib.closing(sqlite_connection.connect(path)) as store:
         locations = [row[0] for row in store.execute("SELECT artifact_location FROM experiments")]
         old = {place.rpartition("/mlruns")[0] for place in locations if "/mlruns" in place and local_path(place)}
         # MLflow takes a % in a plain path for a code: only as an address is such a path what it says.

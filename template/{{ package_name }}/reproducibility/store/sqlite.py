@@ -1,4 +1,4 @@
-"""The store where it is a file, a database of SQLite's: how it is named, made whole or not at all, and waited for."""
+"""The store where it is a file of SQLite's: its name, its first making, and a look into it before MLflow's."""
 
 from __future__ import annotations
 
@@ -8,28 +8,17 @@ import importlib.util
 import logging
 import os
 import shlex
-import sqlite3
 import sys
 import uuid
-from collections.abc import Callable
-from functools import partialmethod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote
 
 from ..common.errors import ProjectError
 from ..common.locking import exclusive
-from ..common.waiting import holders, is_locked, patiently
+from . import sqlite_connection
 
-T = TypeVar("T")
 SCHEME = "sqlite:///"
-#: How long a store is waited for that others have locked, in seconds. A training of hours shall not be lost.
-PATIENCE = 900.0
-#: The same once a run is to be ended, or a wait was in vain: who comes later closes it.
-HURRY = 3.0
-_limit = [PATIENCE]
-#: The databases whose calls wait.
-_waiting: set[str] = set()
 
 
 def uri(path: Path) -> str:
@@ -54,14 +43,14 @@ def require(path: Path) -> None:
     ProjectError
         If it cannot be opened, is locked for long, was never finished, or is of another MLflow's schema.
     """
-    _limit[0] = PATIENCE
+    sqlite_connection.be_patient()
     if not path.parent.is_dir():
         raise ProjectError(
             f"the folder of the store, {path.parent}, does not exist.", f"mkdir -p {shlex.quote(str(path.parent))}"
         )
     if not path.exists():
         return
-    with contextlib.closing(connect(path)) as store:
+    with contextlib.closing(sqlite_connection.connect(path)) as store:
 
         def rows(query: str) -> list[Any]:
             return [row[0] for row in store.execute(query)]
@@ -83,20 +72,10 @@ def require(path: Path) -> None:
     )
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database so that every call waits for those who have locked it, and says in one line what is wrong."""
-    return _ask(path, lambda: sqlite3.connect(path, timeout=0, factory=_Connection))
-
-
 def create(path: Path, artifacts: Path) -> None:
     """Make a database with MLflow's tables: beside its place, and put there when it is whole.
 
-    Parameters
-    ----------
-    path : Path
-        Where; nothing happens if it is there by now.
-    artifacts : Path
-        The folder for artifacts of the experiment Default.
+    Nothing happens if it is there by now. In `artifacts` the experiment Default keeps its own.
 
     Raises
     ------
@@ -117,30 +96,13 @@ def create(path: Path, artifacts: Path) -> None:
             SqlAlchemyStore(uri(draft), artifacts.as_uri()).engine.dispose()
             _put(draft, path)
         except Exception as error:  # of SQLite, SQLAlchemy, Alembic or MLflow: all of them about this one file
-            reason = str(error).partition("\n")[0]
+            reason, folder = str(error).partition("\n")[0], shlex.quote(str(path.parent))
             raise ProjectError(
                 f"the store {path} cannot be made: {reason}; nothing of it was kept.",
-                f"Free disk space, or mend the permissions: df -h {_folder(path)}; ls -ld {_folder(path)}",
+                f"Free disk space, or mend the permissions: df -h {folder}; ls -ld {folder}",
             ) from error
         finally:
             _remove(path)
-
-
-def wait_for_others(path: Path) -> None:
-    """Have MLflow open a database as `connect` does."""
-    if not _waiting:
-        from alembic.config import Config
-        from sqlalchemy import event
-        from sqlalchemy.engine import Engine
-
-        event.listen(Engine, "do_connect", _open)
-        Config.set_main_option = partialmethod(_set_option, Config.set_main_option)  # type: ignore[assignment]
-    _waiting.add(os.path.abspath(path))  # noqa: PTH100 - as SQLAlchemy does, which follows no links
-
-
-def hurry() -> None:
-    """Wait no longer than seconds from now on: what comes is to end a run, and must itself come to an end."""
-    _limit[0] = HURRY
 
 
 def another_mlflow(uri: str) -> ProjectError:
@@ -153,74 +115,6 @@ def another_mlflow(uri: str) -> ProjectError:
         "Open it with the MLflow that wrote it (is `mlflow` on your PATH another one than .venv's?), or, if this\n"
         f"one is newer: copy the database aside, then {command}",
     )
-
-
-def _open(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
-    if arguments and arguments[0] in _waiting:
-        options |= {"factory": _Connection, "timeout": 0}
-
-
-def _set_option(config: Any, setter: Callable[..., None], name: str, value: str) -> None:
-    """Tell Alembic where MLflow lies also if there is a % in that path: MLflow forgets that it is a sign there."""
-    setter(config, name, value.replace("%%", "%").replace("%", "%%") if name == "script_location" else value)
-
-
-class _Cursor(sqlite3.Cursor):
-    def execute(self, sql: str, *parameters: Any) -> _Cursor:
-        if sql.startswith("PRAGMA busy_timeout"):  # MLflow's 20 seconds, in which Ctrl-C would not be answered
-            return self
-        return _ask(self.connection.file, lambda: super(_Cursor, self).execute(sql, *parameters))  # type: ignore[attr-defined]
-
-    def executemany(self, sql: str, *parameters: Any) -> _Cursor:
-        return _ask(self.connection.file, lambda: super(_Cursor, self).executemany(sql, *parameters))  # type: ignore[attr-defined]
-
-
-class _Connection(sqlite3.Connection):
-    def __init__(self, file: str, *arguments: Any, **options: Any) -> None:
-        super().__init__(file, *arguments, **options)
-        self.file = Path(file)
-
-    def cursor(self, *arguments: Any) -> Any:
-        return super().cursor(*(arguments or (_Cursor,)))
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        return _Cursor(self).execute(sql, *parameters)
-
-    def commit(self) -> None:
-        _ask(self.file, super().commit)
-
-
-def _ask(path: Path, question: Callable[[], T]) -> T:
-    """Ask a database, and wait for those who have locked it."""
-    try:
-        return patiently(question, path, "the store", _limit[0])
-    except sqlite3.DatabaseError as error:
-        if is_locked(error):
-            hurry()
-            raise ProjectError(
-                f"the store {path} is still locked by {holders(path)}.",
-                "Wait for that process or end it, then try again. Nothing is wrong with the store: leave it where it\n"
-                "is. A run that could not be ended is ended by: just doctor",
-            ) from error
-        told = _trouble(error, path)
-        if told is None:
-            raise
-        raise ProjectError(f"the store {path} cannot be used: {error}.", told) from error
-
-
-def _trouble(error: sqlite3.DatabaseError, path: Path) -> str | None:
-    """Say what to do about an error that is the machine's or the file's, not the question's."""
-    code, folder = getattr(error, "sqlite_errorcode", 0) & 0xFF, _folder(path)
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        return f"Free disk space, then try again: df -h {folder}"
-    if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
-        return f"Who may write the file and its folder? ls -ld {folder} {shlex.quote(str(path))}"
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return (
-            "Put a backup in its place; or leave it and begin another store, by MLFLOW_TRACKING_URI in .env:\n"
-            f"MLFLOW_TRACKING_URI={SCHEME}another.db just train"
-        )
-    return None
 
 
 def _is_outdated(schema: str) -> bool:
@@ -245,7 +139,3 @@ def _remove(path: Path) -> None:
     """Remove drafts of a database, with the files that SQLite puts beside them."""
     for draft in path.parent.glob(f"{glob.escape(path.name)}.*.part*"):
         draft.unlink(missing_ok=True)
-
-
-def _folder(path: Path) -> str:
-    return shlex.quote(str(path.parent))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ..common import addresses
 from ..common.errors import ProjectError, wrapped
 from ..common.project import ROOT, options
-from . import joining, sqlite
+from . import joining, sqlite, sqlite_connection
 
 
 def store_uri() -> str:
@@ -89,7 +89,7 @@ def require_store() -> None:
         _require_answer(server)
     elif path := database():
         sqlite.require(path)
-        sqlite.wait_for_others(path)
+        sqlite_connection.wait_for_others(path)
 
 
 def explain(error: Exception) -> ProjectError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..common.errors import ProjectError
@@ -13,13 +13,7 @@ from ..store import joining, liveness, tracking
 
 
 class ActiveRun:
-    """A run that goes on.
-
-    Parameters
-    ----------
-    info : mlflow.entities.RunInfo
-        What the store says of it.
-    """
+    """A run that goes on, by what the store says of it."""
 
     def __init__(self, info: Any) -> None:
         import mlflow
@@ -51,28 +45,34 @@ class ActiveRun:
             mlflow.start_run(run_id=self.id)
 
     def end(self, status: str) -> None:
-        """End it."""
+        """End it, whatever became of it."""
         import mlflow
 
+        self.regain()
         mlflow.end_run(status)
 
 
 @contextlib.contextmanager
 def begun(
-    interrupts: Interrupts, name: str | None, tags: dict[str, str], experiment_id: str | None = None
-) -> Iterator[ActiveRun]:
+    last: bool, name: str | None, tags: dict[str, str], experiment_id: str | None = None
+) -> Iterator[tuple[ActiveRun, Interrupts]]:
     """Begin a run, or join the one that `mlflow run` has made for this process, and end it whatever happens.
 
     Parameters
     ----------
-    interrupts : Interrupts
-        Held by now, and again when the run is to be ended.
+    last : bool
+        Whether the process ends with this run; see `Interrupts`.
     name : str or None
         The run's name in MLflow, which invents one otherwise.
     tags : dict of str to str
         Its first tags.
     experiment_id : str, optional
         Where it belongs; by default the experiment that is connected, or that of the run which is joined.
+
+    Yields
+    ------
+    tuple of (ActiveRun, Interrupts)
+        Which are held, until they are allowed.
 
     Raises
     ------
@@ -83,35 +83,50 @@ def begun(
 
     if other := mlflow.active_run():
         raise ProjectError(f"run {other.info.run_id} is still active in MLflow.", "mlflow.end_run()      first")
-    if invitation := joining.invited():
-        mlflow.set_experiment(experiment_id=invitation.info.experiment_id)
-        started = mlflow.start_run(run_id=invitation.info.run_id, run_name=name, tags=tags)
-        joining.decline()
-    else:
-        started = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
-    run = ActiveRun(started.info)
-    try:
-        yield run
-        interrupts.hold()
-    except BaseException as error:
-        interrupts.hold()
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        with liveness.ending(run.id, status, tags):
-            run.regain()
-            run.end(status)
-        raise
-    run.end("FINISHED")
+    with Interrupts(last) as interrupts, liveness.held() as alive:
+        if invitation := joining.invited():
+            mlflow.set_experiment(experiment_id=invitation.info.experiment_id)
+            started = mlflow.start_run(run_id=invitation.info.run_id, run_name=name, tags=alive | tags)
+            joining.decline()
+        else:
+            started = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=alive | tags)
+        run = ActiveRun(started.info)
+        with cut_short(run.id, alive, interrupts, run.end):
+            yield run, interrupts
+        mlflow.end_run()
 
 
 @contextlib.contextmanager
-def joined(run_id: str) -> Iterator[ActiveRun]:
-    """Write to a run that another process has begun and will end: the one that started this process.
+def cut_short(
+    run_id: str, alive: dict[str, str], interrupts: Interrupts, end: Callable[[str], object]
+) -> Iterator[None]:
+    """End a run as KILLED or FAILED if an interrupt or an error cuts it short; hold signals from then on.
 
     Parameters
     ----------
     run_id : str
         The run.
+    alive : dict of str to str
+        Its tag of `liveness.held`.
+    interrupts : Interrupts
+        Held when it was begun, and again when it is to be ended.
+    end : callable
+        Ends it with a status.
     """
+    try:
+        yield
+        interrupts.hold()
+    except BaseException as error:
+        interrupts.hold()
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with liveness.ending(run_id, status, alive):
+            end(status)
+        raise
+
+
+@contextlib.contextmanager
+def joined(run_id: str) -> Iterator[ActiveRun]:
+    """Write to a run that another process has begun and will end: the one that started this process."""
     import mlflow
 
     tracking.require_store()

@@ -1,4 +1,4 @@
-"""MLflow's autologging beside the harness: the model of a run is logged once, by the harness."""
+"""MLflow's autologging in a training: it leaves out what the harness logs."""
 
 from __future__ import annotations
 

@@ -45,13 +45,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Those of one run.
-
-    Parameters
-    ----------
-    start : Checkpoint
-        What the run starts from: with no files and stages, from the beginning.
-    """
+    """Those of one run, which starts from a checkpoint too: without files and stages from the beginning."""
 
     def __init__(self, start: Checkpoint) -> None:
         self.start = start
@@ -85,16 +79,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def load(run_id: str) -> Checkpoint:
-    """Read the last whole checkpoint of a run.
-
-    Parameters
-    ----------
-    run_id : str
-        The run that was interrupted; "last" is the last one that did not finish.
-
-    Returns
-    -------
-    Checkpoint
+    """Read the last whole checkpoint of a run that was interrupted; "last" is the last one that did not finish.
 
     Raises
     ------

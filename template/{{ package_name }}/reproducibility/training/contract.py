@@ -1,4 +1,4 @@
-"""What `train` is given, and what the project tells of it."""
+"""What a project and the harness agree on: the `run` that `train` is given, and how `train` is handed over."""
 
 from __future__ import annotations
 
@@ -60,15 +60,6 @@ class Run:
 
     def dataset(self, name: str) -> pd.DataFrame:
         """Read a dataset of data/datasets.yaml, after its digest was checked.
-
-        Parameters
-        ----------
-        name : str
-            The entry.
-
-        Returns
-        -------
-        pandas.DataFrame
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""`mlflow run`, guarded: the run as anyone else would execute it, with what MLflow itself leaves to chance."""
+"""`just run`: an entry point of MLproject, executed through MLflow in an environment that is what the lock says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import conf
 from ..common.errors import ProjectError
@@ -16,29 +18,18 @@ from ..common.files import absolute
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
-from ..environment import cache
+from ..environment import mlflow_environment
 from ..randomness import launch
 from ..store import joining, liveness, tracking
-from .collector import Collector
+from .active_run import cut_short
+from .garbage_collection import Collector
 
 
 def run(entry_point: str, parameters: dict[str, str]) -> str:
-    """Execute an entry point of MLproject in its locked environment.
+    """Execute an entry point of MLproject in its locked environment, and give the run's ID.
 
     Unlike a bare `mlflow run` this refuses a half-built or tampered environment, lets two cold runs
     build one after the other, and ends a run whose environment fails as FAILED.
-
-    Parameters
-    ----------
-    entry_point : str
-        A name from MLproject.
-    parameters : dict of str to str
-        Its parameters.
-
-    Returns
-    -------
-    str
-        The run's ID.
 
     Raises
     ------
@@ -55,72 +46,73 @@ def run(entry_point: str, parameters: dict[str, str]) -> str:
         import mlflow
         from mlflow.projects.utils import _create_run
 
-        with Interrupts(last) as interrupts, liveness.held() as tag, ThreadPoolExecutor(1) as builder:
+        with Interrupts(last) as interrupts, liveness.held() as alive, ThreadPoolExecutor(1) as builder:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
-            early = builder.submit(cache.ready) if is_new else None
-            experiment_id = tracking.open_experiment()
-            active = _create_run(str(ROOT), experiment_id, str(ROOT), None, entry_point, parameters)
+            early = builder.submit(mlflow_environment.ready) if is_new else None
+            active = _create_run(str(ROOT), tracking.open_experiment(), str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
-            with _ended(run_id, tag, interrupts):
-                for name, value in tag.items():
+            with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
+                for name, value in alive.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
-                (early or builder.submit(cache.ready)).result()
-                # MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what
-                # comes after a # for something else.
-                with (
-                    temporary_folder("run") as storage,
-                    contextlib.chdir(ROOT),
-                    _environment(variables | {joining.VOUCHED: run_id}),
-                ):
-                    mlflow.projects.run(
-                        ".",
-                        entry_point,
-                        parameters=parameters,
-                        experiment_id=experiment_id,
-                        env_manager="uv",
-                        run_id=run_id,
-                        storage_dir=str(storage),
-                    )
+                (early or builder.submit(mlflow_environment.ready)).result()
+                succeeded = _execute(entry_point, parameters, variables, active.info)
+    if not succeeded:
+        raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
     return run_id
 
 
-@contextlib.contextmanager
-def _ended(run_id: str, tag: dict[str, str], interrupts: Interrupts) -> Iterator[None]:
-    """End a run that `mlflow run` does not come to: its environment cannot be built, or it is interrupted."""
+def _execute(entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> bool:
+    """Let MLflow execute an entry point in its environment, and tell whether that succeeded; if not, the run is FAILED.
+
+    MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what comes after a #
+    for something else.
+    """
     import mlflow
     from mlflow.exceptions import ExecutionException
 
-    try:
-        yield
-        interrupts.hold()
-    except ExecutionException as error:
-        raise ProjectError(
-            f"run {run_id} failed; its own message stands above.", "Mend that, then run it again."
-        ) from error
-    except BaseException as error:
-        interrupts.hold()
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        with liveness.ending(run_id, status, tag):
-            client = mlflow.MlflowClient()
-            # MLflow itself marks as FAILED what was interrupted before it could say so.
-            if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
-                client.set_terminated(run_id, status)
-        raise
+    with (
+        temporary_folder("run") as storage,
+        contextlib.chdir(ROOT),
+        _environment(variables | {joining.VOUCHED: info.run_id}),
+    ):
+        try:
+            mlflow.projects.run(
+                ".",
+                entry_point,
+                parameters=parameters,
+                experiment_id=info.experiment_id,
+                env_manager="uv",
+                run_id=info.run_id,
+                storage_dir=str(storage),
+            )
+        except ExecutionException:
+            return False
+    return True
+
+
+def _end(run_id: str, status: str) -> None:
+    """End a run to which `mlflow run` has not come, or which MLflow marked as FAILED since it was interrupted."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if client.get_run(run_id).info.status in {"RUNNING", "FAILED"}:
+        client.set_terminated(run_id, status)
 
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
     """Set environment variables for what is started meanwhile."""
-    former = dict(os.environ)
+    former = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name in variables:
-            os.environ.pop(name)
-            if name in former:
-                os.environ[name] = former[name]
+        for name, value in former.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def overrides(seed: str, text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A training in several processes: started and ended by one more, which holds the run and says what became of it."""
+"""A training in several processes, which one more process starts and ends: it has the run and says how they ended."""
 
 from __future__ import annotations
 
@@ -44,15 +44,6 @@ class Said(ProjectError):
 def train(processes: int, start: Checkpoint, run_id: str) -> None:
     """Do a training in several processes; the first of them logs to the run that this process has begun.
 
-    Parameters
-    ----------
-    processes : int
-        How many.
-    start : Checkpoint
-        What they start from.
-    run_id : str
-        The run.
-
     Raises
     ------
     ProjectError
@@ -93,17 +84,7 @@ def _words(folder: Path, rank: int, ended: Ended) -> tuple[float, int, str]:
 
 @contextlib.contextmanager
 def telling(interrupts: Interrupts, folder: Path, rank: int) -> Iterator[None]:
-    """Leave what ends a training in this process to be said by the one that started it, once for all.
-
-    Parameters
-    ----------
-    interrupts : Interrupts
-        Held when there is something to say.
-    folder : Path
-        That of the training.
-    rank : int
-        Which process this is.
-    """
+    """Leave what ends a training in this process to be said by the one that started it, once for all."""
     try:
         yield
     except BaseException as error:
@@ -123,13 +104,7 @@ def _note(folder: Path, rank: int) -> Path:
 
 
 def watch(parent: int) -> None:
-    """End this process soon after the one that started it, however that ended.
-
-    Parameters
-    ----------
-    parent : int
-        The process that started this one.
-    """
+    """End this process soon after the one that started it, however that ended."""
 
     def look() -> None:
         while os.getppid() == parent:

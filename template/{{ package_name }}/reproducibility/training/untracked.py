@@ -14,13 +14,7 @@ WRITING = ("log_batch", "log_metric", "log_param", "set_tag")
 
 @contextmanager
 def run(folder: Path) -> Iterator[None]:
-    """Let every call of MLflow's succeed and do nothing that lasts.
-
-    Parameters
-    ----------
-    folder : Path
-        For what is logged as files; removed by whoever made it.
-    """
+    """Let every call of MLflow's succeed and do nothing that lasts: what is logged as files goes to a folder."""
     os.environ |= {"MLFLOW_TRACKING_URI": folder.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     os.environ.pop("MLFLOW_REGISTRY_URI", None)
     import mlflow

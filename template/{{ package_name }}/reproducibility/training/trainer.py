@@ -22,11 +22,11 @@ from .contract import Experiment, Run
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
-    from .collector import Collector
+    from .garbage_collection import Collector
 
 
 @dataclass
-class Training:
+class Trainer:
     """One training, from the settings to its result.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The forms that a file of git's may have in a work tree: line ends, Git LFS and other filters."""
+"""What git's filters make of a file in a work tree: line ends, Git LFS and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python's garbage collector: out of the way while imports make millions of objects and none can be collected."""
+"""Python's garbage collector, switched off while imports make millions of objects and none can be collected."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 
 class Collector:
-    """Keeps the collector off, a fifth of the time of a short run, and leaves it as it was found.
+    """Keeps the collector off, which saves a fifth of a short run, and leaves it as it was found.
 
     Parameters
     ----------
     last : bool
-        Whether the process ends with what is done here. Then whatever exists need never be looked at again, not even
-        by the end of the process.
+        Whether the process ends with what is done here. Then what exists is never looked at again.
     """
 
     def __init__(self, last: bool) -> None:
@@ -27,7 +26,7 @@ class Collector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Collect again, if it was so before; at the end of the process, look at nothing any more."""
+        """Collect again, if it was so before and the process goes on."""
         if self.last:
             gc.freeze()
         elif self.enabled:

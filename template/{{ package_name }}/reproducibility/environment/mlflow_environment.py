@@ -1,4 +1,4 @@
-"""MLflow's environments of this project: built one at a time, checked before use, deleted when no lock needs them."""
+"""The environments in which MLflow runs this project: built from the lock, checked before use, deleted after it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,6 @@ def ready(root: Path = ROOT) -> Path:
     ----------
     root : Path
         The project whose lock and Python are meant: this one, or a checkout of it as it was.
-
-    Returns
-    -------
-    Path
-        The environment's folder.
 
     Raises
     ------

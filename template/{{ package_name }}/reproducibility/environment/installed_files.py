@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from .lockfile import pins
-from .requirements import normal
+from .requirements import normalized
 
 INSTALLER_FILES = {"_virtualenv.py", "_virtualenv.pth", "distutils-precedence.pth"}
 #: What Python imports or obeys.
@@ -23,7 +23,8 @@ def changed(site_packages: Path, lock: Path) -> list[str]:
     addressed = {pin.name for pin in pins(lock) if pin.has_address}
     for folder in sorted(site_packages.glob("*.dist-info")):
         package, record = folder.name.removesuffix(".dist-info"), folder / "RECORD"
-        from_elsewhere = (folder / "direct_url.json").exists() and normal(package.rpartition("-")[0]) not in addressed
+        name = normalized(package.rpartition("-")[0])
+        from_elsewhere = (folder / "direct_url.json").exists() and name not in addressed
         if not record.exists() or from_elsewhere:
             problems.append(f"{package} did not come from a package index, or its RECORD is missing")
             continue

@@ -1,0 +1,89 @@
+"""What commit and patches hold of the files that a run used: what it imported, and its datasets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..common import digest
+from .blobs import blob_of_file
+from .capture import capture_inner
+from .git import git
+from .left_out import SENSITIVE, looks_secret
+from .snapshot import Source
+
+
+def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
+    """Make the record hold what the run imported, which may have been edited before or after the capture.
+
+    Parameters
+    ----------
+    source : Source
+        The project.
+    imported : Mapping of Path to bytes
+        The files that Python imported, as they were then.
+
+    Returns
+    -------
+    dict of str to str
+        The digest of each, by its path relative to the project.
+    """
+    modules = {}
+    edited: dict[str, dict[str, bytes]] = {}
+    for file, content in sorted(imported.items()):
+        path = _beside(file, source.root) if file.is_relative_to(source.top) else file.as_posix()
+        modules[path] = digest.of_bytes(content)
+        if source.commit == "none":
+            continue
+        code = _repository_of(source, file.resolve())
+        if code is None:
+            source.leave_out(path, "the run imported it, and it belongs to no commit of this project", modules[path])
+            continue
+        own = _beside(file.resolve(), code.root.resolve())
+        if code.holds(own, content):
+            continue
+        if git("check-ignore", "--quiet", "--", own, folder=code.root) is not None:
+            source.leave_out(path, "the run imported it, and git ignores it", modules[path])
+        elif looks_secret(own, content) or path in {entry["path"] for entry in source.left_out}:
+            source.leave_out(path, SENSITIVE, modules[path])
+        else:
+            edited.setdefault(code.path, {})[own] = content
+            print(f"notice: {path} was edited while the run went on. It is recorded as imported.", file=sys.stderr)
+    for code in (source, *source.repositories):
+        if code.path in edited:
+            code.amend(edited[code.path])
+    others = {path for code in (source, *source.repositories) for path in code.rewritten()} - modules.keys()
+    for path in sorted(others):
+        print(f"notice: {path} was written while the run went on. Recorded as it was before.", file=sys.stderr)
+    return modules
+
+
+def has(source: Source, file: Path, wanted: str) -> bool:
+    """Tell whether a file of the project is in commit or patch, and has the bytes of a digest."""
+    code = _repository_of(source, file)
+    if code is None:
+        return False
+    path = _beside(file, code.root.resolve())
+    if path in code.converted:
+        return code.converted[path] == wanted
+    known = code.blobs.get(path)
+    return known is not None and digest.fits(file, wanted) and known[1] == blob_of_file(file, code.commit)
+
+
+def _repository_of(source: Source, file: Path) -> Source | None:
+    """Find the repository in which a file lies; one that was not known before is captured now."""
+    top = next((place for place in file.parents if (place / ".git").exists()), None)
+    if top == source.top:
+        return source
+    if top is None or not top.is_relative_to(source.top):
+        return None
+    if top not in {code.top for code in source.repositories}:
+        capture_inner(source, _beside(top, source.root.resolve()))
+    return next((code for code in source.repositories if code.top == top), None)
+
+
+def _beside(file: Path, folder: Path) -> str:
+    """Give a path relative to a folder, also where it does not lie in it; absolute on another drive."""
+    return Path(os.path.relpath(file, folder)).as_posix()
