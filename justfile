@@ -16,6 +16,12 @@ demo *ARGS: setup
 test-fast *ARGS: setup
     {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" {{ ARGS }}
 
+# How much of each room of the harness the fast tests execute
+coverage *ARGS: setup
+    {{ python }} -m coverage erase
+    {{ python }} -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" {{ ARGS }}
+    {{ python }} scripts/rooms.py
+
 # The tests, with one real end-to-end run of everything promised: under 20 minutes
 test *ARGS: setup
     {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" {{ ARGS }}

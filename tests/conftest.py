@@ -26,6 +26,7 @@ QUESTIONS = {
     for key, question in yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8")).items()
     if not key.startswith("_")
 }
+FRAMEWORKS: tuple[str, ...] = tuple(QUESTIONS["framework"]["choices"].values())
 #: Variables of the machine that would change what a rendered project does.
 FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GIT_")
 

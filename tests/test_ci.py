@@ -64,8 +64,6 @@ def test_github_workflow_may_only_read_and_runs_only_pinned_actions(rendered: Ca
     assert set(workflow[True]) == {"push", "pull_request"}, "pull_request_target would hand secrets to strangers"
     assert workflow["permissions"] == {"contents": "read"}
     assert "permissions" not in job
-    assert workflow["concurrency"]["cancel-in-progress"] is True
-    assert job["timeout-minutes"] <= 60
     used = [step for step in job["steps"] if "uses" in step]
     assert [step["uses"].partition("@")[0] for step in used] == ["actions/checkout"]
     assert used[0]["with"] == {"persist-credentials": False}
@@ -74,15 +72,11 @@ def test_github_workflow_may_only_read_and_runs_only_pinned_actions(rendered: Ca
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
 
 
-def test_gitlab_pipeline_pins_its_image_and_ends_by_itself(rendered: Callable[[str], Path]) -> None:
+def test_gitlab_pipeline_pins_its_image(rendered: Callable[[str], Path]) -> None:
     pipeline = yaml.safe_load((rendered("gitlab") / FILES["gitlab"]).read_text("utf-8"))
     job = pipeline["ci"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-[a-z]+", job["image"])
     assert "slim" not in job["image"], "it has no git, which every run asks for its commit"
-    assert job["interruptible"] is True
-    assert pipeline["workflow"]["auto_cancel"]["on_new_commit"] == "interruptible"
-    assert job["timeout"] == "30 minutes"
-    assert set(pipeline) == {"workflow", "ci"}
 
 
 @pytest.mark.parametrize("ci", FILES)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, copy_project
+from conftest import FRAMEWORKS, TEMPLATE, Project, copy_project
 from test_render import copy_template
-from test_rooms import FRAMEWORKS, ROOMS, imports, modules
+from test_rooms import ROOMS, imports, modules
 
 PAGE = (TEMPLATE / "CONTRIBUTING.md").read_text("utf-8")
 EXAMPLE, OWN = TEMPLATE / "docs" / "framework", "template/{{ '.' if framework == 'numpy' }}"

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from conftest import TEMPLATE
 
-from harness import FOLDER
-
 COMMAND = re.compile(r"(^|\n|[:;`] ?|      )(just|git|mv|rm|mkdir|ls|df|cp|cd|uv|python) [^\n]*$")
 NAMES = re.compile(r"\b(path|paths|file|folder|prefix|parent|target|changed|name|executable)\b")
 
@@ -24,7 +22,8 @@ def fixes(module: Path) -> list[ast.JoinedStr]:
     return found
 
 
-MODULES = [*sorted(FOLDER.glob("*.py")), *sorted((TEMPLATE / "copier_mlflow").glob("*.py"))]
+HARNESS = sorted(path for path in (TEMPLATE / "template").rglob("*.py") if "reproducibility" in path.parts)
+MODULES = [*HARNESS, *sorted((TEMPLATE / "copier_mlflow").glob("*.py"))]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")

@@ -24,8 +24,6 @@ from sklearn.linear_model import LinearRegression
 
 from harness import load
 
-pytestmark = pytest.mark.e2e
-
 PACKAGE = load("common.project").PACKAGE
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
+from conftest import FRAMEWORKS, TEMPLATE
 
 #: From the command line down to what all stand on. A module at the top is a room of its own.
 ROOMS = (
@@ -17,7 +17,6 @@ ROOMS = (
     *("common", "template_tool"),
 )
 HARNESS = "{{ package_name }}/reproducibility"
-FRAMEWORKS = ("scikit-learn", "pytorch", "tensorflow", "xgboost", "lightgbm")
 
 
 def modules(framework: str) -> dict[str, Path]:
@@ -75,3 +74,45 @@ def test_what_is_told_of_rooms_is_what_is_there() -> None:
         path for path in (TEMPLATE / "template" / HARNESS).iterdir() if path.is_dir() and path.name != "__pycache__"
     ):
         assert ast.get_docstring(ast.parse((room / "__init__.py").read_text("utf-8"))), room.name
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_a_module_takes_of_another_is_there(framework: str) -> None:
+    """In functions too, where nothing but the command that calls them would find it."""
+    known = {name.removesuffix(".__init__"): path for name, path in modules(framework).items()}
+    bodies = {name: ast.parse(path.read_text("utf-8")) for name, path in known.items()}
+    there = {name: set(defined(body.body)) for name, body in bodies.items()}
+    missing = []
+    for name, body in bodies.items():
+        package = name.split(".") if known[name].stem == "__init__" else name.split(".")[:-1]
+        package = [] if name == "__init__" else package
+        called: dict[str, str] = {}
+        for node in (node for node in ast.walk(body) if isinstance(node, ast.ImportFrom) and node.level):
+            home = [*package[: len(package) + 1 - node.level], *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                if (module := ".".join([*home, alias.name])) in known:
+                    called[alias.asname or alias.name] = module
+                elif alias.name not in there[".".join(home) or "__init__"]:
+                    missing.append(f"{name} imports {module}")
+        missing += [
+            f"{name} asks for {called[node.value.id]}.{node.attr}"
+            for node in ast.walk(body)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called
+            if node.attr not in there[called[node.value.id]] | {"__name__", "__file__"}
+        ]
+    assert missing == []
+
+
+def defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Give the names that a module has at its top."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.If | ast.Try):
+            yield from defined([*node.body, *node.orelse])
+        else:
+            yield from (
+                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            )

@@ -10,11 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import TEMPLATE, Project
+from conftest import FRAMEWORKS, TEMPLATE, Project
 
 from harness import load
 
-FRAMEWORKS = ("scikit-learn", "pytorch", "tensorflow", "xgboost", "lightgbm")
 #: The same task that other tests of a framework use: environments are shared.
 TASKS = {"pytorch": "regression", "lightgbm": "regression"}
 #: Trains from several shells, kills and resumes, and leaves out the hash seed and each seed.

@@ -85,6 +85,13 @@ TRAPS = {
     "the template renames a file": Trap(
         {"old.txt": LONG}, {"new.txt": LONG}, append("old.txt"), has("old.txt"), exclude("/old.txt")
     ),
+    "the template empties most of a folder": Trap(
+        {"rooms/gone.py": LONG, "rooms/__init__.py": "1\n"},
+        {"rooms/__init__.py": "2\n"},
+        append("rooms/gone.py"),
+        lambda project: has("rooms/gone.py")(project) and has("rooms/__init__.py", "2\n")(project),
+        exclude("/rooms/*.py", "!/rooms/__init__.py"),
+    ),
     "an answer switches a file off": Trap(
         SWITCHED,
         SWITCHED | {"a": "2\n"},

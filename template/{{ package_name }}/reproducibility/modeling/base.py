@@ -40,7 +40,7 @@ class Framework(ModelAdapter):
     load_variables : dict of str to str
         Environment variables for loading a stored model unseen.
     loader : str
-        The module of MLflow that loads the models of `log_model`.
+        The module of MLflow that loads the models of `log_model`; none where they are stored by their structure.
     packages : tuple of str
         Where the framework's own classes stand that a stored structure may name.
     """

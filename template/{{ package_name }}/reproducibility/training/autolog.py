@@ -33,7 +33,7 @@ def beside() -> Iterator[None]:
     """
     import mlflow
 
-    modules = {"mlflow", "mlflow.sklearn", FRAMEWORK.loader, ALSO.get(FRAMEWORK.loader, FRAMEWORK.loader)}
+    modules = {"mlflow", "mlflow.sklearn", FRAMEWORK.loader, ALSO.get(FRAMEWORK.loader, FRAMEWORK.loader)} - {""}
     logger = logging.getLogger("mlflow.utils.autologging_utils")
     with ExitStack() as stack:
         for name in sorted(modules):
