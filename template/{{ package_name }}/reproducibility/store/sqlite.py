@@ -96,10 +96,10 @@ def create(path: Path, artifacts: Path) -> None:
             SqlAlchemyStore(uri(draft), artifacts.as_uri()).engine.dispose()
             _put(draft, path)
         except Exception as error:  # of SQLite, SQLAlchemy, Alembic or MLflow: all of them about this one file
-            reason, folder = str(error).partition("\n")[0], shlex.quote(str(path.parent))
+            reason, quoted = str(error).partition("\n")[0], shlex.quote(str(path.parent))
             raise ProjectError(
                 f"the store {path} cannot be made: {reason}; nothing of it was kept.",
-                f"Free disk space, or mend the permissions: df -h {folder}; ls -ld {folder}",
+                f"Free disk space, or mend the permissions: df -h {quoted}; ls -ld {quoted}",
             ) from error
         finally:
             _remove(path)
