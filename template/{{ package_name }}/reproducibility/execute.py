@@ -19,8 +19,8 @@ from .randomness import launch
 from .store import tracking
 from .training import checkpoint, multiprocess, untracked
 from .training.active_run import begun, joined
-from .training.contract import Experiment
 from .training.garbage_collection import Collector
+from .training.run_api import Experiment
 from .training.trainer import Trainer, explained
 
 

@@ -12,7 +12,7 @@ from ..common.files import write_whole
 from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
 
 if TYPE_CHECKING:
-    from ..training.contract import Experiment
+    from ..training.run_api import Experiment
 
 
 @click.command()

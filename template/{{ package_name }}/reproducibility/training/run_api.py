@@ -1,4 +1,4 @@
-"""What a project and the harness agree on: the `run` that `train` is given, and how `train` is handed over."""
+"""What `train` can ask of its run: generators, datasets, stages, checkpoints; and what the project tells of it."""
 
 from __future__ import annotations
 
