@@ -142,6 +142,7 @@ def bare(tmp_path: Path) -> Bare:
     return Bare(tmp_path)
 
 
+@pytest.mark.e2e
 def test_every_switch_is_told_by_what_it_does_here(bare: Bare) -> None:
     content, text = bare.outcome()
     assert content["repeats"] is True
@@ -189,6 +190,7 @@ def test_a_training_that_does_not_repeat_is_caught_with_its_step(bare: Bare, fau
     assert f"DIFFERS in {parts}" in text and text.endswith("training does NOT repeat on this machine")
 
 
+@pytest.mark.e2e
 def test_a_resume_that_forgets_something_is_caught(bare: Bare) -> None:
     bare.plant('kept["weights"], kept["momentum"]', 'kept["weights"], momentum')
     content, text = bare.outcome()
