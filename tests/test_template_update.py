@@ -188,6 +188,22 @@ def test_edited_projects_of_every_release_are_updated_by_one_command(
     assert done.returncode == int(any("Left to do" in text for text in told.values()))
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.parametrize("version", [version for version in RELEASES if version >= "0.2"])
+def test_a_run_that_a_release_recorded_is_reproduced_after_the_update(
+    history: Path, version: str, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "bikes", version)
+    project.just("setup")
+    project.just("train")
+    [run] = project.runs()
+    assert cli.run(["update", str(project.path)]) == 0
+    project.commit()
+    project.just("setup")
+    assert "identical" in project.just("reproduce", run.info.run_id).stdout
+
+
 def actual(name: str) -> str:
     """Find a program itself, behind a shim that would look for others on the PATH."""
     found = str(shutil.which(name))
