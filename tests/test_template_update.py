@@ -213,7 +213,7 @@ def actual(name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [version for version in RELEASES if version >= "0.4"])
+@pytest.mark.parametrize("version", [version for version in RELEASES if "0.4" <= version < "0.6"])
 def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, version: str, tmp_path: Path) -> None:
     """The last update that it does: of its own modules, some of them edited, into a project without them."""
     project = start(history, tmp_path / "bikes", version)
@@ -241,7 +241,7 @@ def test_a_projects_own_updater_loses_nothing_on_the_way_here(history: Path, ver
 GONE = ("journal", "merge", "pull_request", "template", "template_diff", "template_update", "update")
 
 
-@pytest.mark.parametrize("version", [RELEASES[-1], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[3:-1])])
+@pytest.mark.parametrize("version", ["0.5.1", *(pytest.param(v, marks=pytest.mark.slow) for v in ("0.4.0", "0.5.0"))])
 def test_edits_in_modules_that_went_away_are_told_with_where_their_code_went(
     history: Path, version: str, tmp_path: Path
 ) -> None:

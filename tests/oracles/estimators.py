@@ -17,6 +17,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.models import Model
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
@@ -200,7 +201,7 @@ def store(name: str, estimator: Any, X: Any, folder: Path) -> str:
 def load(name: str, folder: Path) -> Any:
     """Load what was stored, as `just predict` does, and take MLflow's wrapping off."""
     path = Path(mlflow.artifacts.download_artifacts((folder / f"{name}.uri").read_text()))
-    predict._require_safe(name, path)
+    predict._require_safe(name, path, Model.load(str(path)))
     return mlflow.sklearn.load_model(str(path))
 
 
