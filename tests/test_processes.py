@@ -117,7 +117,7 @@ def test_only_the_first_process_keeps_anything(load: Any) -> None:
     checkpoints = SimpleNamespace(
         start=load("training.checkpoint").Checkpoint({}), save=lambda *what: saved.append(what)
     )
-    runs = [load("training.run_api").Run(1, checkpoints, rank, 2) for rank in range(2)]
+    runs = [load("training.run_object").Run(1, checkpoints, rank, 2) for rank in range(2)]
     for run in runs:
         run.stage("split", [1, 2])
         run.checkpoint({"weights": b""})

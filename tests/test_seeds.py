@@ -10,14 +10,14 @@ import pytest
 from harness import load
 
 seeds = load("randomness.seeds")
-run_api = load("training.run_api")
+run_object = load("training.run_object")
 
 
 def test_a_stream_depends_on_seed_and_name_alone() -> None:
     assert seeds.stream(1, "split").integers(2**32, size=3).tolist() == [2871389460, 1854336597, 2524548784]
-    first = run_api.Run(1)
+    first = run_object.Run(1)
     first.rng("another").random(1000)
-    assert first.rng("split").random() == run_api.Run(1).rng("split").random()
+    assert first.rng("split").random() == run_object.Run(1).rng("split").random()
     assert len({seeds.stream(seed, name).random() for seed in (0, 1) for name in ("a", "b")}) == 4
 
 
@@ -35,7 +35,7 @@ def test_each_generator_is_seeded_or_alone_left_out(left: str) -> None:
 
 
 def test_a_run_seeds_anew_for_each_name_and_notes_stages_on_the_first_rank_only() -> None:
-    run, other = run_api.Run(3), run_api.Run(3, rank=1, processes=2)
+    run, other = run_object.Run(3), run_object.Run(3, rank=1, processes=2)
     numbers = []
     for name in ("epoch 1", "epoch 2", "epoch 1"):
         run.reseed(name)

@@ -11,7 +11,7 @@ from .common.errors import ProjectError
 from .environment import check
 from .modeling.result import Result
 from .source import imports
-from .training.run_api import Experiment, Run, Train
+from .training.run_object import Experiment, Run, Train
 
 imports.watch()  # before anything of the project's own is imported
 

@@ -20,7 +20,7 @@ from .store import tracking
 from .training import checkpoint, multiprocess, untracked
 from .training.active_run import begun, joined
 from .training.garbage_collection import Collector
-from .training.run_api import Experiment
+from .training.run_object import Experiment
 from .training.trainer import Trainer, explained
 
 

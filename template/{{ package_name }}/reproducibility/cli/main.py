@@ -13,7 +13,7 @@ from ..common.exit_codes import INTERRUPTED, USAGE
 from . import data, models, proofs, training, upkeep
 
 if TYPE_CHECKING:
-    from ..training.run_api import Experiment
+    from ..training.run_object import Experiment
 
 
 @click.group(

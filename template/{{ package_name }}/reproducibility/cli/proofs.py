@@ -20,9 +20,9 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> Non
     hash seed of the shell, in the environment of `just run`. Exits with 1 where the two differ.
     """
     from ..proof import verify
-    from ..training import mlflow_run
+    from ..training import just_run
 
-    raise SystemExit(verify.verify(absolute(config), (*overrides, *mlflow_run.overrides(seed, text))))
+    raise SystemExit(verify.verify(absolute(config), (*overrides, *just_run.overrides(seed, text))))
 
 
 @click.command()

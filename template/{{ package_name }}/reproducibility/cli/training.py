@@ -12,7 +12,7 @@ from ..common.files import write_whole
 from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
 
 if TYPE_CHECKING:
-    from ..training.run_api import Experiment
+    from ..training.run_object import Experiment
 
 
 @click.command()
@@ -40,9 +40,9 @@ def train(
 ) -> None:
     """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
     from .. import execute
-    from ..training import mlflow_run
+    from ..training import just_run
 
-    overrides = (*overrides, *mlflow_run.overrides(seed, text))
+    overrides = (*overrides, *just_run.overrides(seed, text))
     if resume and overrides:
         raise click.UsageError("--resume goes on with the settings that the run had; leave --set and --seed out.")
     run_id = execute.execute(experiment, config, overrides, name, resume)
@@ -58,7 +58,7 @@ def train(
 def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None:
     """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
     from .. import execute
-    from ..training import mlflow_run, multiprocess  # noqa: F401 - a record names what was imported: as much as by `train`
+    from ..training import just_run, multiprocess  # noqa: F401 - a record names what was imported: as much as by `train`
 
     multiprocess.watch(parent)
     execute.take_part(experiment, folder, run_id)
@@ -74,7 +74,7 @@ def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None,
 
     The run as anyone else would execute it: nothing of .venv takes part.
     """
-    from ..training import mlflow_run
+    from ..training import just_run
 
     for parameter in parameters:
         if "=" not in parameter:
@@ -84,4 +84,4 @@ def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None,
         given["seed"] = str(seed)
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
-    mlflow_run.run(entry_point, given)
+    just_run.run(entry_point, given)

@@ -66,7 +66,7 @@ def project(job: Job, folder: Path) -> dict[str, Any]:
     """Train what the project trains, with its conf, outside any run of MLflow."""
     from .. import conf
     from ..modeling.content import Content
-    from ..training.run_api import Run
+    from ..training.run_object import Run
 
     schema, train = importlib.import_module(f"{PACKAGE}.__main__").experiment()
     settings: Any = conf.validate(conf.load(ROOT / "confs" / "train.yaml"), schema)

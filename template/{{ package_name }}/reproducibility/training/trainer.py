@@ -18,7 +18,7 @@ from ..modeling.result import Result
 from ..randomness import seeds
 from . import autolog
 from .checkpoint import Checkpoint, Checkpoints
-from .run_api import Experiment, Run
+from .run_object import Experiment, Run
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
