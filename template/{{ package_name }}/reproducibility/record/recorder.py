@@ -52,6 +52,7 @@ class Recorder:
         self.lock_bytes = lockfile.RUNTIME_LOCK.read_bytes()
         self.lock = digest.of_bytes(self.lock_bytes)
         self.launch = launch.recorded(settings["seed"], settings["threads"])
+        self.container = handed.container()
         self.tags = {
             "repro.seed": str(settings["seed"]),
             "repro.commit": self.code.commit,
@@ -59,6 +60,8 @@ class Recorder:
             "repro.environment": self.lock,
             "repro.project": PACKAGE,
         }
+        if self.container:
+            self.tags["repro.image"] = self.container["container"]["image"]
 
     def start(self) -> None:
         """Log what is known before training: also a run that fails says what it was."""
