@@ -169,6 +169,8 @@ def default_base(project: Path = ROOT) -> str:
 def _image(engine: Engine, there: Mapping[str, Any], reference: str) -> Image:
     labels = _labels(there)
     pushed = [name for name in there.get("RepoDigests") or [] if not name.startswith("localhost/")]
+    # podman also lists a digest of its own making, with which the registry knows nothing.
+    pushed.sort(key=lambda name: name.endswith(there.get("Digest", "none")))
     return Image(
         id=with_algorithm(there["Id"]),
         reference=reference,
