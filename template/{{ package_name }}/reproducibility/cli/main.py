@@ -10,7 +10,7 @@ import click
 from ..common.command_line import own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED, USAGE
-from . import data, models, proofs, training, upkeep
+from . import data, images, models, proofs, training, upkeep
 
 if TYPE_CHECKING:
     from ..training.run_object import Experiment
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         models.promote,
         models.predict,
         data.data,
+        images.image,
+        images.image_verify,
         upkeep.selftest,
         upkeep.ui,
         upkeep.relocate,
