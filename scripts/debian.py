@@ -25,7 +25,7 @@ PACKAGES = (
 PROGRAMS = {
     "bin": (
         *("docker", "docker-init", "containerd", "containerd-shim-runc-v2", "docker-registry", "buildah", "podman"),
-        *("crun", "conmon", "fuse-overlayfs", "newuidmap", "newgidmap", "pasta"),
+        *("crun", "conmon", "fuse-overlayfs", "newuidmap", "newgidmap", "pasta", "pasta.avx2"),
     ),
     "sbin": ("dockerd", "docker-proxy", "runc", "xtables-nft-multi"),
     "lib/podman": ("netavark", "aardvark-dns"),
@@ -67,6 +67,8 @@ def programs(folder: Path) -> None:
     for place, names in PROGRAMS.items():
         for name in names:
             program = (root / "usr" / place / name).resolve()
+            if name == "pasta.avx2" and not program.exists():
+                continue
             (starters / name).symlink_to(program)
             edit = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(libraries)]
             # Debian's own patchelf breaks programs in Go.

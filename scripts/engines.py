@@ -2,44 +2,36 @@
 
 By hand: `python scripts/engines.py shell` opens a shell in which `docker`, `podman` and `buildah` work, and everything
 is gone when it ends. `python scripts/engines.py clean` removes what is kept for the next time.
-
-An engine is kept by a process of its own, which ends it when its owner (the test session) is gone, killed or not. The
-engine itself is in namespaces of processes and mounts: when its first process ends, the kernel ends the others. What
-could be left, an address and a folder, is cleared by the next session.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
+import functools
 import hashlib
 import json
 import os
+import resource
 import select
 import shutil
-import signal
+import socket
+import stat
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import debian
+import keeper
+from keeper import HOME, Unavailable, locked, session, stop
 
-HOME = Path(tempfile.gettempdir()) / "copier-mlflow-engines"
 BASE = "copier-mlflow-base:bookworm"
 #: The user and the group of a person who may use Docker, and no more.
 PERSON, DOCKERS = 4711, 4712
 #: Docker keeps images in either of two ways: `containerd`'s, where BuildKit can set the times of files, or its own.
 STORES = ("containerd", "classic")
-
-
-class Unavailable(Exception):
-    """Nothing can be started here; says why."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,7 @@ class Kit:
         return self.folder / "base.tar"
 
 
+@functools.cache
 def kit() -> Kit:
     """Find what engines are started from, made if need be."""
     if sys.platform != "linux" or os.geteuid():
@@ -77,86 +70,99 @@ def kit() -> Kit:
             folder.mkdir()
             try:
                 with ThreadPoolExecutor() as pool:
-                    for work in [
-                        pool.submit(debian.programs, folder),
-                        pool.submit(debian.base, folder / "base.tar", BASE),
-                    ]:
-                        work.result()
+                    extracted = pool.submit(debian.programs, folder)
+                    pool.submit(debian.base, folder / "base.tar", BASE).result()
+                    extracted.result()
             except OSError as error:
                 raise Unavailable(f"no packages of Debian: {error}") from error
             (folder / "made").touch()
     return Kit(folder)
 
 
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Let one process at a time do it."""
-    with file.open("w") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-
-
 @dataclass(frozen=True)
-class Process:
-    """A process, told from a later one of the same number by when it began."""
-
-    pid: int
-    began: str
-
-    @classmethod
-    def of(cls, pid: int) -> Process | None:
-        try:
-            return cls(pid, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        except OSError:
-            return None
-
-    @property
-    def alive(self) -> bool:
-        return Process.of(self.pid) == self
-
-    def end(self, patience: float = 30) -> None:
-        """Ask it to end, and make it end."""
-        with contextlib.suppress(ProcessLookupError):
-            opened = os.pidfd_open(self.pid)
-            try:
-                if self.alive:
-                    signal.pidfd_send_signal(opened, signal.SIGTERM)
-                    if not select.select([opened], [], [], patience)[0]:
-                        signal.pidfd_send_signal(opened, signal.SIGKILL)
-                        select.select([opened], [], [], patience)
-            finally:
-                os.close(opened)
-
-
-@dataclass(frozen=True)
-class Docker:
-    """A running engine of Docker's, with BuildKit, buildx and compose."""
+class Engine:
+    """Something that runs until its owner ends."""
 
     folder: Path
     kit: Kit
-    store: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes its programs those that are found, and speak to it."""
+        return {"PATH": os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]]), "CONTAINER_BASE": BASE}
+
+    def run(
+        self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in its environment; what it printed is in the failure's message."""
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=os.environ | self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}"
+        return done
+
+
+class Docker(Engine):
+    """A running engine of Docker's, with BuildKit, buildx and compose."""
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes `docker` on the PATH speak to it."""
-        return {
-            "PATH": os.pathsep.join([str(self.kit.bin), os.environ["PATH"]]),
+        return super().environment | {
             "DOCKER_HOST": f"unix://{self.folder / 'docker.sock'}",
             "DOCKER_CONFIG": str(self.folder / "config"),
-            "CONTAINER_BASE": BASE,
         }
 
-    def __call__(self, *arguments: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run `docker`, and give what it printed."""
-        return told(["docker", *arguments], self.environment | variables, check=check)
+
+class Podman(Engine):
+    """Podman and buildah as root, with images of their own."""
 
 
-def told(command: list[str], variables: Mapping[str, str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, env=os.environ | variables, stdin=subprocess.DEVNULL, stdout=-1, stderr=-2, text=True
-    )
-    assert not check or done.returncode == 0, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}"
-    return done
+class Registry(Engine):
+    """A registry of images on loopback, without a password."""
+
+    @property
+    def address(self) -> str:
+        return (self.folder / "address").read_text()
+
+
+class Person(Engine):
+    """Somebody who is not root: a member of the group `docker`, with podman and buildah of their own.
+
+    The names of the person and the groups are known only in the mounts in which their commands run.
+    """
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a login would set; Docker's engine is found by `Docker.environment`, all but its DOCKER_CONFIG."""
+        return super().environment | {
+            "HOME": str(self.home),
+            "USER": "person",
+            "XDG_RUNTIME_DIR": str(self.folder / "runtime"),
+            "DOCKER_CONFIG": str(self.home / ".docker"),
+        }
+
+    def command(self, *command: str, cwd: Path | None = None) -> list[str]:
+        """Say how root runs a command as the person, in a folder: with their rights, and nobody else's."""
+        first = str(keeper.noted(self.folder / "first").pid)
+        enter = ["nsenter", f"--target={first}", "--mount", "--pid", f"--wdns={cwd or self.home}"]
+        return [*enter, "setpriv", f"--reuid={PERSON}", f"--regid={PERSON}", f"--groups={DOCKERS}", *command]
+
+    def run(
+        self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the person."""
+        return super().run(*self.command(*command, cwd=cwd), check=check, **variables)
 
 
 def docker(owner: int, store: str = "containerd") -> Docker:
@@ -169,187 +175,197 @@ def docker(owner: int, store: str = "containerd") -> Docker:
     store : str
         How it keeps images, one of `STORES`.
     """
-    made = kit()
-    folder = session(owner) / f"docker-{store}"
-    engine = Docker(folder, made, store)
-    serve(folder, owner, "docker", store)
-    return engine
+    return Docker(_started(owner, f"docker-{store}"), kit())
 
 
-def session(owner: int) -> Path:
-    """Find the folder of an owner's engines; what owners left who are gone is cleared."""
-    process = Process.of(owner)
-    assert process, f"there is no process {owner}"
-    folder = HOME / f"session-{owner}-{process.began}"
-    with locked(HOME / "lock"):
-        for other in HOME.glob("session-*"):
-            _, pid, began = other.name.split("-")
-            if not Process(int(pid), began).alive:
-                for engine in other.iterdir():
-                    if engine.is_dir():
-                        clear(engine)
-                shutil.rmtree(other, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
+def podman(owner: int) -> Podman:
+    """Give podman and buildah of root with the base image; what the registry of the owner has can be pulled."""
+    registry(owner)
+    return Podman(_started(owner, "podman"), kit())
+
+
+def person(owner: int) -> Person:
+    """Give a person with podman and buildah of their own, and the base image in them."""
+    registry(owner)
+    return Person(_started(owner, "person"), kit())
+
+
+def registry(owner: int) -> Registry:
+    """Give a registry on loopback."""
+    return Registry(_started(owner, "registry"), kit())
+
+
+def _started(owner: int, name: str) -> Path:
+    kit()
+    folder = session(owner) / name
+    keeper.serve(folder, owner, Path(__file__), name)
     return folder
 
 
-def serve(folder: Path, owner: int, *what: str) -> None:
-    """Start the process that keeps an engine, unless it is there."""
-    with locked(folder.parent / "lock"):
-        if (folder / "ready").exists():
-            return
-        folder.mkdir()
-        command = [sys.executable, __file__, "serve", str(folder), str(owner), *what]
-        log = folder / "log"
-        with log.open("w") as opened:
-            keeper = subprocess.Popen(command, stdin=-3, stdout=opened, stderr=-2, start_new_session=True)
-        while not (folder / "ready").exists():
-            if keeper.poll() is not None:
-                said = log.read_text()
-                clear(folder)
-                raise Unavailable(f"{what[0]} does not start here: {said[-1500:]}")
-            time.sleep(0.05)
+def start(folder: Path, name: str) -> int:
+    """Start an engine by its name; gives what becomes readable when it ends."""
+    (folder / "bin").mkdir()
+    what, _, how = name.partition("-")
+    if what == "docker":
+        return _start_docker(folder, how)
+    return _start_registry(folder) if what == "registry" else _start_podman(folder, rootless=what == "person")
 
 
-def stop(owner: int) -> None:
-    """End all engines of an owner, and wait for it."""
-    if HOME.exists():
-        folder = session(owner)
-        for engine in folder.iterdir():
-            if engine.is_dir():
-                clear(engine)
-        shutil.rmtree(folder)
-
-
-def clear(folder: Path) -> None:
-    """End an engine's processes in their order, and take back what it made outside of its namespaces."""
-    for name in ("keeper", "first"):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            noted(folder / name).end()
-    disconnect(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def keep(folder: Path, owner: int, kind: str, *options: str) -> None:
-    """Start an engine, wait until its owner ends or asks for it, and end it."""
-    note(folder / "keeper", os.getpid())
-    watched = os.pidfd_open(owner)
-    told_to_end, wake = os.pipe()
-    signal.signal(signal.SIGTERM, lambda *_: os.write(wake, b"."))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    first = {"docker": start_docker}[kind](folder, kit(), *options)
-    (folder / "ready").touch()
-    try:
-        select.select([watched, told_to_end, first], [], [])
-    finally:
-        noted(folder / "first").end()
-        disconnect(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def start_docker(folder: Path, made: Kit, store: str) -> int:
-    """Start Docker's daemon with the base image in it; gives what becomes readable when it ends."""
-    plugins = folder / "config" / "cli-plugins"
-    plugins.mkdir(parents=True)
-    for name in ("docker-buildx", "docker-compose"):
-        (plugins / name).symlink_to(made.bin / name)
+def _start_docker(folder: Path, store: str) -> int:
+    (folder / "bin" / "docker").symlink_to(kit().bin / "docker")
+    _plugins(folder / "config")
     settings = {"features": {"containerd-snapshotter": store == "containerd"}, "iptables": False, "ip6tables": False}
     (folder / "daemon.json").write_text(json.dumps(settings))
-    number = connect(folder, made.bin / "iptables")
-    socket = folder / "docker.sock"
-    first = isolated(
+    number = keeper.connect(folder, kit().bin / "iptables")
+    first = keeper.isolated(
         folder,
-        *(str(made.bin / "dockerd"), f"--config-file={folder / 'daemon.json'}", f"--data-root={folder / 'data'}"),
-        *(f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'pid'}", f"--host=unix://{socket}"),
+        *(str(kit().bin / "dockerd"), f"--config-file={folder / 'daemon.json'}", f"--data-root={folder / 'data'}"),
+        *(f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'pid'}", f"--host=unix://{folder / 'docker.sock'}"),
         *(f"--bridge=engines{number}", f"--default-address-pool=base=10.{number}.128.0/17,size=24"),
-        PATH=os.pathsep.join([str(made.bin), os.environ["PATH"]]),
+        PATH=os.pathsep.join([str(kit().bin), os.environ["PATH"]]),
     )
-    engine = Docker(folder, made, store)
-    while engine("version", check=False).returncode:
-        if select.select([first], [], [], 0.05)[0]:
-            raise SystemExit(1)
-    os.chown(socket, 0, DOCKERS)
-    engine("load", "--input", str(made.base))
+    engine = Docker(folder, kit())
+    _wait(first, lambda: engine.run("docker", "version", check=False).returncode == 0)
+    os.chown(folder / "docker.sock", 0, DOCKERS)
+    engine.run("docker", "load", "--input", str(kit().base))
     return first
 
 
-def isolated(folder: Path, *command: str, **variables: str) -> int:
-    """Start a command as the first process of namespaces of processes and mounts; mounts of the machine are seen."""
-    enter = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation=slave", "--mount-proc"]
-    outer = subprocess.Popen(
-        ["setpriv", "--pdeathsig=KILL", *enter, *command], env=os.environ | variables, stdin=subprocess.DEVNULL
-    )
-    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-    while not (found := children.read_text().split()):
-        if outer.poll() is not None:
+def _plugins(folder: Path) -> None:
+    (folder / "cli-plugins").mkdir(parents=True)
+    for name in ("docker-buildx", "docker-compose"):
+        (folder / "cli-plugins" / name).symlink_to(kit().bin / name)
+
+
+def _start_registry(folder: Path) -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (folder / "address").write_text(address)
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": address},
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    first = keeper.isolated(folder, str(kit().bin / "docker-registry"), "serve", str(folder / "config.json"))
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            host, port = address.split(":")
+            return client.connect_ex((host, int(port))) == 0
+
+    _wait(first, answers)
+    return first
+
+
+#: The mounts in which podman runs: names and settings of its own in /etc; cgroups of the one kind that it knows; a
+#: device that a person may open. A person's Python may lie in root's home, which all may then pass through.
+PODMAN = """
+set -e
+mount --make-rshared /
+mount -t overlay -o lowerdir={folder}/etc:/etc engines /etc
+umount --recursive --lazy /sys/fs/cgroup
+mount -t cgroup2 engines /sys/fs/cgroup
+if [ -e /dev/net/tun ]; then mount --bind {folder}/tun /dev/net/tun; fi
+if {rootless}; then mount -t overlay -o lowerdir={folder}/open:/root engines /root; fi
+exec {bin}/docker-init -- sleep infinity
+"""
+CONTAINERS = """
+[containers]
+pids_limit = 0
+default_ulimits = [{limits}]
+[engine]
+helper_binaries_dir = ["{bin}"]
+conmon_path = ["{bin}/conmon"]
+runtime = "crun"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[engine.runtimes]
+crun = ["{bin}/crun"]
+[network]
+network_backend = "netavark"
+firewall_driver = "iptables"
+"""
+
+
+def _start_podman(folder: Path, rootless: bool) -> int:
+    made = kit()
+    etc = folder / "etc"
+    shutil.copytree(made.folder / "root/etc/containers", etc / "containers")
+    names = {
+        "passwd": f"person:x:{PERSON}:{PERSON}::{folder / 'home'}:/bin/sh\n",
+        "group": f"person:x:{PERSON}:\ndockers:x:{DOCKERS}:person\n",
+        "subuid": "person:500000:65536\n",
+        "subgid": "person:500000:65536\n",
+    }
+    for name, line in names.items():
+        former = Path("/etc", name)
+        (etc / name).write_text((former.read_text() if former.exists() else "") + line)
+    # No more than this machine lets root have: podman asks for a million open files.
+    limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in ("nofile", "nproc")}
+    shown = ", ".join(f'"{name}={limit}:{limit}"' for name, limit in limits.items())
+    (etc / "containers/containers.conf").write_text(CONTAINERS.format(bin=made.bin, limits=shown))
+    storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/data"\nrunroot = "{folder}/run"\n'
+    (etc / "containers/storage.conf").write_text(storage)
+    address = (folder.parent / "registry" / "address").read_text()
+    insecure = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
+    (etc / "containers/registries.conf.d/engines.conf").write_text(insecure)
+    (folder / "open").mkdir()
+    os.mknod(folder / "tun", 0o600 | stat.S_IFCHR, os.makedev(10, 200))
+    (folder / "tun").chmod(0o666)
+    script = PODMAN.format(folder=folder, bin=made.bin, rootless=str(rootless).lower())
+    first = keeper.isolated(folder, "sh", "-c", script)
+    noted = keeper.noted(folder / "first")
+    _wait(first, lambda: Path(f"/proc/{noted.pid}/cmdline").read_bytes().startswith(os.fsencode(made.bin)))
+    if rootless:
+        _plugins(folder / "home" / ".docker")
+        (folder / "runtime").mkdir(mode=0o700)
+        for place in (folder / "home", *(folder / "home").rglob("*"), folder / "runtime"):
+            os.chown(place, PERSON, PERSON, follow_symlinks=False)
+        for name in ("docker", "podman", "buildah"):
+            (folder / "bin" / name).symlink_to(made.bin / name)
+        engine: Engine = Person(folder, made)
+    else:
+        for name in ("podman", "buildah"):
+            enter = f'nsenter --target={noted.pid} --mount --pid --wdns="$PWD"'
+            starter = f'#!/bin/sh\nPATH={made.bin}:$PATH exec {enter} {made.bin}/{name} "$@"\n'
+            (folder / "bin" / name).write_text(starter)
+            (folder / "bin" / name).chmod(0o755)
+        engine = Podman(folder, made)
+    engine.run("podman", "load", "--quiet", "--input", str(made.base))
+    return first
+
+
+def _wait(first: int, ready: Callable[[], bool]) -> None:
+    """Wait until an engine is ready, or has ended."""
+    while not ready():
+        if select.select([first], [], [], 0.05)[0]:
             raise SystemExit(1)
-        time.sleep(0.01)
-    note(folder / "first", int(found[0]))
-    return os.pidfd_open(int(found[0]))
-
-
-def connect(folder: Path, iptables: Path) -> int:
-    """Make a bridge whose containers reach the world, beside whatever other engine is here; gives its number."""
-    taken = subprocess.run(["ip", "-brief", "address"], capture_output=True, text=True, check=True).stdout
-    number = next(number for number in range(201, 256) if f" 10.{number}." not in taken)
-    (folder / "network").write_text(json.dumps([number, str(iptables)]))
-    subprocess.run(["ip", "link", "add", f"engines{number}", "type", "bridge"], check=True)
-    subprocess.run(["ip", "address", "add", f"10.{number}.0.1/24", "dev", f"engines{number}"], check=True)
-    subprocess.run(["ip", "link", "set", f"engines{number}", "up"], check=True)
-    for table, chain, *rule in rules(number):
-        subprocess.run([str(iptables), "--wait", "-t", table, "-I", chain, *rule], check=True)
-    return number
-
-
-def disconnect(folder: Path) -> None:
-    """Take it away again, whatever of it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        number, iptables = json.loads((folder / "network").read_text())
-        subprocess.run(["ip", "link", "delete", f"engines{number}"], capture_output=True)
-        for table, chain, *rule in rules(number):
-            subprocess.run([iptables, "--wait", "-t", table, "-D", chain, *rule], capture_output=True)
-
-
-def rules(number: int) -> list[list[str]]:
-    """List what must be allowed for the addresses of a bridge: table, chain, rule."""
-    ours = f"10.{number}.0.0/16"
-    return [
-        ["nat", "POSTROUTING", "-s", ours, "!", "-d", ours, "-j", "MASQUERADE"],
-        ["filter", "FORWARD", "-s", ours, "-j", "ACCEPT"],
-        ["filter", "FORWARD", "-d", ours, "-j", "ACCEPT"],
-    ]
-
-
-def note(file: Path, pid: int) -> None:
-    """Write down a process that is to be ended."""
-    process = Process.of(pid)
-    assert process
-    file.write_text(json.dumps([process.pid, process.began]))
-
-
-def noted(file: Path) -> Process:
-    """Read which process that was."""
-    return Process(*json.loads(file.read_text()))
 
 
 def main() -> None:
     """Run by hand, or as the keeper of an engine."""
     if sys.argv[1:2] == ["serve"]:
-        keep(Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
+        folder, owner, name = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+        keeper.keep(folder, owner, lambda: start(folder, name))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["shell", "clean"])
     parser.add_argument("--store", choices=STORES, default="containerd", help="how Docker keeps images")
     arguments = parser.parse_args()
+    owner = os.getpid()
     if arguments.command == "clean":
-        session(os.getpid())
+        session(owner)
         shutil.rmtree(HOME)
         return
-    engine = docker(os.getpid(), arguments.store)
     try:
-        subprocess.run([os.environ.get("SHELL", "/bin/sh")], env=os.environ | engine.environment)
+        variables = docker(owner, arguments.store).environment
+        path = os.pathsep.join([str(podman(owner).folder / "bin"), variables["PATH"]])
+        print(f"a registry is at {registry(owner).address}")
+        subprocess.run([os.environ.get("SHELL", "/bin/sh")], env=os.environ | variables | {"PATH": path})
     finally:
-        stop(os.getpid())
+        stop(owner)
 
 
 if __name__ == "__main__":

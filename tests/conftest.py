@@ -166,6 +166,24 @@ def classic_docker() -> engines.Docker:
     return started(engines.docker, "classic")
 
 
+@pytest.fixture(scope="session")
+def podman() -> engines.Podman:
+    """Podman and buildah as root."""
+    return started(engines.podman)
+
+
+@pytest.fixture(scope="session")
+def person() -> engines.Person:
+    """Somebody who is not root, may use Docker, and has podman and buildah of their own."""
+    return started(engines.person)
+
+
+@pytest.fixture(scope="session")
+def registry() -> engines.Registry:
+    """A registry of images on loopback."""
+    return started(engines.registry)
+
+
 def started(start: Callable[..., Any], *options: str) -> Any:
     """Start an engine of this session, or skip."""
     try:

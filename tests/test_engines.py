@@ -19,10 +19,41 @@ pytestmark = pytest.mark.e2e
 def test_docker_builds_runs_and_composes(docker: engines.Docker, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(f'FROM {engines.BASE}\nRUN python -c \'open("/made", "w").write("here")\'\n')
     (tmp_path / "compose.yaml").write_text("services:\n  one:\n    build: .\n    command: cat /made\n")
-    docker("build", "--tag=engines:test", str(tmp_path), DOCKER_BUILDKIT="0")
-    assert docker("run", "--rm", "engines:test", "cat", "/made").stdout == "here"
-    told = docker("compose", "--project-directory", str(tmp_path), "run", "--rm", "--build", "one").stdout
+    docker.run("docker", "build", "--tag=engines:test", str(tmp_path), DOCKER_BUILDKIT="0")
+    assert docker.run("docker", "run", "--rm", "engines:test", "cat", "/made").stdout == "here"
+    told = docker.run("docker", "compose", "--project-directory", str(tmp_path), "run", "--rm", "--build", "one").stdout
     assert told.endswith("here")
+
+
+IMAGE = f"""
+FROM {engines.BASE}
+ARG SOURCE_DATE_EPOCH
+RUN pip --version && mkdir /made && python -c 'open("/made/file", "w")'
+"""
+
+
+def test_podman_builds_runs_and_pushes(
+    podman: engines.Podman, docker: engines.Docker, registry: engines.Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(IMAGE)
+    reference = f"{registry.address}/made:1"
+    build = ["--no-cache", "--timestamp=1700000000", "--tag", reference, str(tmp_path)]
+    podman.run("buildah", "bud", *build)
+    podman.run("podman", "run", "--rm", reference, "ls", "/made/file")
+    podman.run("podman", "push", reference)
+    docker.run("docker", "run", "--rm", "--pull=always", reference, "ls", "/made/file")
+
+
+def test_person_runs_containers_without_being_root(person: engines.Person, docker: engines.Docker) -> None:
+    assert person.run("id", "-u").stdout == f"{engines.PERSON}\n"
+    python = [sys.executable, "-c", "print('started')"]
+    assert person.run(*python).stdout == "started\n"
+    assert person.run("podman", "run", "--rm", engines.BASE, "id", "-u").stdout == "0\n"
+    mine = ["podman", "run", "--rm", "--userns=keep-id", engines.BASE, "id", "-u"]
+    assert person.run(*mine).stdout == f"{engines.PERSON}\n"
+    host = docker.environment["DOCKER_HOST"]
+    assert person.run("docker", "run", "--rm", engines.BASE, "id", "-u", DOCKER_HOST=host).stdout == "0\n"
+    assert person.run("ls", "/root/.ssh", check=False).returncode != 0
 
 
 #: An owner of an engine, which is killed.
