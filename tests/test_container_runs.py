@@ -79,7 +79,12 @@ def project(
 
 
 def containers(docker: engines.Docker) -> list[str]:
-    return docker("ps", "--all", "--quiet").stdout.split()
+    return docker.run("docker", "ps", "--all", "--quiet").stdout.split()
+
+
+def named(facts: dict[str, str]) -> str:
+    """The name of an image by its ID, which in containerd's store is not what Docker calls it."""
+    return f"bikes:id-{facts['image'].removeprefix('sha256:')}"
 
 
 def strangers(project: Project) -> list[Path]:
@@ -94,8 +99,8 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, dock
     run = project.last()
     assert run.info.status == "FINISHED"
     facts = project.container_of(run.info.run_id)
-    inspected = json.loads(docker("image", "inspect", facts["image"]).stdout)[0]
-    assert facts["image"] == inspected["Id"] == run.data.tags["repro.image"]
+    inspected = json.loads(docker.run("docker", "image", "inspect", named(facts)).stdout)[0]
+    assert facts["image"] == run.data.tags["repro.image"]
     assert facts["base"].startswith(engines.BASE) and facts["engine"].startswith("docker ") and facts["builder"]
     assert run.data.tags["repro.commit"] == project.git("rev-parse", "HEAD")
     assert run.data.tags["repro.dirty"] == "false"
@@ -106,7 +111,7 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, dock
     assert strangers(project) == []
     assert containers(docker) == []
     assert project.git("status", "--porcelain") == ""
-    history = docker("history", "--no-trunc", facts["image"]).stdout
+    history = docker.run("docker", "history", "--no-trunc", named(facts)).stdout
     assert SECRET not in json.dumps(inspected) + history
 
     told = project.just("reproduce", "last", "--dry-run").stdout
@@ -138,7 +143,7 @@ def test_uncommitted_work_and_what_no_record_holds_are_seen_inside(project: Pers
     record = project.record(run.info.run_id)
     assert [entry["path"] for entry in record["code"]["left_out"]] == ["secrets.yaml"]
     assert record["code"]["patch"]
-    shipped = docker("run", "--rm", record["environment"]["container"]["image"], "ls", "-a", "/app").stdout
+    shipped = docker.run("docker", "run", "--rm", named(record["environment"]["container"]), "ls", "-a", "/app").stdout
     assert not {"secrets.yaml", ".env", ".git", "mlflow.db", "mlruns", "data"} & {*shipped.split()}
     assert "identical: every stage is equal" in project.just("reproduce", "last").stdout
 
@@ -166,14 +171,14 @@ def test_a_training_that_is_ended_is_marked_killed(project: Persons, docker: eng
 
         def begun() -> bool:
             found = containers(docker)
-            said = found and docker(ready[0], found[0], *ready[2:], check=False)
+            said = found and docker.run("docker", ready[0], found[0], *ready[2:], check=False)
             return process.poll() is not None or bool(said and said.returncode == 0)
 
         wait_for(begun, "the training has begun", 400)
         assert process.poll() is None, process.communicate()[0]
         assert status(project) == "RUNNING"
         [name] = containers(docker)
-        told = docker("inspect", name).stdout
+        told = docker.run("docker", "inspect", name).stdout
         assert SECRET not in told
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         assert not any(SECRET.encode() in line for line in lines)
@@ -193,7 +198,7 @@ def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, docker: engin
         assert process.poll() is None, process.communicate()[0]
         for member in members(process.pid):
             os.kill(member, signal.SIGKILL)
-    [name] = docker("ps", "--format", "{{.Names}}").stdout.split()
+    [name] = docker.run("docker", "ps", "--format", "{{.Names}}").stdout.split()
     told = project.just("doctor", check=False).stdout
     assert f"ended the container {name}" in told
     assert "KILLED" in told
@@ -206,10 +211,10 @@ def test_a_tampered_image_is_refused(project: Persons, docker: engines.Docker, t
     project.just("run", "--container")
     facts = project.container_of(project.last().info.run_id)
     (tmp_path / "Dockerfile").write_text(
-        f"FROM {facts['image']}\nUSER 0:0\nRUN echo 'x = 1' >> /opt/venv/lib/python3.11/site-packages/sklearn/base.py\n"
+        f"FROM {named(facts)}\nUSER 0:0\nRUN echo 'x = 1' >> /opt/venv/lib/python3.11/site-packages/sklearn/base.py\n"
     )
     reference = f"bikes:{project.git('rev-parse', 'HEAD')[:12]}"
-    docker("build", "--tag", reference, str(tmp_path), DOCKER_BUILDKIT="0")
+    docker.run("docker", "build", "--tag", reference, str(tmp_path), DOCKER_BUILDKIT="0")
     done = project.just("run", "--container", check=False)
     assert "sklearn/base.py of scikit_learn" in refused(done)
     assert project.last().info.status == "FAILED"
@@ -220,7 +225,7 @@ def test_an_image_that_is_gone_is_built_anew(project: Persons, docker: engines.D
     project.just("run", "--container")
     run = project.last()
     facts = project.container_of(run.info.run_id)
-    docker("image", "rm", "--force", facts["image"])
+    docker.run("docker", "image", "rm", "--force", named(facts), f"bikes:{project.git('rev-parse', 'HEAD')[:12]}")
     told = project.just("reproduce", "last", "--dry-run").stdout
     assert "built from the commit" in told
     done = project.just("reproduce", "last").stdout
