@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,33 +50,41 @@ class Persons(Project):
 
 @pytest.fixture
 def project(
-    classic_docker: engines.Docker,
-    set_up: Callable[..., Project],
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Persons:
-    """A committed project with an image's Dockerfile, and an engine for it."""
-    for name, value in classic_docker.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path / "envs"))
+    docker: engines.Docker, set_up: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Persons]:
+    """A committed project of such a person, and an engine for it."""
     monkeypatch.delenv("GIT_CONFIG_GLOBAL")
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
-    # In one folder for all: so the layers of the environment are built once.
-    project = Persons(copy_project(tmp_path / "bikes", container="docker"))
-    (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
-    (project.path / ".env").write_text(f"MLFLOW_TRACKING_PASSWORD={SECRET}\n")
-    for place in (tmp_path, *tmp_path.rglob("*")):
-        os.chown(place, engines.PERSON, engines.PERSON, follow_symlinks=False)
-    project.git("init", "--quiet")
-    project.commit()
-    return project
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # pytest's folders are closed to others
+        home = Path(name)
+        for variable, value in {
+            **docker.environment,
+            "HOME": name,
+            "MLFLOW_ENV_ROOT": f"{name}/envs",
+            "BUILDX_CONFIG": f"{name}/x",
+        }.items():
+            monkeypatch.setenv(variable, value)
+        (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
+        project = Persons(copy_project(home / "bikes", container="docker"))
+        environment = set_up("classification").path / ".venv"
+        (project.path / ".venv").symlink_to(environment)
+        for place in environment.parents[:-2]:  # below the system's folder for what is temporary
+            place.chmod(0o755)
+        (project.path / ".env").write_text(f"MLFLOW_TRACKING_PASSWORD={SECRET}\n")
+        for place in (home, *home.rglob("*")):
+            os.chown(place, engines.PERSON, engines.PERSON, follow_symlinks=False)
+        home.chmod(0o755)
+        project.git("init", "--quiet")
+        project.commit()
+        yield project
 
 
 def containers(docker: engines.Docker) -> list[str]:
-    return docker("ps", "--all", "--quiet").stdout.split()
+    return docker.run("docker", "ps", "--all", "--quiet").stdout.split()
+
+
+def named(facts: dict[str, str]) -> str:
+    """The name of an image by its ID, which in containerd's store is not what Docker calls it."""
+    return f"bikes:id-{facts['image'].removeprefix('sha256:')}"
 
 
 def strangers(project: Project) -> list[Path]:
@@ -84,14 +93,14 @@ def strangers(project: Project) -> list[Path]:
     return [path for path in files if path.lstat().st_uid != engines.PERSON]
 
 
-def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, classic_docker: engines.Docker) -> None:
+def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, docker: engines.Docker) -> None:
     printed = project.just("run", "--container").stdout
     assert "notice" not in printed and "WARNING" not in printed, printed
     run = project.last()
     assert run.info.status == "FINISHED"
     facts = project.container_of(run.info.run_id)
-    inspected = json.loads(classic_docker("image", "inspect", facts["image"]).stdout)[0]
-    assert facts["image"] == inspected["Id"] == run.data.tags["repro.image"]
+    inspected = json.loads(docker.run("docker", "image", "inspect", named(facts)).stdout)[0]
+    assert facts["image"] == run.data.tags["repro.image"]
     assert facts["base"].startswith(engines.BASE) and facts["engine"].startswith("docker ") and facts["builder"]
     assert run.data.tags["repro.commit"] == project.git("rev-parse", "HEAD")
     assert run.data.tags["repro.dirty"] == "false"
@@ -100,9 +109,9 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, clas
     assert (code["left_out"], code["only_here"]) == ([], ["the repository has no remote"])
     assert "bikes/train.py" in code["modules"]
     assert strangers(project) == []
-    assert containers(classic_docker) == []
+    assert containers(docker) == []
     assert project.git("status", "--porcelain") == ""
-    history = classic_docker("history", "--no-trunc", facts["image"]).stdout
+    history = docker.run("docker", "history", "--no-trunc", named(facts)).stdout
     assert SECRET not in json.dumps(inspected) + history
 
     told = project.just("reproduce", "last", "--dry-run").stdout
@@ -116,13 +125,11 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, clas
     assert "identical: every stage is equal" in outside
     assert "image     image: sha256:" in outside
     assert project.container_of(project.last().info.run_id) == {}
-    assert strangers(project) == [] and containers(classic_docker) == []
+    assert strangers(project) == [] and containers(docker) == []
 
 
 @slow
-def test_uncommitted_work_and_what_no_record_holds_are_seen_inside(
-    project: Persons, classic_docker: engines.Docker
-) -> None:
+def test_uncommitted_work_and_what_no_record_holds_are_seen_inside(project: Persons, docker: engines.Docker) -> None:
     train = project.path / "bikes" / "train.py"
     reading = 'from pathlib import Path\n\nassert Path("secrets.yaml").read_text() == "x: y\\n"\n'
     train.write_text(train.read_text().replace("\nfrom ", f"\n{reading}from ", 1))
@@ -136,19 +143,19 @@ def test_uncommitted_work_and_what_no_record_holds_are_seen_inside(
     record = project.record(run.info.run_id)
     assert [entry["path"] for entry in record["code"]["left_out"]] == ["secrets.yaml"]
     assert record["code"]["patch"]
-    shipped = classic_docker("run", "--rm", record["environment"]["container"]["image"], "ls", "-a", "/app").stdout
+    shipped = docker.run("docker", "run", "--rm", named(record["environment"]["container"]), "ls", "-a", "/app").stdout
     assert not {"secrets.yaml", ".env", ".git", "mlflow.db", "mlruns", "data"} & {*shipped.split()}
     assert "identical: every stage is equal" in project.just("reproduce", "last").stdout
 
 
 @slow
-def test_a_training_that_fails_leaves_a_failed_run(project: Persons, classic_docker: engines.Docker) -> None:
+def test_a_training_that_fails_leaves_a_failed_run(project: Persons, docker: engines.Docker) -> None:
     (project.path / "bikes" / "train.py").write_text("def train(settings, run):\n    raise ValueError('planted')\n")
     done = project.just("run", "--container", check=False)
     assert done.returncode == 3
     assert "ValueError: planted" in done.stdout
     assert project.last().info.status == "FAILED"
-    assert containers(classic_docker) == []
+    assert containers(docker) == []
 
 
 def waiting(project: Persons) -> None:
@@ -157,21 +164,21 @@ def waiting(project: Persons) -> None:
 
 @slow
 @pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-C twice", "SIGTERM to just"])
-def test_a_training_that_is_ended_is_marked_killed(project: Persons, classic_docker: engines.Docker, how: str) -> None:
+def test_a_training_that_is_ended_is_marked_killed(project: Persons, docker: engines.Docker, how: str) -> None:
     waiting(project)
     with started(project, *AS_A_PERSON, "just", "run", "--container") as process:
         ready = ("exec", *["ID"], "cat", "/tmp/ready")
 
         def begun() -> bool:
-            found = containers(classic_docker)
-            said = found and classic_docker(ready[0], found[0], *ready[2:], check=False)
+            found = containers(docker)
+            said = found and docker.run("docker", ready[0], found[0], *ready[2:], check=False)
             return process.poll() is not None or bool(said and said.returncode == 0)
 
         wait_for(begun, "the training has begun", 400)
         assert process.poll() is None, process.communicate()[0]
         assert status(project) == "RUNNING"
-        [name] = containers(classic_docker)
-        told = classic_docker("inspect", name).stdout
+        [name] = containers(docker)
+        told = docker.run("docker", "inspect", name).stdout
         assert SECRET not in told
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         assert not any(SECRET.encode() in line for line in lines)
@@ -180,45 +187,45 @@ def test_a_training_that_is_ended_is_marked_killed(project: Persons, classic_doc
         assert process.returncode == 130, output
         assert "Traceback" not in output
     assert status(project) == "KILLED"
-    assert containers(classic_docker) == []
+    assert containers(docker) == []
 
 
 @slow
-def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, classic_docker: engines.Docker) -> None:
+def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, docker: engines.Docker) -> None:
     waiting(project)
     with started(project, *AS_A_PERSON, "just", "run", "--container") as process:
-        wait_for(lambda: process.poll() is not None or containers(classic_docker), "the container is there", 400)
+        wait_for(lambda: process.poll() is not None or containers(docker), "the container is there", 400)
         assert process.poll() is None, process.communicate()[0]
         for member in members(process.pid):
             os.kill(member, signal.SIGKILL)
-    [name] = classic_docker("ps", "--format", "{{.Names}}").stdout.split()
+    [name] = docker.run("docker", "ps", "--format", "{{.Names}}").stdout.split()
     told = project.just("doctor", check=False).stdout
     assert f"ended the container {name}" in told
     assert "KILLED" in told
-    assert containers(classic_docker) == []
+    assert containers(docker) == []
     assert status(project) == "KILLED"
 
 
 @slow
-def test_a_tampered_image_is_refused(project: Persons, classic_docker: engines.Docker, tmp_path: Path) -> None:
+def test_a_tampered_image_is_refused(project: Persons, docker: engines.Docker, tmp_path: Path) -> None:
     project.just("run", "--container")
     facts = project.container_of(project.last().info.run_id)
     (tmp_path / "Dockerfile").write_text(
-        f"FROM {facts['image']}\nUSER 0:0\nRUN echo 'x = 1' >> /opt/venv/lib/python3.11/site-packages/sklearn/base.py\n"
+        f"FROM {named(facts)}\nUSER 0:0\nRUN echo 'x = 1' >> /opt/venv/lib/python3.11/site-packages/sklearn/base.py\n"
     )
     reference = f"bikes:{project.git('rev-parse', 'HEAD')[:12]}"
-    classic_docker("build", "--tag", reference, str(tmp_path), DOCKER_BUILDKIT="0")
+    docker.run("docker", "build", "--tag", reference, str(tmp_path), DOCKER_BUILDKIT="0")
     done = project.just("run", "--container", check=False)
     assert "sklearn/base.py of scikit_learn" in refused(done)
     assert project.last().info.status == "FAILED"
 
 
 @slow
-def test_an_image_that_is_gone_is_built_anew(project: Persons, classic_docker: engines.Docker) -> None:
+def test_an_image_that_is_gone_is_built_anew(project: Persons, docker: engines.Docker) -> None:
     project.just("run", "--container")
     run = project.last()
     facts = project.container_of(run.info.run_id)
-    classic_docker("image", "rm", "--force", facts["image"])
+    docker.run("docker", "image", "rm", "--force", named(facts), f"bikes:{project.git('rev-parse', 'HEAD')[:12]}")
     told = project.just("reproduce", "last", "--dry-run").stdout
     assert "built from the commit" in told
     done = project.just("reproduce", "last").stdout
@@ -227,9 +234,7 @@ def test_an_image_that_is_gone_is_built_anew(project: Persons, classic_docker: e
 
 
 @slow
-def test_a_run_outside_is_reproduced_inside_and_verified_there(
-    project: Persons, classic_docker: engines.Docker
-) -> None:
+def test_a_run_outside_is_reproduced_inside_and_verified_there(project: Persons, docker: engines.Docker) -> None:
     project.just("train")
     done = project.just("reproduce", "last", "--container").stdout
     assert "identical: every stage is equal" in done

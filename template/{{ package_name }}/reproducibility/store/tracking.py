@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
 import shlex
@@ -84,6 +85,10 @@ def require_store() -> None:
     uri = store_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # in a container the person who calls has no name, and MLflow wants one
+        os.environ["USER"] = str(os.getuid())
     server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
     if server.startswith(("http://", "https://")):
         _require_answer(server)
@@ -185,7 +190,7 @@ def _require_answer(uri: str) -> None:
     try:
         # Without user name and password, which urllib would take for a part of the host's name.
         health = f"{addresses.without_user(uri).rstrip('/')}/health"
-        urllib.request.urlopen(health, timeout=10).close()
+        urllib.request.urlopen(health, timeout=10).close()  # noqa: S310 - http(s) only
     except (urllib.error.HTTPError, http.client.HTTPException):
         pass  # it answered
     except OSError as error:
