@@ -241,6 +241,7 @@ class ImageRunner(Runner):
         super().__init__(original, folder, ci)
         self.layers = folder / "temp" / "layers" if ci == "github" else self.project.path / ".layers"
         self.engine = docker.environment
+        (self.tools / "docker").symlink_to(docker.folder / "bin" / "docker")
         settings = f'case "$2" in /etc/docker/daemon.json) cat > {folder}/daemon.json;; restart) ;; *) exit 1; esac'
         for name, script in {
             "sudo": settings,
@@ -253,5 +254,4 @@ class ImageRunner(Runner):
         """Run a step with this engine in place of the service's."""
         here = {name: value for name, value in step.env.items() if not name.startswith("DOCKER_")}
         here = {name: value.replace("$CI_BUILDS_DIR", str(self.folder / "temp")) for name, value in here.items()}
-        path = os.pathsep.join([str(self.tools), self.engine["PATH"]])
-        return super().run(Step(step.command, {**here, **self.engine, "PATH": path}))
+        return super().run(Step(step.command, here | self.engine))

@@ -92,3 +92,11 @@ def test_engine_of_an_owner_that_was_killed_is_cleared(keeper_too: bool, docker:
     ours, _ = json.loads((docker.folder / "network").read_text())
     assert f"10.{ours}.0.0" in rules, "another engine was touched"
     assert f"10.{number}.0.0" not in rules
+
+
+def test_tests_without_an_engine_are_counted_by_reason() -> None:
+    programs = str(Path(sys.executable).parent)
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "person or podman"]
+    done = subprocess.run(command, env=os.environ | {"PATH": programs}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "2 tests of containers did not run: 2 because engines are made of Debian's packages" in done.stdout
