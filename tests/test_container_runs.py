@@ -65,7 +65,10 @@ def project(
             monkeypatch.setenv(variable, value)
         (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
         project = Persons(copy_project(home / "bikes", container="docker"))
-        (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
+        environment = set_up("classification").path / ".venv"
+        (project.path / ".venv").symlink_to(environment)
+        for place in environment.parents[:-2]:  # below the system's folder for what is temporary
+            place.chmod(0o755)
         (project.path / ".env").write_text(f"MLFLOW_TRACKING_PASSWORD={SECRET}\n")
         for place in (home, *home.rglob("*")):
             os.chown(place, engines.PERSON, engines.PERSON, follow_symlinks=False)

@@ -43,9 +43,17 @@ def end_containers() -> list[str]:
     if not (ROOT / "Dockerfile").exists():
         return []
     try:
-        return start.remove_abandoned(engine.find())
+        found = engine.find()
     except ProjectError:  # no engine here, and so no containers
         return []
+    known = f'{{{{.Names}}}}\t{{{{.Label "{start.LOCK_LABEL}"}}}}'
+    listed = found.ask("ps", "--all", "--filter", f"label={start.PROJECT_LABEL}={ROOT}", "--format", known)
+    ended = []
+    for name, _, lock in (line.partition("\t") for line in listed.splitlines()):
+        if is_free(Path(lock)) or not Path(lock).exists():
+            found.ask("rm", "--force", "--volumes", name)
+            ended.append(name)
+    return ended
 
 
 def _scratch() -> Iterator[Path]:

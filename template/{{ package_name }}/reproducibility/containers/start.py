@@ -21,7 +21,6 @@ from ..common import scratch
 from ..common.errors import ProjectError
 from ..common.gpus import gpus
 from ..common.project import PACKAGE, ROOT
-from ..common.waiting import is_free
 from ..source import handed
 from ..source.snapshot import Source
 from .engine import Engine
@@ -200,18 +199,6 @@ def accelerators(engine: Engine, variables: Mapping[str, str]) -> list[str]:
     if not gpus() or variables.get("CUDA_VISIBLE_DEVICES", "0") in {"", "-1"}:
         return []
     return ["--device=nvidia.com/gpu=all"] if engine.name == "podman" else ["--gpus=all"]
-
-
-def remove_abandoned(engine: Engine) -> list[str]:
-    """End the containers of this project for which nobody waits any more, and name them."""
-    known = f'{{{{.Names}}}}\t{{{{.Label "{LOCK_LABEL}"}}}}'
-    listed = engine.ask("ps", "--all", "--filter", f"label={PROJECT_LABEL}={ROOT}", "--format", known)
-    removed = []
-    for name, _, lock in (line.partition("\t") for line in listed.splitlines()):
-        if is_free(Path(lock)) or not Path(lock).exists():
-            engine.ask("rm", "--force", "--volumes", name)
-            removed.append(name)
-    return removed
 
 
 def _umask() -> int:
