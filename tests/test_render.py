@@ -311,7 +311,7 @@ OWNERS = {
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
     **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),
-    **dict.fromkeys([".gitlab-ci.yml", "renovate.json"], "T"),
+    **dict.fromkeys([".gitlab-ci.yml", ".github/workflows/image.yml", "renovate.json"], "T"),
     **dict.fromkeys(["Dockerfile", ".dockerignore", ".devcontainer/devcontainer.json"], "T"),
 }
 OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
