@@ -67,6 +67,7 @@ def test_enter_alone_takes_every_default(template: Path, tmp_path: Path) -> None
         "task": "classification",
         "python_version": "3.11",
         "seed": 42,
+        "container": "docker",
         "tracking": "local",
         "ci": "github",
         "updates": "none",

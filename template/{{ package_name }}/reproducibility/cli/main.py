@@ -11,7 +11,7 @@ import click
 from ..common.command_line import own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED, USAGE
-from . import data, models, proofs, server, training, upkeep
+from . import data, images, models, proofs, server, training, upkeep
 
 if TYPE_CHECKING:
     from ..training.run_object import Experiment
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         models.predict,
         data.data,
         server.server,
+        images.image,
+        images.image_verify,
         upkeep.selftest,
         upkeep.ui,
         upkeep.relocate,

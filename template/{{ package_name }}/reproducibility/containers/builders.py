@@ -1,0 +1,195 @@
+"""What builds an image: buildah, BuildKit or Docker's legacy builder, each told to leave out clocks if it can."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.errors import ProjectError
+from ..common.scratch import temporary_folder
+from ..common.uv import cache
+from . import package_index
+from .context import EPOCH
+from .engine import Engine, refusal
+
+#: From here on BuildKit can give every file of an image one time.
+REWRITES = (0, 13)
+#: What builders say of a base that they cannot have.
+UNREACHED = re.compile(
+    r"(?i)pull access denied|manifest unknown|failed to resolve|unable to pull|initializing source|error pinging"
+    r"|toomanyrequests|registry.*(dial tcp|timeout|no such host)|short-name"
+)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One builder of an engine.
+
+    Parameters
+    ----------
+    name : str
+        As records have it: "buildah 1.28.2", "BuildKit 0.13.1", "legacy builder 20.10.24".
+    stable : bool
+        Whether equal inputs give an equal image ID.
+    command : tuple of str
+        How it is called.
+    options : tuple of str
+        What makes it leave out clocks.
+    variables : dict of str to str
+        What it is told by the environment.
+    """
+
+    name: str
+    stable: bool
+    command: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+    def build(
+        self,
+        engine: Engine,
+        context: Path,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        cached: bool = True,
+    ) -> str:
+        """Build the last stage, and give the image's ID; the image has no name yet.
+
+        Raises
+        ------
+        ProjectError
+            With the fix for what it usually is, if it fails. Nothing half-built has a name either.
+        """
+        index = package_index.variables()
+        with temporary_folder("build") as scratch:
+            told = [f"{name}={value}" for name, value in {**arguments, "SOURCE_DATE_EPOCH": str(EPOCH)}.items()]
+            command = [
+                *self.command,
+                *self.options,
+                *(part for pair in [*told, *index] for part in ("--build-arg", pair)),
+                *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
+                *([] if cached else ["--no-cache"]),
+                *(["--network", "host"] if package_index.is_on_loopback() else []),
+                *("--iidfile", str(scratch / "id"), "--file", str(self._dockerfile(context, scratch))),
+                str(context),
+            ]
+            _watched(command, os.environ | dict(self.variables) | index, engine)
+            image = (scratch / "id").read_text("utf-8").strip()
+            if self.command[0] != engine.program:
+                _hand_over(self.command[0], image, engine, scratch)
+        return image
+
+    def _dockerfile(self, context: Path, scratch: Path) -> Path:
+        """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs."""
+        own = context / "Dockerfile"
+        if self.variables:
+            stages = re.split(r"(?m)^(?=FROM )", own.read_text("utf-8"))
+            own = scratch / "Dockerfile"
+            own.write_text("".join(stage for stage in stages if not re.match(r"FROM \S+ AS dev\b", stage)), "utf-8")
+        return own
+
+
+def choose(engine: Engine) -> Builder:
+    """Choose the builder of an engine: one by which equal inputs give an equal image, if there is any."""
+    if engine.name == "podman":
+        return _buildah(engine.program, engine.info["host"].get("buildahVersion", engine.version))
+    buildkit = _buildkit(engine)
+    if buildkit is not None and buildkit.stable:
+        return buildkit
+    if (program := shutil.which("buildah")) is not None:
+        version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()[2:3]
+        return _buildah(program, *version)
+    if buildkit is not None:
+        return buildkit
+    name = f"legacy builder {engine.version}"
+    return Builder(name, False, (engine.program, "build"), (), (("DOCKER_BUILDKIT", "0"),))
+
+
+def _buildah(program: str, version: str) -> Builder:
+    """Use buildah, by its own program or podman's, with uv's cache of this machine."""
+    options = ["--format", "docker", "--layers", "--timestamp", str(EPOCH)]
+    if (warm := cache()) is not None:
+        options += ["--volume", f"{warm}:/root/.cache/uv", "--security-opt", "label=disable"]
+    return Builder(f"buildah {version}", True, (program, "build"), tuple(options))
+
+
+def _buildkit(engine: Engine) -> Builder | None:
+    """Use BuildKit through buildx; None where that is not installed."""
+    command = [engine.program, "buildx", "inspect"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return None
+    version = re.search(r"BuildKit(?: version)?:\s*v?(\d+)\.(\d+)(\S*)", done.stdout, re.IGNORECASE)
+    driver = re.search(r"Driver:\s*(\S+)", done.stdout)
+    number = f"{version[1]}.{version[2]}{version[3]}" if version else ""
+    own_store = "containerd" in str(engine.info.get("DriverStatus"))
+    rewrites = (
+        version is not None
+        and (int(version[1]), int(version[2])) >= REWRITES
+        # Docker's own copy of BuildKit writes images itself, unless they are in containerd's store.
+        and (own_store or (driver is not None and driver[1] != "docker"))
+    )
+    output = "type=docker,rewrite-timestamp=true" if rewrites else "type=docker"
+    options = ("--provenance=false", "--progress=plain", "--output", output)
+    return Builder(f"BuildKit {number}".strip(), rewrites, (engine.program, "buildx", "build"), options)
+
+
+def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -> None:
+    """Run a builder to its end, with its progress shown, and turn its last words into an error."""
+    last: deque[str] = deque(maxlen=60)
+    process = subprocess.Popen(
+        command,
+        env=dict(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        for line in process.stdout or ():
+            last.append(line)
+            print(f"  {line}", end="", file=sys.stderr, flush=True)
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        raise explained("".join(last), code, engine)
+
+
+def explained(said: str, code: int, engine: Engine) -> ProjectError:
+    """Make the error of a build that failed, from its last words, which stand above."""
+    lower = said.lower()
+    cause, fix = f"the image could not be built: the builder ended with {code} and says why above.", "just doctor"
+    if "hash mismatch" in lower or "do not match the hashes" in lower:
+        cause = "a package is not what the lock says: its hash differs. uv names it above."
+        fix = "git diff constraints.txt      if the lock is at fault: just lock, and commit it"
+    elif "no space left" in lower:
+        cause = "the disk is full: the image could not be built."
+        fix = f"{engine.name} system df\n{engine.name} system prune"
+    elif UNREACHED.search(said):
+        cause = "the base of the image cannot be pulled; the builder says why above."
+        fix = "no network: just image, once it is back\nanother base, or one that is here: just image --base REF"
+    elif "cannot connect" in lower or ("permission denied" in lower and "sock" in lower):
+        return refusal(engine.name, said)
+    return ProjectError(cause, fix)
+
+
+def _hand_over(builder: str, image: str, engine: Engine, scratch: Path) -> None:
+    """Bring an image of buildah's into Docker, which keeps its ID."""
+    archive = scratch / "image.tar"
+    done = subprocess.run(
+        [builder, "push", "--quiet", image, f"docker-archive:{archive}"], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise refusal(f"buildah push {image[:19]}", done.stderr)
+    engine.ask("load", "--quiet", "--input", str(archive))
