@@ -58,19 +58,19 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     # The addresses of indexes may hold passwords.
     options = ["--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-emit-index-annotation"]
     with temporary_folder("locks") as folder:
-        drafts = {name: folder / f"{name}.txt" for name in names}
+        drafts = {name: folder / name / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
+            draft.parent.mkdir()
             keep = [] if upgrade == [] else [pin for pin in _pinned(LOCKS[name]) if pin.name not in moving]
             draft.write_text("\n".join(map(str, keep)), "utf-8")  # no hashes: uv would copy them, also a wrong one
-            project = Path(folder) / name / "pyproject.toml"
-            project.parent.mkdir()
+            project = draft.with_name("pyproject.toml")
             project.write_text(requirements.draft(pyproject, name), "utf-8")
             more = ["--no-sources"] if name == "build" else []
             if name == "server":
                 # The tracking server's MLflow is that of the runs, whose clients talk to it. The rest is its own.
                 runtime = (str(pin) for pin in pins(drafts.get("runtime", RUNTIME_LOCK)) if _is_mlflow(pin.name))
-                (project.parent / "mlflow.txt").write_text("\n".join(runtime), "utf-8")
-                more = ["--constraint", str(project.parent / "mlflow.txt")]
+                draft.with_name("mlflow.txt").write_text("\n".join(runtime), "utf-8")
+                more = ["--constraint", str(draft.with_name("mlflow.txt"))]
             if name == "development":
                 # The tools' lock names the same versions as the runtime's wherever both name a package.
                 more = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))]

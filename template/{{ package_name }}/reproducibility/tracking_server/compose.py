@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
 from typing import Any
 
 from ..common.errors import ProjectError
-from ..containers import engine
+from ..containers import engine, package_index
 from .settings import FOLDER
 
 
@@ -32,7 +33,12 @@ def program() -> tuple[str, ...]:
     raise ProjectError(f"{found} has no compose.", f"Install it: {package}; or bind another engine: CONTAINER_ENGINE=…")
 
 
-def run(*arguments: str, quiet: bool = False) -> None:
+def build() -> None:
+    """Build the server's image, with the shell's way to the package index; quietly if nobody looks."""
+    run("build", "server", quiet=not sys.stderr.isatty(), **package_index.variables())
+
+
+def run(*arguments: str, quiet: bool = False, **variables: str) -> None:
     """Do something whose output is for the person, on standard error.
 
     Raises
@@ -48,6 +54,7 @@ def run(*arguments: str, quiet: bool = False) -> None:
         stdout=subprocess.PIPE if quiet else sys.stderr,
         stderr=subprocess.STDOUT if quiet else None,
         text=True,
+        env=os.environ | variables,
     )
     if done.returncode:
         said = f": {done.stdout.strip()[-500:]}" if quiet else "; it says why above"

@@ -49,7 +49,7 @@ def down() -> None:
 def build() -> None:
     """Build the server's image, from its lock."""
     print("building the server's image, if its lock or its files have changed", file=sys.stderr)
-    compose.run("build", "server", quiet=not sys.stderr.isatty())
+    compose.build()
 
 
 def start_database() -> None:
