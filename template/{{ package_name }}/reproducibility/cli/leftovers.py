@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..common import scratch
+from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..common.waiting import is_free
+from ..containers import engine, start
 from ..environment import mlflow_environment
 from ..source.git import git
 
@@ -34,6 +36,16 @@ def remove() -> list[Path]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             removed.append(path)
     return removed
+
+
+def end_containers() -> list[str]:
+    """End the containers of this project for which nobody waits any more, and name them."""
+    if not (ROOT / "Dockerfile").exists():
+        return []
+    try:
+        return start.remove_abandoned(engine.find())
+    except ProjectError:  # no engine here, and so no containers
+        return []
 
 
 def _scratch() -> Iterator[Path]:

@@ -21,6 +21,8 @@ from .engine import Engine, refusal
 
 #: From here on BuildKit can give every file of an image one time.
 REWRITES = (0, 13)
+#: The first Docker with such a BuildKit in it.
+REWRITING_DOCKER = 26
 #: What builders say of a base that they cannot have.
 UNREACHED = re.compile(
     r"(?i)pull access denied|manifest unknown|failed to resolve|unable to pull|initializing source|error pinging"
@@ -59,8 +61,8 @@ class Builder:
         arguments: Mapping[str, str],
         labels: Mapping[str, str],
         cached: bool = True,
-    ) -> str:
-        """Build the last stage, and give the image's ID; the image has no name yet.
+    ) -> tuple[str, str]:
+        """Build the last stage, and give the image's ID, and what the engine knows it by: a name it has not got yet.
 
         Raises
         ------
@@ -69,10 +71,11 @@ class Builder:
         """
         index = package_index.variables()
         with temporary_folder("build") as scratch:
+            archive = scratch / "image.tar"
             told = [f"{name}={value}" for name, value in {**arguments, "SOURCE_DATE_EPOCH": str(EPOCH)}.items()]
             command = [
                 *self.command,
-                *self.options,
+                *(option.format(archive=archive) for option in self.options),
                 *(part for pair in [*told, *index] for part in ("--build-arg", pair)),
                 *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
                 *([] if cached else ["--no-cache"]),
@@ -80,11 +83,18 @@ class Builder:
                 *("--iidfile", str(scratch / "id"), "--file", str(self._dockerfile(context, scratch))),
                 str(context),
             ]
+            foreign = self.command[0] != engine.program
+            if foreign:
+                _lend_base(self.command[0], arguments["BASE"], engine, scratch)
             _watched(command, os.environ | dict(self.variables) | index, engine)
-            image = (scratch / "id").read_text("utf-8").strip()
-            if self.command[0] != engine.program:
-                _hand_over(self.command[0], image, engine, scratch)
-        return image
+            number = (scratch / "id").read_text("utf-8").strip()
+            number = number if ":" in number else f"sha256:{number}"  # podman leaves it out
+            if foreign:
+                _ask(self.command[0], "push", "--quiet", number, f"docker-archive:{archive}")
+            if not archive.exists():
+                return number, number
+            print(f"Handing it over to {engine}", file=sys.stderr)
+            return number, engine.ask("load", "--quiet", "--input", str(archive)).rpartition(" ")[2]
 
     def _dockerfile(self, context: Path, scratch: Path) -> Path:
         """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs."""
@@ -116,7 +126,8 @@ def _buildah(program: str, version: str) -> Builder:
     """Use buildah, by its own program or podman's, with uv's cache of this machine."""
     options = ["--format", "docker", "--layers", "--timestamp", str(EPOCH)]
     if (warm := cache()) is not None:
-        options += ["--volume", f"{warm}:/root/.cache/uv", "--security-opt", "label=disable"]
+        place = str(warm).replace("{", "{{").replace("}", "}}")
+        options += ["--volume", f"{place}:/root/.cache/uv", "--security-opt", "label=disable"]
     return Builder(f"buildah {version}", True, (program, "build"), tuple(options))
 
 
@@ -126,19 +137,20 @@ def _buildkit(engine: Engine) -> Builder | None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return None
-    version = re.search(r"BuildKit(?: version)?:\s*v?(\d+)\.(\d+)(\S*)", done.stdout, re.IGNORECASE)
-    driver = re.search(r"Driver:\s*(\S+)", done.stdout)
-    number = f"{version[1]}.{version[2]}{version[3]}" if version else ""
-    own_store = "containerd" in str(engine.info.get("DriverStatus"))
-    rewrites = (
-        version is not None
-        and (int(version[1]), int(version[2])) >= REWRITES
-        # Docker's own copy of BuildKit writes images itself, unless they are in containerd's store.
-        and (own_store or (driver is not None and driver[1] != "docker"))
-    )
-    output = "type=docker,rewrite-timestamp=true" if rewrites else "type=docker"
+    version = re.search(r"BuildKit(?: version)?:\s*v?((\d+)\.(\d+)\S*)", done.stdout, re.IGNORECASE)
+    number = (int(version[2]), int(version[3])) if version else (0, 0)
+    name = f"BuildKit {version[1]}" if version and number != (0, 0) else f"BuildKit of Docker {engine.version}"
+    if re.search(r"Driver:\s*docker\s", done.stdout):
+        # Docker's own, of which some builds do not know the version. Of images it rewrites those of containerd's store.
+        newer = number >= REWRITES or (number == (0, 0) and int(engine.version.split(".")[0]) >= REWRITING_DOCKER)
+        rewrites = newer and "containerd" in str(engine.info.get("DriverStatus"))
+    else:
+        rewrites = number >= REWRITES
+    # Into a file: BuildKit does not rewrite what it unpacks itself.
+    rewritten = "type=docker,dest={archive},rewrite-timestamp=true,compression=uncompressed"
+    output = rewritten if rewrites else "type=docker"
     options = ("--provenance=false", "--progress=plain", "--output", output)
-    return Builder(f"BuildKit {number}".strip(), rewrites, (engine.program, "buildx", "build"), options)
+    return Builder(name, rewrites, (engine.program, "buildx", "build"), options)
 
 
 def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -> None:
@@ -184,12 +196,14 @@ def explained(said: str, code: int, engine: Engine) -> ProjectError:
     return ProjectError(cause, fix)
 
 
-def _hand_over(builder: str, image: str, engine: Engine, scratch: Path) -> None:
-    """Bring an image of buildah's into Docker, which keeps its ID."""
-    archive = scratch / "image.tar"
-    done = subprocess.run(
-        [builder, "push", "--quiet", image, f"docker-archive:{archive}"], capture_output=True, text=True
-    )
+def _lend_base(buildah: str, base: str, engine: Engine, scratch: Path) -> None:
+    """Give buildah a base that only Docker has; what a registry has, it pulls."""
+    if "@sha256:" not in base and engine.inspect(base) is not None:
+        engine.ask("save", "--output", str(scratch / "base.tar"), base)
+        _ask(buildah, "pull", "--quiet", f"docker-archive:{scratch / 'base.tar'}")
+
+
+def _ask(buildah: str, *arguments: str) -> None:
+    done = subprocess.run([buildah, *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise refusal(f"buildah push {image[:19]}", done.stderr)
-    engine.ask("load", "--quiet", "--input", str(archive))
+        raise refusal(f"buildah {arguments[0]}", done.stderr)

@@ -97,21 +97,33 @@ def build(
     labels = {**labels_of(code, base), BUILDER: builder.name}
     print(f"Building {reference} with {builder.name}, on {base}", file=sys.stderr)
     with context(code, project) as folder:
-        number = builder.build(engine, folder, {"BASE": base}, labels, cached)
+        number, known_as = builder.build(engine, folder, {"BASE": base}, labels, cached)
     if not builder.stable:
-        number = contents.labelled(engine, number, CONTENTS)
+        number = known_as = contents.labelled(engine, number, CONTENTS)
+    if known_as != number:
+        engine.ask("tag", known_as, _by_id(number))
     if name:
-        engine.ask("tag", number, reference)
-    there = engine.inspect(number)
-    if there is None:
+        engine.ask("tag", known_as, reference)
+    built = engine.inspect(known_as)
+    if built is None:
         raise ProjectError(f"{reference} was built, and is gone again.", "just image")
-    return _image(engine, there, reference)
+    return _image(engine, built, reference)
 
 
 def find(engine: Engine, name: str) -> Image | None:
     """Find an image that is here, by its reference or ID; None if there is none of this project's."""
-    there = engine.inspect(name)
+    there = engine.inspect(known_as(engine, name))
     return None if there is None or TREE not in _labels(there) else _image(engine, there, name)
+
+
+def known_as(engine: Engine, name: str) -> str:
+    """Give what an engine calls an image: in containerd's store, an ID is to Docker what the manifest's digest is."""
+    known = name.startswith("sha256:") and engine.inspect(name) is None
+    return _by_id(name) if known else name
+
+
+def _by_id(number: str) -> str:
+    return f"{PACKAGE}:id-{number.removeprefix('sha256:')}"
 
 
 def reference_of(code: Source) -> str:
@@ -171,8 +183,10 @@ def _image(engine: Engine, there: Mapping[str, Any], reference: str) -> Image:
     pushed = [name for name in there.get("RepoDigests") or [] if not name.startswith("localhost/")]
     # podman also lists a digest of its own making, with which the registry knows nothing.
     pushed.sort(key=lambda name: name.endswith(there.get("Digest", "none")))
+    by_id = [tag for tag in there.get("RepoTags") or [] if f"{PACKAGE}:id-" in tag]
+    number = by_id[0].rpartition("-")[2] if by_id else there["Id"]
     return Image(
-        id=with_algorithm(there["Id"]),
+        id=with_algorithm(number),
         reference=reference,
         base=_base(engine, labels.get(BASE, "")),
         engine=str(engine),

@@ -9,7 +9,7 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.scratch import temporary_folder
 from .engine import Engine
-from .image import Image
+from .image import Image, known_as
 
 
 def push(engine: Engine, image: Image, name: str) -> str:
@@ -39,7 +39,7 @@ def push(engine: Engine, image: Image, name: str) -> str:
             pushed = f"{name}@{Path(scratch, 'digest').read_text('utf-8').strip()}"
         engine.ask("pull", "--quiet", pushed)  # else podman knows it by no digest but its own
         return pushed
-    engine.ask("tag", image.id, target)
+    engine.ask("tag", known_as(engine, image.id), target)
     said = engine.ask("push", target)
     found = re.search(r"digest: (sha256:[0-9a-f]{64})", said)
     if found is None:

@@ -33,12 +33,14 @@ def twice(engine: Engine, base: str = "") -> Outcome:
     code, base, builder = capture(), base or image.default_base(), builders.choose(engine)
     first, second = (image.build(engine, builder, ROOT, code, base, cached=False, name=False) for _ in range(2))
     outcome = Outcome(first, second, [])
+    names = [image.known_as(engine, built.id) for built in (first, second)]
     if outcome.same:
-        engine.ask("tag", first.id, first.reference)
+        engine.ask("tag", names[0], first.reference)
     else:
-        outcome.differences.extend(_differences(engine, first.id, second.id))
-    for left in {second.id} - {first.id} | ({first.id} if not outcome.same else set()):
-        engine.ask("image", "rm", left)
+        outcome.differences.extend(_differences(engine, *names))
+    for name in dict.fromkeys(names[1:] if outcome.same else names):
+        if name != names[0] or not outcome.same:
+            engine.ask("image", "rm", name)
     return outcome
 
 
