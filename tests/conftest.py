@@ -136,7 +136,7 @@ def copy_project(destination: Path, *, source: Path = TEMPLATE, **answers: Any) 
 
 
 @contextmanager
-def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType]]:
+def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[str], ModuleType]]:
     """Render a project, and import modules of its harness by their names.
 
     Parameters
@@ -145,8 +145,10 @@ def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType
         Where to render it.
     package : str
         Its package, of a name that nothing else here has.
+    answers : str
+        To other questions.
     """
-    copy_project(folder, package_name=package)
+    copy_project(folder, package_name=package, **answers)
     sys.path.insert(0, str(folder))
     yield lambda name: importlib.import_module(f"{package}.reproducibility.{name}")
     sys.path.remove(str(folder))

@@ -110,10 +110,13 @@ class Exactly:
         self._stream, self._left = content.stream, content.size
 
     def read(self, size: int) -> bytes:
-        """Read on."""
-        piece = self._stream.read(min(size, self._left)) or bytes(min(size, self._left))
-        self._left -= len(piece)
-        return piece
+        """Read on: all that is asked for, as far as there is some left."""
+        size = min(size, self._left)
+        self._left -= size
+        pieces = b""
+        while len(pieces) < size and (piece := self._stream.read(size - len(pieces))):
+            pieces += piece
+        return pieces.ljust(size, b"\0")
 
 
 def export(store: Any) -> None:

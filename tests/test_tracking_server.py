@@ -1,0 +1,301 @@
+"""The tracking server of a team: started, used by people with different rights, broken, backed up and brought back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import postgresql
+import pytest
+import yaml
+from conftest import TEMPLATE, Project, copy_project, importing, refused
+from test_run import free_port
+
+import engines
+
+SHIPPED = TEMPLATE / "template" / "{{ 'tracking-server' if tracking == 'server' }}"
+HARNESS = "bikes/reproducibility"
+
+
+# --- Without an engine --------------------------------------------------------
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
+    """Import modules of a project with a tracking server."""
+    with importing(tmp_path_factory.mktemp("with-server") / "p", "with_server", tracking="server") as get:
+        yield get
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[Any]:
+    """What runs in the server's container."""
+    sys.path.insert(0, str(SHIPPED))
+    import artifacts
+
+    yield artifacts
+    sys.path.remove(str(SHIPPED))
+    del sys.modules["artifacts"], sys.modules["serve"]
+
+
+def is_compose(file: Path) -> bool:
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_the_compose_file_is_one(tmp_path: Path) -> None:
+    assert is_compose(SHIPPED / "compose.yaml")
+    planted = tmp_path / "compose.yaml"
+    planted.write_text((SHIPPED / "compose.yaml").read_text("utf-8").replace("restart:", "restrat:", 1))
+    assert not is_compose(planted)
+
+
+def test_containers_may_do_little_and_images_are_pinned() -> None:
+    services = yaml.safe_load((SHIPPED / "compose.yaml").read_text("utf-8"))["services"]
+    for service in services.values():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["restart"] == "unless-stopped"
+        assert "healthcheck" in service and "no-new-privileges:true" in service["security_opt"]
+    assert services["server"]["ports"] == ["${SERVER_BIND:-127.0.0.1}:${SERVER_PORT:-5000}:5000"]
+    assert "ports" not in services["database"] and services["database"]["user"] == "postgres"
+    pinned = r"\$\{SERVER_\w+_IMAGE:-(\w+:[\w.-]+@sha256:[0-9a-f]{64})\}"
+    base = re.fullmatch(pinned, services["server"]["build"]["args"]["BASE"])
+    assert re.fullmatch(pinned, services["database"]["image"]) and base
+    dockerfile = (SHIPPED / "Dockerfile").read_text("utf-8")
+    assert f"ARG BASE={base[1]}\n" in dockerfile
+    assert set(re.findall(r"(?m)^FROM (\S+)", dockerfile)) == {"${BASE}"} and "\nUSER mlflow\n" in dockerfile
+
+
+def test_init_generates_secrets_that_nobody_else_reads_and_overwrites_none(load: Any) -> None:
+    settings = load("tracking_server.settings")
+    password = settings.create("https://mlflow.example.com", None)
+    assert len(password) > 40
+    files = {path: path.read_bytes() for path in (settings.SETTINGS, *settings.SECRETS.iterdir())}
+    generated = [content for path, content in files.items() if path.name in settings.GENERATED]
+    assert len(set(generated)) == 3
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (settings.SETTINGS, settings.SECRETS)}
+    assert list(modes.values()) == [0o600, 0o700]
+    assert settings.create(None, None) is None
+    assert {path: path.read_bytes() for path in files} == files
+    assert settings.read()["SERVER_ADDRESS"] == "https://mlflow.example.com"
+    assert settings.read()["SERVER_BIND"] == "127.0.0.1"
+    subprocess.run(["git", "init", "--quiet"], cwd=settings.ROOT, check=True)
+    listed = ["git", "ls-files", "--others", "--exclude-standard", "--", "tracking-server"]
+    seen = subprocess.run(listed, cwd=settings.ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert seen and not [name for name in seen if ".env" in name or "secrets" in name]
+    settings.SETTINGS.chmod(0o640)
+    with pytest.raises(Exception, match="open to other people"):
+        settings.read()
+
+
+def test_a_project_that_tracks_elsewhere_says_what_to_do(tmp_path: Path) -> None:
+    with importing(tmp_path / "p", "without_server") as load:
+        with pytest.raises(load("common.errors").ProjectError) as raised:
+            load("tracking_server.settings").create(None, None)
+    assert "no tracking-server/" in raised.value.cause and "tracking=server" in raised.value.fix
+
+
+def test_the_servers_mlflow_is_that_of_the_runs(load: Any) -> None:
+    locks = load("environment.locks")
+    locks.check()
+    text = locks.SERVER_LOCK.read_text("utf-8")
+    locks.SERVER_LOCK.write_text(re.sub(r"(?m)^mlflow==\S+", "mlflow==3.16.0", text), "utf-8")
+    with pytest.raises(Exception, match=r"mlflow is \S+ in constraints.txt and 3.16.0 in tracking-server/constraints"):
+        locks.check()
+    locks.SERVER_LOCK.write_text(text, "utf-8")
+
+
+def test_a_tables_digest_is_that_of_its_rows_in_any_order(load: Any) -> None:
+    def digest(*rows: bytes) -> Any:
+        tables = load("tracking_server.dump").Tables()
+        for line in (b"-- a dump\n", b"COPY public.runs (a, b) FROM stdin;\n", *rows, b"\\.\n", b"SELECT 1;\n"):
+            tables.see(line)
+        return tables.content()
+
+    assert digest(b"1\tx\n", b"2\ty\n") == digest(b"2\ty\n", b"1\tx\n")
+    contents = [digest(b"1\tx\n"), digest(b"1\ty\n"), digest(b"1\tx\n", b"1\tx\n"), digest()]
+    assert len({json.dumps(content) for content in contents}) == 4
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(inside: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "1" / "run").mkdir(parents=True)
+    file, later = tmp_path / "1" / "run" / "a.txt", [b"short", b"and longer"]
+    file.write_bytes(b"first, and long")
+    (tmp_path / ".uploads").mkdir()
+    (tmp_path / ".uploads" / "b").write_bytes(b"not there yet")
+    store = inside.Folder(tmp_path)
+    first = store.open
+
+    def opened(name: str) -> Any:
+        content = first(name)
+        if later:
+            file.write_bytes(later.pop(0))
+        return content
+
+    monkeypatch.setattr(store, "open", opened)
+    with (tmp_path / "out.tar").open("wb") as out:
+        monkeypatch.setattr(sys, "stdout", type("Out", (), {"buffer": out}))
+        inside.export(store)
+        monkeypatch.undo()
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        entries = [entry for entry in tar.getmembers() if entry.name == "1/run/a.txt"]
+        assert len(entries) > 1
+        assert tar.extractfile(entries[-1]).read() == b"and longer"  # type: ignore[union-attr]
+
+
+def test_schemas_are_known_without_importing_mlflow(inside: Any) -> None:
+    import serve
+    from alembic.script import ScriptDirectory
+    from mlflow.store import db_migrations
+
+    newest, known = serve.revisions("store/db_migrations")
+    script = ScriptDirectory(str(Path(db_migrations.__file__).parent))
+    assert [newest] == script.get_heads()
+    assert known == {revision.revision for revision in script.walk_revisions()}
+
+
+# --- With one -----------------------------------------------------------------
+@dataclass
+class Server:
+    """A project's tracking server, and the people who use it."""
+
+    project: Project
+    engine: engines.Engine
+    people: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def just(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a recipe where the server runs."""
+        return self.project.just(*arguments, **options, **self.engine.environment)
+
+    def compose(self, *arguments: str) -> str:
+        folder = self.project.path / "tracking-server"
+        return self.project.run("docker", "compose", *arguments, cwd=folder, **self.engine.environment).stdout
+
+    def add(self, name: str, role: str) -> dict[str, str]:
+        """Let somebody in; gives what belongs into their .env."""
+        shown = self.just("server-user", "add", name, "--role", role).stdout
+        self.people[name] = dict(line.split("=", 1) for line in shown.splitlines() if line.startswith("MLFLOW_"))
+        return self.people[name]
+
+    def client(self, name: str) -> Any:
+        """A client of MLflow's, as somebody."""
+        import mlflow
+
+        os.environ.update(self.people[name])
+        return mlflow.MlflowClient(self.uri)
+
+    @property
+    def uri(self) -> str:
+        return str(re.search(r"tracking-uri = \"(.*)\"", (self.project.path / "pyproject.toml").read_text())[1])  # type: ignore[index]
+
+    def runs(self) -> list[Any]:
+        client = self.client("ada")
+        experiment = client.get_experiment_by_name("bikes")
+        return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+    def pid(self, service: str) -> int:
+        container = self.compose("ps", "--quiet", service).strip()
+        return int(self.engine.run("docker", "inspect", "--format", "{{.State.Pid}}", container).stdout)
+
+
+@contextlib.contextmanager
+def served(docker: engines.Docker, set_up: Any, folder: Path) -> Iterator[Server]:
+    """Render a project with a server of its own, and take it away at the end."""
+    port = free_port()
+    project = Project(
+        copy_project(folder / "bikes", tracking="server", tracking_uri=f"http://127.0.0.1:{port}", container="none")
+    )
+    (project.path / ".venv").symlink_to(set_up("classification").path / ".venv")
+    project.git("init", "--quiet")
+    project.commit()
+    server = Server(project, docker)
+    server.just("server-init")
+    with (project.path / "tracking-server" / ".env").open("a") as file:
+        file.write(f"SERVER_POSTGRES_IMAGE={postgresql.IMAGE}\nSERVER_PYTHON_IMAGE={engines.BASE}\nSERVER_WORKERS=1\n")
+    former = dict(os.environ)
+    try:
+        yield server
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
+        server.compose("down", "--volumes")
+
+
+@pytest.fixture(scope="module")
+def server(docker: engines.Docker, set_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that runs, with `ada`, who may train, and `bob`, who may look."""
+    postgresql.load(docker)
+    with served(docker, set_up, tmp_path_factory.mktemp("tracking")) as made:
+        made.just("server-up")
+        made.add("ada", "edit")
+        made.add("bob", "read")
+        yield made
+
+
+@pytest.mark.e2e
+def test_a_team_trains_reads_and_gets_all_of_it_back(server: Server) -> None:
+    project, ada, bob = server.project, server.people["ada"], server.people["bob"]
+    assert "edit   ada" in server.just("server-user", "list").stdout
+    trained = project.just("train", **ada)
+    [run] = server.runs()
+    assert run.info.status == "FINISHED"
+
+    # Who may only read.
+    assert "not write" in refused(project.just("train", check=False, **bob))
+    done = project.just("reproduce", "last", **bob)
+    assert "identical" in done.stdout and "could not be kept" in done.stdout
+    assert len(server.runs()) == 1
+    assert "credentials" in refused(project.just("train", check=False, **(bob | {"MLFLOW_TRACKING_PASSWORD": "wrong"})))
+
+    # Secrets are in the files alone that git ignores.
+    folder = project.path / "tracking-server"
+    secrets = [path.read_text() for path in (folder / "secrets").iterdir() if path.stat().st_size]
+    secrets += [person["MLFLOW_TRACKING_PASSWORD"] for person in server.people.values()]
+    containers = server.compose("ps", "--quiet").split()
+    told = server.engine.run("docker", "inspect", *containers).stdout + server.compose("logs")
+    told += subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    image = server.compose("images", "--quiet", "server").strip()
+    told += server.engine.run("docker", "history", "--no-trunc", image).stdout + trained.stdout
+    assert not [secret for secret in secrets if secret in told]
+    assert project.git("status", "--porcelain") == ""
+    users = server.engine.run("docker", "top", containers[-1], "-eo", "user,args").stdout
+    assert "mlflow server" in users and not re.search(r"(?m)^root ", users)
+
+    # A backup while it runs; one that was changed is refused before anything is touched.
+    server.just("server-backup", "saved.tar")
+    saved = project.path / "saved.tar"
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    spoiled = bytearray(saved.read_bytes())
+    at = spoiled.index(b"public.runs")
+    spoiled[at : at + 6] = b"PUBLIC"
+    (project.path / "spoiled.tar").write_bytes(spoiled)
+    assert "not as it was written" in refused(server.just("server-restore", "spoiled.tar", "--over", check=False), 1)
+    assert "not empty: it has 1 runs" in refused(server.just("server-restore", "saved.tar", check=False))
+    project.just("train", "--seed", "7", **ada)
+    assert len(server.runs()) == 2
+    assert "every digest is the same" in server.just("server-restore", "saved.tar", "--over").stdout
+    assert [again.to_dictionary() for again in server.runs()] == [run.to_dictionary()]
+    assert "identical" in project.just("reproduce", run.info.run_id, **ada).stdout
+    kept = server.just("server-backup", "again.tar").stdout
+    assert "again.tar: 2 runs" in kept
+
+    # Down and up again.
+    server.just("server-down")
+    assert "it does not run" in server.just("doctor", check=False).stdout
+    server.just("server-up")
+    assert len(server.runs()) == 2
+    assert "MLflow" in next(
+        line
+        for line in server.just("doctor", check=False, **ada).stdout.splitlines()
+        if line.startswith("ok   tracking server: http")
+    )
+    for name in ("saved.tar", "spoiled.tar", "again.tar"):
+        (project.path / name).unlink()
