@@ -277,8 +277,8 @@ def test_a_team_trains_reads_and_gets_all_of_it_back(server: Server) -> None:
     told += server.engine.run("docker", "history", "--no-trunc", image).stdout + trained.stdout
     assert not [secret for secret in secrets if secret in told]
     assert project.git("status", "--porcelain") == ""
-    users = server.engine.run("docker", "top", containers[-1], "-eo", "user,args").stdout
-    assert "mlflow server" in users and not re.search(r"(?m)^root ", users)
+    users = server.engine.run("docker", "top", containers[-1], "-eo", "pid,user,args").stdout
+    assert "mlflow server" in users and not re.search(r"(?m)^ *\d+ +root ", users)
 
     # A backup while it runs; one that was changed is refused before anything is touched.
     server.just("server-backup", "saved.tar")
