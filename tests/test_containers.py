@@ -54,12 +54,18 @@ def engine(tmp_path: Path, code: int = 0, **about: Any) -> Any:
     return Engine(**{"name": "docker", "program": str(program), "version": "1", "rootless": False, "info": {}} | about)
 
 
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These engines know an image by its ID, and this machine has no GPU."""
+    monkeypatch.setattr(start, "known_as", lambda engine, number: number)
+    monkeypatch.setattr(start, "gpus", list)
+
+
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def told(tmp_path: Path) -> Any:
     """Start a container of an engine that only writes down what it is given."""
     commit(tmp_path / "bikes", code__py="C = 1\n")
     code = capture(tmp_path / "bikes")
-    monkeypatch.setattr(start, "gpus", list)
 
     def go(mounts: Any = (), about: dict[str, Any] | None = None, **variables: str) -> Any:
         asked = engine(tmp_path, **(about or {}))

@@ -126,3 +126,19 @@ def test_nothing_is_taken_where_nothing_was_handed_over(monkeypatch: pytest.Monk
     monkeypatch.delenv(handed.VARIABLE, raising=False)
     assert handed.take() is None
     assert handed.container() == {}
+
+
+def test_a_commit_that_was_only_told_is_taken_for_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "code.py").write_text("C = 1\n")
+    monkeypatch.setenv(handed.TOLD, "0" * 40)
+    assert handed.take(tmp_path) is None, "git knows better"
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    code = handed.take(tmp_path)
+    assert (code.commit, code.dirty, code.tree, code.reproducible) == ("0" * 40, "unknown", "", "here")
+    assert handed.TOLD in code.only_here[0]
+    used_files.settle(code, {tmp_path / "code.py": b"C = 1\n"})
+    assert code.left_out == [] and capsys.readouterr().err == ""
+    monkeypatch.setenv(handed.TOLD, "main; rm -r /")
+    assert handed.take(tmp_path) is None

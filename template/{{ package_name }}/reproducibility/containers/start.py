@@ -25,7 +25,7 @@ from ..common.waiting import is_free
 from ..source import handed
 from ..source.snapshot import Source
 from .engine import Engine
-from .image import Image
+from .image import Image, known_as
 
 #: Where the code of an image lies, and what a run in it is handed over.
 PROJECT, HANDED = Path("/app"), "/run/repro"
@@ -142,7 +142,7 @@ def run(
                 for part in ("--mount", str(mount))
             ),
         ]
-        line = [engine.program, "run", *ALWAYS, *options, image.id, "python", ENTER, *command]
+        line = [engine.program, "run", *ALWAYS, *options, known_as(engine, image.id), "python", ENTER, *command]
         return _exit_code(engine, _attend(engine, name, line, output))
 
 

@@ -12,11 +12,10 @@ In a clone of the project:
     just run --container             a tracked run in the image of what is checked out
     just reproduce RUN_ID            a run again, in the image that it was made in
 
-With a container engine alone, data and a tracking server:
-    docker run --rm --mount type=bind,src=$PWD/data,dst=/app/data,readonly --env MLFLOW_TRACKING_URI=http://… IMAGE \\
-        python -m {PACKAGE} train --help
-
-As MLflow's own command, with the packages of the image: mlflow run . --env-manager local"""
+With a container engine alone, in a clone of the project, whose code it then runs and whose store it writes:
+    docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:$PWD" --workdir "$PWD" \\
+        --env REPRO_COMMIT="$(git rev-parse HEAD)" IMAGE python -m {PACKAGE} train
+As MLflow's own command, the same with: mlflow run . --env-manager local"""
 
 if __name__ == "__main__":
     print(USAGE)

@@ -144,7 +144,7 @@ class Recorder:
 
     def note_data(self, entries: Iterable[Dataset]) -> None:
         """Note the datasets of which only this folder has the bytes."""
-        if REPLAY not in os.environ and self.code.commit != "none":
+        if REPLAY not in os.environ and self.code.commit != "none" and self.code.dirty != "unknown":
             self.code.only_here += map(_only_copy, filter(self._is_only_here, entries))
 
     def _is_only_here(self, entry: Dataset) -> bool:

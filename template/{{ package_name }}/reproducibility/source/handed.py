@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from .snapshot import Source
 
 #: Names the folder in which it lies, inside.
 VARIABLE = "REPRO_HANDED"
+#: Where no harness is outside, but `docker run --env` alone: the commit, as the person who calls it knows it.
+TOLD = "REPRO_COMMIT"
 #: What the harness of an image of any later commit reads too: keys may be added, none changed.
 VERSION = 1
 CODE, CONTAINER = "source.json", "container.json"
@@ -34,7 +38,7 @@ def write(folder: Path, source: Source, container: dict[str, str]) -> None:
 
 
 def take(root: Path = ROOT) -> Source | None:
-    """Take the code of the run that this process does; None where nothing was handed over.
+    """Take the code of the run that this process does; None where nothing was handed over, nor told.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def take(root: Path = ROOT) -> Source | None:
     """
     folder = _folder()
     if folder is None:
-        return None
+        return _told(root)
     content = json.loads((folder / CODE).read_text("utf-8"))
     if content["version"] != VERSION:
         raise ProjectError(
@@ -67,6 +71,14 @@ def container() -> dict[str, Any]:
 
 def _folder() -> Path | None:
     return Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
+
+
+def _told(root: Path) -> Source | None:
+    commit = os.environ.get(TOLD, "")
+    if not re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", commit) or shutil.which("git"):
+        return None
+    unsure = f"there is no git here to see whether the code is that of commit {commit[:10]}, as {TOLD} says"
+    return Source(root, commit=commit, only_here=[unsure], handed=True)
 
 
 def _entry(source: Source) -> dict[str, Any]:

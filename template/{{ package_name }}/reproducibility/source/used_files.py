@@ -35,7 +35,7 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
     for file, content in sorted(imported.items()):
         path = _beside(file, source.root) if file.is_relative_to(source.top) else file.as_posix()
         modules[path] = digest.of_bytes(content)
-        if source.commit == "none":
+        if source.commit == "none" or source.dirty == "unknown":
             continue
         code = _repository_of(source, file.resolve())
         if code is None:

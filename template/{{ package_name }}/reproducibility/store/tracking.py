@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
 import shlex
@@ -84,6 +85,10 @@ def require_store() -> None:
     uri = store_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # in a container the person who calls has no name, and MLflow wants one
+        os.environ["USER"] = str(os.getuid())
     server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
     if server.startswith(("http://", "https://")):
         _require_answer(server)
