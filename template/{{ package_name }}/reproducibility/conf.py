@@ -86,7 +86,7 @@ def parse(text: str) -> Any:
     """
     try:
         _require_small(yaml.parse(text, _Loader))
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
     except (yaml.YAMLError, UnicodeError) as error:
         lines = [line[:160] for line in str(error).splitlines()[:8]]
         raise ProjectError("not valid YAML:\n" + "\n".join(lines), "Mend that line.") from error

@@ -19,5 +19,5 @@ def restart(reason: str) -> NoReturn:
         stream.flush()
     command = [sys.executable, *sys.orig_argv[1:]]
     if os.name == "posix":
-        os.execv(sys.executable, command)
+        os.execv(sys.executable, command)  # noqa: S606 - replaces this process: same PID, signals, exit code
     sys.exit(subprocess.run(command).returncode)

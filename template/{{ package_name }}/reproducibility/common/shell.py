@@ -85,7 +85,7 @@ def main() -> None:
     """Run a command in what of the shell reaches it: `python -m ….shell COMMAND …`. Does not return."""
     command = sys.argv[1:]
     if os.name == "posix":
-        os.execvpe(command[0], command, child())
+        os.execvpe(command[0], command, child())  # noqa: S606 - a signal to `just` then reaches the command itself
     sys.exit(subprocess.run(command, env=child()).returncode)
 
 

@@ -23,7 +23,7 @@ PROXIES = [
     for name in (proxy, proxy.lower())
 ]
 #: Of the base, with those of a company's behind them.
-BUNDLE = "/tmp/certificates.pem"
+BUNDLE = "/tmp/certificates.pem"  # noqa: S108 - in the container
 #: The longest that Linux takes as one variable is 128 KiB.
 LONGEST = 120_000
 

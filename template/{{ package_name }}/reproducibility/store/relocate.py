@@ -55,7 +55,8 @@ def _texts(store: sqlite3.Connection) -> list[tuple[str, str]]:
 
 def _replace(store: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
     cursor = store.execute(
-        f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE substr("{column}", 1, ?) = ?',
+        f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608 - names from the schema
+        f'WHERE substr("{column}", 1, ?) = ?',
         (new, len(old) + 1, len(old) + 1, f"{old}/"),
     )
     return cursor.rowcount

@@ -196,7 +196,7 @@ def _require_answer(uri: str) -> None:
     try:
         # Without user name and password, which urllib would take for a part of the host's name.
         health = f"{addresses.without_user(uri).rstrip('/')}/health"
-        urllib.request.urlopen(health, timeout=10).close()
+        urllib.request.urlopen(health, timeout=10).close()  # noqa: S310 - http(s) only
     except (urllib.error.HTTPError, http.client.HTTPException):
         pass  # it answered
     except OSError as error:
