@@ -171,7 +171,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType]]:
+def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[str], ModuleType]]:
     """Render a project, and import modules of its harness by their names.
 
     Parameters
@@ -180,8 +180,10 @@ def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType
         Where to render it.
     package : str
         Its package, of a name that nothing else here has.
+    answers : str
+        To other questions.
     """
-    copy_project(folder, package_name=package)
+    copy_project(folder, package_name=package, **answers)
     sys.path.insert(0, str(folder))
     yield lambda name: importlib.import_module(f"{package}.reproducibility.{name}")
     sys.path.remove(str(folder))
