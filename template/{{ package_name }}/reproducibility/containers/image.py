@@ -122,13 +122,16 @@ def build(
 def find(engine: Engine, name: str) -> Image | None:
     """Find an image that is here, by its reference or ID; None if there is none of this project's."""
     there = engine.inspect(known_as(engine, name))
-    return None if there is None or TREE not in _labels(there) else _image(engine, there, name)
+    if there is None or TREE not in _labels(there):
+        return None
+    names = [tag for tag in there.get("RepoTags") or [] if ":id-" not in tag] if name.startswith("sha256:") else []
+    return _image(engine, there, names[0] if names else name)
 
 
 def known_as(engine: Engine, name: str) -> str:
     """Give what an engine calls an image: in containerd's store, an ID is to Docker what the manifest's digest is."""
-    known = name.startswith("sha256:") and engine.inspect(name) is None
-    return _by_id(name) if known else name
+    own = name.startswith("sha256:") and "containerd" in str(engine.info.get("DriverStatus"))
+    return _by_id(name) if own and engine.inspect(name) is None else name
 
 
 def _by_id(number: str) -> str:
