@@ -162,7 +162,7 @@ class Person(Engine):
         self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as the person."""
-        return super().run(*self.command(*command, cwd=cwd), check=check, **variables)
+        return super().run(*self.command(*command, cwd=cwd), check=check, cwd=None, **variables)
 
 
 def docker(owner: int, store: str = "containerd") -> Docker:

@@ -166,9 +166,10 @@ def isolated(folder: Path, *command: str, **variables: str) -> int:
 def connect(folder: Path, iptables: Path) -> int:
     """Make a bridge whose containers reach the world, beside whatever other engine is here; gives its number."""
     taken = subprocess.run(["ip", "-brief", "address"], capture_output=True, text=True, check=True).stdout
-    number = next(number for number in range(201, 256) if f" 10.{number}." not in taken)
+    free = (number for number in range(201, 256) if f" 10.{number}." not in taken)
+    # Whoever makes the bridge has the number.
+    number = next(number for number in free if _run("ip", "link", "add", f"engines{number}", "type", "bridge") == 0)
     (folder / "network").write_text(json.dumps([number, str(iptables)]))
-    subprocess.run(["ip", "link", "add", f"engines{number}", "type", "bridge"], check=True)
     subprocess.run(["ip", "address", "add", f"10.{number}.0.1/24", "dev", f"engines{number}"], check=True)
     subprocess.run(["ip", "link", "set", f"engines{number}", "up"], check=True)
     for table, chain, *rule in rules(number):
@@ -180,9 +181,13 @@ def disconnect(folder: Path) -> None:
     """Take it away again, whatever of it is there."""
     with contextlib.suppress(FileNotFoundError):
         number, iptables = json.loads((folder / "network").read_text())
-        subprocess.run(["ip", "link", "delete", f"engines{number}"], capture_output=True)
+        _run("ip", "link", "delete", f"engines{number}")
         for table, chain, *rule in rules(number):
-            subprocess.run([iptables, "--wait", "-t", table, "-D", chain, *rule], capture_output=True)
+            _run(iptables, "--wait", "-t", table, "-D", chain, *rule)
+
+
+def _run(*command: str) -> int:
+    return subprocess.run(command, capture_output=True).returncode
 
 
 def rules(number: int) -> list[list[str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
+
+import marked
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- of docs/proofs, by `just proofs` -->\n", "<!-- to here -->\n"
@@ -75,16 +76,11 @@ def _said(*trainings: dict[str, Any]) -> str:
     return {True: "equal bits", False: "DIFFERS"}[all(tried)] if tried else "not tried"
 
 
-def filled(readme: str, root: Path) -> str:
-    """Put the table into a README, between its marks."""
-    return re.sub(f"(?s)(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: "\n" + table(root) + "\n", readme)
-
-
 def main() -> None:
     """Write the table, or say that it is not what the files say."""
     path = ROOT / "README.md"
     readme = path.read_text("utf-8")
-    wanted = filled(readme, ROOT)
+    wanted = marked.fill(readme, BEGIN, END, table(ROOT))
     if "--check" in sys.argv and wanted != readme:
         sys.exit("error: README.md is not what docs/proofs says.\nfix: just proofs")
     path.write_text(wanted, "utf-8")

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import marked
+
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- of a render, by `just tree` -->\n", "<!-- to here: the tree -->\n"
 #: What no docstring says.
@@ -50,11 +52,12 @@ def text(project: Path) -> str:
     Returns
     -------
     str
-        A line for each entry at the root, each module of the user's, and each room of the harness and module beside.
+        Markdown: a line for each entry at the root, module of the user's, room of the harness, and module beside.
     """
     rows = [(f"{project.name}/", ""), *_rows(project, project, "")]
     width = max(len(entry) for entry, _ in rows)
-    return "".join(f"{entry:<{width}}  {told}".rstrip() + "\n" for entry, told in rows)
+    lines = (f"{entry:<{width}}  {told}".rstrip() for entry, told in rows)
+    return "\n".join(["```", *lines, "```\n"])
 
 
 def _rows(folder: Path, project: Path, indent: str) -> Iterator[tuple[str, str]]:
@@ -76,12 +79,6 @@ def _told(path: Path, project: Path) -> str:
     return re.split(r"[.;](?:\s|$)", docstring, maxsplit=1)[0]
 
 
-def filled(readme: str, project: Path) -> str:
-    """Put the tree into a README, between its marks."""
-    drawn = f"```\n{text(project)}```\n"
-    return re.sub(f"(?s)(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: f"\n{drawn}\n", readme)
-
-
 def main() -> None:
     """Render a project as `copier copy --defaults` does, and write its tree."""
     import copier
@@ -90,7 +87,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch, "bikes")
         copier.run_copy(str(ROOT), project, vcs_ref="HEAD", defaults=True, quiet=True)
-        path.write_text(filled(path.read_text("utf-8"), project), "utf-8")
+        readme = path.read_text("utf-8")
+        path.write_text(marked.fill(readme, BEGIN, END, text(project)), "utf-8")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import copier
+import jinja2
 import pytest
 import yaml
 
 import engines
+import reserved
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 QUESTIONS = {
@@ -41,6 +43,26 @@ LONGEST = (
     *("errors", "run", "data", "estimators", "store", "processes", "sources", "shell", "randomness", "tables"),
     *("render", "ci", "demo"),
 )
+
+
+def _render_faster() -> None:
+    """Spare renders in this process what Copier does over and over; those by its command are as ever."""
+    compile_ = jinja2.Environment.compile
+    known: dict[Any, Any] = {}
+
+    def compiled(self: jinja2.Environment, source: Any, *arguments: Any, **options: Any) -> Any:
+        # Every part of every path is compiled, three times a render. Environments of one syntax share their lexer.
+        key = (self.lexer, source, arguments, *options.items())
+        if key not in known:
+            known[key] = compile_(self, source, *arguments, **options)
+        return known[key]
+
+    jinja2.Environment.compile = compiled  # type: ignore[method-assign]
+    # For every file git is asked whether core.fileMode is off; here it never is.
+    copier._main.Worker._sync_git_index_executable_bit = lambda *_: None
+
+
+_render_faster()
 
 
 def sample_of(parts: int, what: str = "") -> int:
@@ -116,6 +138,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         COPIER_SETTINGS_PATH=str(home / "copier.yml"),
         # One folder for all tests of a session: environments are built once and shared.
         MLFLOW_ENV_ROOT=str(shared / "mlflow-envs"),
+        # mypy knows what it checked by its content, wherever it lies.
+        MYPY_CACHE_DIR=str(shared / "mypy"),
         # The tools that constraints.txt locks, `just` above all.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), former["PATH"]]),
     )
@@ -135,8 +159,19 @@ def copy_project(destination: Path, *, source: Path = TEMPLATE, **answers: Any) 
     return destination
 
 
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template without git and with two files to render, for tests of what is asked and answered."""
+    folder = tmp_path_factory.mktemp("questions")
+    answers = "{{ _copier_conf.answers_file }}.jinja"
+    for name in ("copier.yml", reserved.FILE, f"template/{answers}", "template/{{ package_name }}/__main__.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, folder / name)
+    return folder
+
+
 @contextmanager
-def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType]]:
+def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[str], ModuleType]]:
     """Render a project, and import modules of its harness by their names.
 
     Parameters
@@ -145,8 +180,10 @@ def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType
         Where to render it.
     package : str
         Its package, of a name that nothing else here has.
+    answers : str
+        To other questions.
     """
-    copy_project(folder, package_name=package)
+    copy_project(folder, package_name=package, **answers)
     sys.path.insert(0, str(folder))
     yield lambda name: importlib.import_module(f"{package}.reproducibility.{name}")
     sys.path.remove(str(folder))
@@ -266,6 +303,8 @@ def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable
             folder = tmp_path_factory.mktemp(f"{framework}-{task}")
             project = Project(copy_project(folder / "bikes", task=task, framework=framework))
             project.git("init", "--quiet")
+            for other in (other for (_, of), other in made.items() if of == framework):
+                (project.path / ".venv").symlink_to(other.path / ".venv")  # the locks are equal
             project.just("setup")
             project.commit()
             made[task, framework] = project

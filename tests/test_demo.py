@@ -50,7 +50,7 @@ def run_demo(template: Path, **variables: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.e2e
-def test_the_demo_shows_two_identical_runs_and_names_what_differs_when_they_are_not(template: Path) -> None:
+def test_the_demo_shows_two_identical_runs(template: Path) -> None:
     done = run_demo(template, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_EXPERIMENT_NAME="elsewhere")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "identical" in done.stdout
@@ -66,6 +66,10 @@ def test_the_demo_shows_two_identical_runs_and_names_what_differs_when_they_are_
     assert one.data.tags["repro.dirty"] == "false"
     assert project.git("status", "--porcelain") == ""
 
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_the_demo_names_what_differs(template: Path) -> None:
     train = next(template.glob("template/*'scikit-learn'*/*'classification'*/*/train.py"))
     planted = train.read_text("utf-8").replace(
         '"accuracy": ', '"noise": __import__("time").time(),\n        "accuracy": '

@@ -12,6 +12,7 @@ import pytest
 from test_interrupts import wait_for
 
 import engines
+import keeper
 
 pytestmark = pytest.mark.e2e
 
@@ -71,16 +72,18 @@ def test_engine_of_an_owner_that_was_killed_is_cleared(keeper_too: bool, docker:
     scripts = str(Path(engines.__file__).parent)
     variables = os.environ | {"PYTHONPATH": scripts}
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=-1, text=True, env=variables) as owner:
-        assert owner.stdout
-        assert owner.stdout.readline() == "started\n"
-        folder = engines.session(owner.pid) / "docker-classic"
-        keeper, first = (engines.noted(folder / name) for name in ("keeper", "first"))
-        number, _ = json.loads((folder / "network").read_text())
-        assert keeper.alive and first.alive
-        if keeper_too:
-            os.kill(keeper.pid, 9)
-        owner.kill()
-    wait_for(lambda: not keeper.alive and not first.alive, "the engine ended")
+        try:
+            assert owner.stdout
+            assert owner.stdout.readline() == "started\n"
+            folder = engines.session(owner.pid) / "docker-classic"
+            kept, first = (keeper.noted(folder / name) for name in ("keeper", "first"))
+            number, _ = json.loads((folder / "network").read_text())
+            assert kept.alive and first.alive
+            if keeper_too:
+                os.kill(kept.pid, 9)
+        finally:
+            owner.kill()
+    wait_for(lambda: not kept.alive and not first.alive, "the engine ended")
     engines.session(os.getpid())
     assert not folder.exists()
     links = subprocess.run(["ip", "link"], capture_output=True, text=True).stdout
@@ -89,3 +92,11 @@ def test_engine_of_an_owner_that_was_killed_is_cleared(keeper_too: bool, docker:
     ours, _ = json.loads((docker.folder / "network").read_text())
     assert f"10.{ours}.0.0" in rules, "another engine was touched"
     assert f"10.{number}.0.0" not in rules
+
+
+def test_tests_without_an_engine_are_counted_by_reason() -> None:
+    programs = str(Path(sys.executable).parent)
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "person or podman"]
+    done = subprocess.run(command, env=os.environ | {"PATH": programs}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "2 tests of containers did not run: 2 because engines are made of Debian's packages" in done.stdout

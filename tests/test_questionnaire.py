@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ import copier
 import pexpect
 import pytest
 import yaml
-from conftest import QUESTIONS, TEMPLATE
+from conftest import QUESTIONS
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
-
-import reserved
 
 ENTER, DOWN, CLEAR = "\r", "\x1b[B", "\x15"
 ASKED = [name for name, question in QUESTIONS.items() if question.get("when") is not False]
@@ -27,35 +24,25 @@ ASKED = [name for name, question in QUESTIONS.items() if question.get("when") is
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template without git."""
-    folder = tmp_path_factory.mktemp("template")
-    for name in ("copier.yml", reserved.FILE):
-        shutil.copy(TEMPLATE / name, folder)
-    shutil.copytree(TEMPLATE / "template", folder / "template", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
-
-
 def typed(text: str) -> str:
     """The keys that replace the suggested answer."""
     return CLEAR + text + ENTER
 
 
-def answer(template: Path, destination: Path, keys: dict[str, str], **options: bool) -> dict[str, Any]:
+def answer(questions: Path, destination: Path, keys: dict[str, str], **options: bool) -> dict[str, Any]:
     """Press keys at the questions, Enter where none are given, and read what was understood."""
-    questions = [name for name in ASKED if name != "tracking_uri" or "tracking_uri" in keys]
-    assert keys.keys() <= set(questions)
+    asked = [name for name in ASKED if name != "tracking_uri" or "tracking_uri" in keys]
+    assert keys.keys() <= set(asked)
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-        pipe.send_text("".join(keys.get(name, ENTER) for name in questions))
-        copier.run_copy(str(template), destination, quiet=True, **options)
+        pipe.send_text("".join(keys.get(name, ENTER) for name in asked))
+        copier.run_copy(str(questions), destination, quiet=True, **options)
     answers: dict[str, Any] = yaml.safe_load((destination / ".copier-answers.yml").read_text("utf-8"))
     return answers
 
 
-def test_enter_alone_takes_every_default(template: Path, tmp_path: Path) -> None:
-    answers = answer(template, tmp_path / "my bikes", {})
-    assert answers.pop("_src_path") == str(template)
+def test_enter_alone_takes_every_default(questions: Path, tmp_path: Path) -> None:
+    answers = answer(questions, tmp_path / "my bikes", {})
+    assert answers.pop("_src_path") == str(questions)
     assert answers == {
         "project_name": "my bikes",
         "package_name": "my_bikes",
@@ -74,7 +61,7 @@ def test_enter_alone_takes_every_default(template: Path, tmp_path: Path) -> None
     }
 
 
-def test_every_question_takes_what_is_typed_or_chosen(template: Path, tmp_path: Path) -> None:
+def test_every_question_takes_what_is_typed_or_chosen(questions: Path, tmp_path: Path) -> None:
     keys = {
         "project_name": typed("Zoë's Räder"),
         "package_name": typed("raeder"),
@@ -89,7 +76,7 @@ def test_every_question_takes_what_is_typed_or_chosen(template: Path, tmp_path: 
         "tracking_uri": typed("https://mlflow.example.com/a"),
         "ci": DOWN * 2 + ENTER,
     }
-    answers = answer(template, tmp_path / "bikes", keys)
+    answers = answer(questions, tmp_path / "bikes", keys)
     assert {name: value for name, value in answers.items() if name in keys} == {
         "project_name": "Zoë's Räder",
         "package_name": "raeder",
@@ -107,18 +94,18 @@ def test_every_question_takes_what_is_typed_or_chosen(template: Path, tmp_path: 
     assert (tmp_path / "bikes" / "raeder" / "__main__.py").exists()
 
 
-def test_package_name_is_suggested_from_the_project_name_that_was_typed(template: Path, tmp_path: Path) -> None:
-    assert answer(template, tmp_path / "x", {"project_name": typed("Café 2024")})["package_name"] == "cafe_2024"
+def test_package_name_is_suggested_from_the_project_name_that_was_typed(questions: Path, tmp_path: Path) -> None:
+    assert answer(questions, tmp_path / "x", {"project_name": typed("Café 2024")})["package_name"] == "cafe_2024"
 
 
 @pytest.mark.parametrize(("steps", "tracking"), [(0, "local"), (1, "server"), (2, "databricks")])
 def test_address_is_asked_for_only_where_there_is_a_server(
-    steps: int, tracking: str, template: Path, tmp_path: Path
+    steps: int, tracking: str, questions: Path, tmp_path: Path
 ) -> None:
     # Were the address asked for, or not, against what is said here, then the next keys would answer another question.
     keys = {"tracking": DOWN * steps + ENTER, "ci": DOWN + ENTER}
     address = {"tracking_uri": typed("http://10.0.0.1:5000")} if tracking == "server" else {}
-    answers = answer(template, tmp_path / "bikes", keys | address)
+    answers = answer(questions, tmp_path / "bikes", keys | address)
     assert (answers["tracking"], answers["ci"]) == (tracking, "gitlab")
     assert answers.get("tracking_uri") == ("http://10.0.0.1:5000" if address else None)
 
@@ -135,22 +122,22 @@ def test_address_is_asked_for_only_where_there_is_a_server(
         ("python_version", "3.10", "3.13"),
     ],
 )
-def test_refused_answer_is_asked_again(name: str, refused: str, taken: Any, template: Path, tmp_path: Path) -> None:
-    answers = answer(template, tmp_path / "bikes", {name: typed(refused) + typed(str(taken))})
+def test_refused_answer_is_asked_again(name: str, refused: str, taken: Any, questions: Path, tmp_path: Path) -> None:
+    answers = answer(questions, tmp_path / "bikes", {name: typed(refused) + typed(str(taken))})
     assert answers[name] == taken
 
 
-def test_the_name_of_the_package_stays(template: Path, tmp_path: Path) -> None:
-    answer(template, tmp_path / "bikes", {})
+def test_the_name_of_the_package_stays(questions: Path, tmp_path: Path) -> None:
+    answer(questions, tmp_path / "bikes", {})
     again = {"package_name": typed("cars") + typed("bikes"), "author_name": typed("Ada")}
-    answers = answer(template, tmp_path / "bikes", again, overwrite=True)
+    answers = answer(questions, tmp_path / "bikes", again, overwrite=True)
     assert (answers["package_name"], answers["author_name"]) == ("bikes", "Ada")
 
 
-def test_person_at_a_terminal_sees_help_and_refusals_and_gets_a_project(template: Path, tmp_path: Path) -> None:
+def test_person_at_a_terminal_sees_help_and_refusals_and_gets_a_project(questions: Path, tmp_path: Path) -> None:
     child = pexpect.spawn(
         sys.executable,
-        ["-m", "copier", "copy", str(template), "bikes"],
+        ["-m", "copier", "copy", str(questions), "bikes"],
         cwd=str(tmp_path),
         env=os.environ | {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"},
         dimensions=(50, 250),
@@ -184,9 +171,9 @@ def test_person_at_a_terminal_sees_help_and_refusals_and_gets_a_project(template
     assert {name: str(answers[name]) for name in mistakes} == {name: taken for name, (_, _, taken) in mistakes.items()}
 
 
-def test_interrupted_questionnaire_renders_nothing(template: Path, tmp_path: Path) -> None:
+def test_interrupted_questionnaire_renders_nothing(questions: Path, tmp_path: Path) -> None:
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         pipe.send_text(ENTER * 4 + "\x03")
         with pytest.raises(KeyboardInterrupt):
-            copier.run_copy(str(template), tmp_path / "bikes", quiet=True)
+            copier.run_copy(str(questions), tmp_path / "bikes", quiet=True)
     assert not (tmp_path / "bikes").exists()

@@ -20,6 +20,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from records import PARAMS, write_record
 from sklearn.linear_model import LinearRegression
 
 from harness import load
@@ -162,47 +163,6 @@ def test_a_resumed_run_goes_on_from_the_last_that_did_not_finish(
     assert found.tag == {"repro.resumes": stopped}
 
 
-# A record by hand: what the harness checks of it needs no training.
-
-
-def write_record(folder: Path, model: dict[str, str], accuracy: float = 0.5) -> Any:
-    """Write a whole record, and give its tags."""
-    digest = load("common.digest")
-    schema = load("record.schema")
-    folder.mkdir(parents=True)
-    (folder / "conf.yaml").write_text("seed: 1\nthreads: 2\n")
-    (folder / "constraints.txt").write_text("mlflow==3.17.2\n")
-    pd.DataFrame({"prediction": np.arange(5.0)}).to_parquet(folder / "predictions.parquet")
-    lock = digest.of_file(folder / "constraints.txt")
-    stages = {name: digest.of_value(name) for name in ("weights", "predictions")}
-    stages["metrics"] = digest.of_value({"accuracy": accuracy})
-    content = {
-        "schema": schema.SCHEMA_VERSION,
-        "project": "bikes",
-        "code": {"commit": "c", "dirty": "false", "patch": "", "modules": {}},
-        "launch": {},
-        "environment": {"lock": lock},
-        "data": {"table": {"digest": "sha256:d"}},
-        "model": {"kind": "convex", "files": model},
-        "stages": stages,
-        "metrics": {"accuracy": accuracy.hex()},
-        "result": schema.digest_of_result(stages),
-        "files": schema.files(folder),
-    }
-    (folder / "record.json").write_text(json.dumps(content))
-    return {
-        "repro.commit": "c",
-        "repro.data": '{"table": "sha256:d"}',
-        "repro.environment": lock,
-        "repro.record": digest.of_file(folder / "record.json"),
-        "repro.result": content["result"],
-        "repro.seed": "1",
-    }
-
-
-PARAMS = {"conf.seed": "1", "conf.threads": "2"}
-
-
 @pytest.fixture
 def recorded(tmp_path: Path) -> SimpleNamespace:
     """A record and its run, and what contradicts the two."""
@@ -246,7 +206,7 @@ TAMPERED: dict[str, tuple[Callable[[Any], object], str]] = {
         "the tag repro.record",
     ),
     "the kind of the model": (
-        lambda r: change(r.folder / "record.json", lambda c: c | {"model": {"kind": "other"}}),
+        lambda r: change(r.folder / "record.json", lambda c: c | {"model": c["model"] | {"kind": "other"}}),
         "the tag repro.record",
     ),
     "the schema, as if it had no digests": (
@@ -255,6 +215,7 @@ TAMPERED: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "a metric of the run": (lambda r: r.run.data.metrics.update(accuracy=0.6), "the metric accuracy is 0.6"),
     "a metric that is gone": (lambda r: r.run.data.metrics.clear(), "the metric accuracy is None"),
+    "a tag that is no JSON": (lambda r: r.run.data.tags.update({"repro.data": "x"}), "the tag repro.data"),
     "a parameter": (lambda r: r.run.data.params.update({"conf.seed": "2"}), "the parameter conf.seed"),
     **{
         f"the tag {name}, changed": (lambda r, name=name: r.run.data.tags.update({name: '"x"'}), f"the tag {name}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import copier
+import marked
 import pytest
 import yaml
 from allpairspy import AllPairs
@@ -194,8 +195,10 @@ def require_answers(path: Path, answers: dict[str, Any]) -> None:
         ("n" * 39 + " too long", "n" * 39),
     ],
 )
-def test_default_package_name_follows_from_a_nasty_folder_name(folder: str, package: str, tmp_path: Path) -> None:
-    path = copy_project(tmp_path / folder)
+def test_default_package_name_follows_from_a_nasty_folder_name(
+    folder: str, package: str, questions: Path, tmp_path: Path
+) -> None:
+    path = copy_project(tmp_path / folder, source=questions)
     answers = yaml.safe_load((path / ".copier-answers.yml").read_text("utf-8"))
     assert (answers["project_name"], answers["package_name"]) == (folder, package)
     assert (path / package / "__main__.py").exists()
@@ -253,11 +256,11 @@ REFUSED: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED)
 def test_bad_answer_is_refused_and_nothing_is_rendered(
-    name: str, value: Any, message: str, bare: Path, tmp_path: Path
+    name: str, value: Any, message: str, questions: Path, tmp_path: Path
 ) -> None:
     answers = {"tracking": "server"} if name == "tracking_uri" else {}
     with pytest.raises(ValueError, match=re.escape(message)) as refusal:
-        copy_project(tmp_path / "bikes", source=bare, **answers, **{name: value})
+        copy_project(tmp_path / "bikes", source=questions, **answers, **{name: value})
     assert f"'{name}'" in str(refusal.value)
     assert not (tmp_path / "bikes").exists()
 
@@ -274,9 +277,9 @@ def test_the_reserved_names_are_the_same_on_every_supported_python() -> None:
         assert done.stdout.split() == RESERVED
 
 
-def test_a_name_that_a_project_has_stays_when_it_is_reserved_later(bare: Path, tmp_path: Path) -> None:
+def test_a_name_that_a_project_has_stays_when_it_is_reserved_later(questions: Path, tmp_path: Path) -> None:
     template, project = tmp_path / "template", tmp_path / "bikes"
-    shutil.copytree(bare, template)
+    shutil.copytree(questions, template)
     copy_project(project, source=template, package_name="rentals")
     names = template / reserved.FILE
     names.write_text(names.read_text("utf-8") + "rentals\n", "utf-8")
@@ -311,7 +314,7 @@ OWNERS = {
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
     **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),
-    **dict.fromkeys([".gitlab-ci.yml", "renovate.json"], "T"),
+    **dict.fromkeys([".gitlab-ci.yml", ".github/workflows/image.yml", "renovate.json"], "T"),
     **dict.fromkeys(["Dockerfile", ".dockerignore", ".devcontainer/devcontainer.json"], "T"),
 }
 OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
@@ -341,7 +344,8 @@ def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict
 def test_the_readme_shows_the_tree_of_a_render(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "bikes")
     readme = (TEMPLATE / "README.md").read_text("utf-8")
-    assert readme == tree_of.filled(readme, project), "the README's tree is stale: `just tree` writes it"
+    drawn = marked.fill(readme, tree_of.BEGIN, tree_of.END, tree_of.text(project))
+    assert readme == drawn, "the README's tree is stale: `just tree` writes it"
     assert all((project / name).exists() for name in tree_of.TOLD)
 
 

@@ -14,6 +14,7 @@ from conftest import FRAMEWORKS, TEMPLATE
 ROOMS = (
     *("locks", "__init__", "cli", "selftest", "serving", "proof", "execute", "training", "record", "datasets"),
     *(
+        "tracking_server",
         "store",
         "containers",
         "randomness",

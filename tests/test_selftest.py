@@ -15,8 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import marked
 import pytest
 from conftest import TEMPLATE, Project, clone
+from test_compare import replace
 
 import harness
 import proofs
@@ -287,12 +289,18 @@ def test_the_doctor_survives_a_broken_file(keep: ModuleType, content: str) -> No
 )
 def test_a_project_proves_its_own_training(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     project = clone(set_up("classification", framework), tmp_path / "bikes")
-    done = project.just("selftest", "--minutes", "0.5" if framework == "scikit-learn" else "4")
-    assert "the project's own training, 3 times" in done.stdout or "2 times" in done.stdout
+    # Short by few steps and switches: were it by little time, what is tried would depend on how busy the machine is.
+    plan = project.path / "bikes" / "reproducibility" / "selftest" / "plan.py"
+    replace(plan, "range(20, 401)", "range(20, 21)")
+    if framework == "scikit-learn":
+        replace(plan, "*map(seed_switch, self.generators), THREADS, ALL, ", "")
+    project.commit()
+    done = project.just("selftest", "--minutes", "10")
+    assert "the project's own training, 3 times" in done.stdout
     assert "training repeats on this machine" in done.stdout
     content = json.loads((project.path / ".selftest.json").read_text("utf-8"))
     assert content["repeats"] is True and content["date"] <= datetime.datetime.now(datetime.UTC).date().isoformat()
-    assert content["switches"]["PYTHONHASHSEED"] in ("matters here", "not tried: no time was left")
+    assert content["switches"]["PYTHONHASHSEED"] == "matters here"
     assert project.git("status", "--porcelain") == ""
     [experiment] = [one for one in project.client().search_experiments() if one.name.endswith("-selftest")]
     [run] = project.client().search_runs([experiment.experiment_id])
@@ -317,7 +325,7 @@ def test_the_script_for_bare_machines_needs_no_project(set_up: Callable[..., Pro
 
 def test_the_readme_says_what_the_proofs_say() -> None:
     readme = (TEMPLATE / "README.md").read_text("utf-8")
-    assert proofs.filled(readme, TEMPLATE) == readme, "just proofs"
+    assert marked.fill(readme, proofs.BEGIN, proofs.END, proofs.table(TEMPLATE)) == readme, "just proofs"
     for path in (TEMPLATE / "docs" / "proofs").glob("*.json"):
         content = json.loads(path.read_text("utf-8"))
         assert show.text(content).endswith(show.REPEATS[content["repeats"]]), path.name

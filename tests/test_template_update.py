@@ -373,7 +373,13 @@ def conflicting(
     return project, merged(folder / "friendly")
 
 
-@pytest.mark.parametrize("setting", HOSTILE)
+#: One that hides edits, one that fails commands, one that changes what a merge writes; the others are slow.
+PROMPT = ("attributes", "hooks", "conflict style")
+
+
+@pytest.mark.parametrize(
+    "setting", [pytest.param(name, marks=() if name in PROMPT else pytest.mark.slow) for name in HOSTILE]
+)
 def test_no_setting_of_a_users_git_changes_the_result(
     setting: str, conflicting: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def project() -> Iterator[Finding]:
     from ..environment import locks
     from ..selftest import keep
     from ..store import liveness, tracking
+    from ..tracking_server import health
     from . import leftovers
 
     def settings() -> None:
@@ -137,6 +138,7 @@ def project() -> Iterator[Finding]:
     for path in leftovers.remove():
         yield True, f"removed {path}, left by a process that was killed", ""
     yield keep.finding()
+    yield from health.findings()
     yield _template()
 
 

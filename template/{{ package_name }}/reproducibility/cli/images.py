@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 base_option = click.option(
@@ -13,7 +15,12 @@ base_option = click.option(
 @click.option("--push", metavar="REGISTRY/NAME", help="Push it there too, and print the digest by which it is known.")
 @base_option
 @click.option("--no-cache", is_flag=True, help="Take nothing of earlier builds.")
-def image(push: str | None, base: str, no_cache: bool) -> None:
+@click.option(
+    "--layers",
+    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
+    help="A folder for layers, which CI keeps from one build to the next.",
+)
+def image(push: str | None, base: str, no_cache: bool, layers: Path | None) -> None:
     """Build the image of what is checked out, uncommitted work included: the locked environment, and the code.
 
     It is named after the commit, or after the tree where something is not committed. The same tree gives the same
@@ -27,9 +34,9 @@ def image(push: str | None, base: str, no_cache: bool) -> None:
     found, code = engine.find(), capture()
     base = base or image.default_base()
     if no_cache:
-        built = image.build(found, builders.choose(found), ROOT, code, base, cached=False)
+        built = image.build(found, builders.choose(found), ROOT, code, base, cached=False, layers=layers)
     else:
-        built = image.of_project(found, ROOT, code, base)
+        built = image.of_project(found, ROOT, code, base, layers)
     print(f"image    {built.reference}")
     print(f"ID       {built.id}")
     print(f"base     {built.base}")

@@ -61,6 +61,7 @@ class Builder:
         arguments: Mapping[str, str],
         labels: Mapping[str, str],
         cached: bool = True,
+        layers: Path | None = None,
     ) -> tuple[str, str]:
         """Build the last stage, and give the image's ID, and what the engine knows it by: a name it has not got yet.
 
@@ -79,6 +80,7 @@ class Builder:
                 *(part for pair in [*told, *index] for part in ("--build-arg", pair)),
                 *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
                 *([] if cached else ["--no-cache"]),
+                *(self._layers(layers) if layers else []),
                 *(["--network", "host"] if package_index.is_on_loopback() else []),
                 *("--iidfile", str(scratch / "id"), "--file", str(self._dockerfile(context, scratch))),
                 str(context),
@@ -95,6 +97,16 @@ class Builder:
                 return number, number
             print(f"Handing it over to {engine}", file=sys.stderr)
             return number, engine.ask("load", "--quiet", "--input", str(archive)).rpartition(" ")[2]
+
+    def _layers(self, folder: Path) -> list[str]:
+        """Take the layers of earlier builds from a folder, and put those of this one there."""
+        if not (self.stable and self.name.startswith("BuildKit")):
+            raise ProjectError(
+                f"{self.name} cannot keep layers in a folder.",
+                "leave --layers out; or let Docker keep images in containerd's store, which BuildKit needs for it",
+            )
+        earlier = [f"--cache-from=type=local,src={folder}"] if (folder / "index.json").exists() else []
+        return [*earlier, f"--cache-to=type=local,mode=max,dest={folder}"]
 
     def _dockerfile(self, context: Path, scratch: Path) -> Path:
         """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs."""

@@ -54,7 +54,13 @@ class Image:
     pushed: str
 
 
-def of_project(engine: Engine, project: Path = ROOT, code: Source | None = None, base: str = "") -> Image:
+def of_project(
+    engine: Engine,
+    project: Path = ROOT,
+    code: Source | None = None,
+    base: str = "",
+    layers: Path | None = None,
+) -> Image:
     """Give the image of a project as it lies there, uncommitted work included: built, if it is not here yet.
 
     Parameters
@@ -67,6 +73,8 @@ def of_project(engine: Engine, project: Path = ROOT, code: Source | None = None,
         What was captured of it.
     base : str
         A base in place of the Dockerfile's; by default that of CONTAINER_BASE.
+    layers : Path, optional
+        A folder that keeps layers from one machine to the next.
 
     Raises
     ------
@@ -80,7 +88,7 @@ def of_project(engine: Engine, project: Path = ROOT, code: Source | None = None,
     there = engine.inspect(reference)
     if there is not None and labels.items() <= _labels(there).items():
         return _image(engine, there, reference)
-    return build(engine, builders.choose(engine), project, code, base)
+    return build(engine, builders.choose(engine), project, code, base, layers=layers)
 
 
 def build(
@@ -91,13 +99,14 @@ def build(
     base: str,
     cached: bool = True,
     name: bool = True,
+    layers: Path | None = None,
 ) -> Image:
     """Build the image of a tree, and give it its name when it is whole."""
     reference = reference_of(code)
     labels = {**labels_of(code, base), BUILDER: builder.name}
     print(f"Building {reference} with {builder.name}, on {base}", file=sys.stderr)
     with context(code, project) as folder:
-        number, known_as = builder.build(engine, folder, {"BASE": base}, labels, cached)
+        number, known_as = builder.build(engine, folder, {"BASE": base}, labels, cached, layers)
     if not builder.stable:
         number = known_as = contents.labelled(engine, number, CONTENTS)
     if known_as != number:

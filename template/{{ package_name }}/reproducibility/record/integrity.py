@@ -16,7 +16,7 @@ from .schema import LOCK, PATCH, RECORD, Record, digest_of_result
 def contradictions(record: Record) -> list[str]:
     """Compare a record with itself and with its run: neither may have been changed since. One phrase each."""
     content, tags, params = record.content, record.run.data.tags, record.run.data.params
-    data = {name: entry["digest"] for name, entry in content["data"].items()}
+    data = {name: entry["digest"] for name, entry in sorted(content["data"].items())}
     found = record.digests
     pairs = {
         "the lock": (found[LOCK], content["environment"]["lock"]),
@@ -32,9 +32,9 @@ def contradictions(record: Record) -> list[str]:
     }
     by_itself = content["schema"] >= 3  # it holds the digests of its own files
     if by_itself or not any(map(math.isnan, record.metrics.values())):  # of which the sign was digested, not recorded
-        pairs["the digest of the metrics"] = (digest.of_value(record.metrics), content["stages"]["metrics"])
+        pairs["the digest of the metrics"] = (digest.of_value(record.metrics), record.stages.get("metrics"))
     if "repro.data" in tags or "repro.reproduces" not in tags:  # replays of 0.4 and before have none
-        pairs["the tag repro.data"] = (json.loads(tags.get("repro.data", "{}")), data)
+        pairs["the tag repro.data"] = (tags.get("repro.data", "{}"), json.dumps(data))
     if by_itself:
         names = [name for name in {**content["files"], **found} if name != RECORD]
         pairs |= {f"the file {name}": (found.get(name, "gone"), content["files"].get(name, "none")) for name in names}

@@ -11,7 +11,7 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import PACKAGE
 from ..store import tracking
-from . import integrity
+from . import integrity, shape
 from .schema import CONF, LOCK, RECORD, SCHEMA_VERSION, Record
 
 
@@ -65,6 +65,8 @@ def read(name: str, folder: Path, run: Any = None) -> Record:
         settings = conf.parse((folder / CONF).read_text("utf-8"))
         (folder / LOCK).stat()
         known = content["schema"] <= SCHEMA_VERSION
+        if known and (wrong := [*shape.wrong(content, shape.RECORD, content["schema"], RECORD)]):
+            raise ValueError("; ".join(wrong[:4]))
         exact = content["metrics"] if known else {}
         metrics = {metric: float.fromhex(value) for metric, value in exact.items()}
     except (OSError, ValueError, KeyError, TypeError, ProjectError) as error:

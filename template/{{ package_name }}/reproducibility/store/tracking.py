@@ -104,6 +104,12 @@ def explain(error: Exception) -> ProjectError:
     uri = public(store_uri())
     if "database schema" in str(error):
         return sqlite.another_mlflow(uri)
+    if "failed with error code 403" in str(error):
+        return ProjectError(
+            f"the tracking server {uri} knows you, and does not let you do this: you may read there, and not write.",
+            "Ask its administrator for the right: just server-user role NAME edit\n"
+            "or take the credentials in .env of somebody who has it.",
+        )
     first_line = str(error).replace(store_uri(), uri).strip().partition("\n")[0][:300]
     return ProjectError(
         f"the tracking store {uri} refused: {first_line}",
