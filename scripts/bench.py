@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
 
+import engines
 import releases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,6 +233,54 @@ def warm_run(bench: Bench) -> Iterator[Row]:
         bench.repetitions(5),
     )
     yield row
+
+
+#: What a person would write who wants an image with the same packages.
+PLAIN = """
+FROM {base}
+COPY constraints.txt .
+RUN pip install --no-cache-dir -r constraints.txt
+COPY . /app
+WORKDIR /app
+"""
+
+
+def containers(bench: Bench) -> Iterator[Row]:
+    """`just run --container` against `just run`; the image against one by a plain `pip install -r`."""
+    project = bench.project()
+    owner = os.getpid()
+    try:
+        docker, podman = engines.docker(owner), engines.podman(owner)
+        version = docker.run("docker", "version", "--format", "{{.Server.Version}}").stdout.strip()
+        row = Row("warm `just run --container` / warm `just run`", 1.3, 1.1, notes={"engine": f"docker {version}"})
+        inside = partial(clock, ["just", "run", "--container"], project, **docker.environment)
+        outside = partial(clock, ["just", "run"], project)
+        inside(), outside()
+        alternate(row, inside, outside, bench.repetitions(5))
+        yield row
+
+        # Docker's builders cannot see uv's cache; buildah can.
+        version = podman.run("buildah", "--version").stdout.split()[2]
+        notes = {"builder": f"buildah {version}", "engine": podman.run("podman", "--version").stdout.strip()}
+        plain = bench.folder / "Dockerfile.plain"
+        plain.write_text(PLAIN.format(base=engines.BASE))
+        row = Row("image from a warm uv cache / by `pip install -r`", 2, 4, faster=True, notes=notes)
+        ours = ["just", "image", "--no-cache"]
+        other = ["podman", "build", "--no-cache", "--tag", "plain", "--file", str(plain), "."]
+        variables = podman.environment | {"CONTAINER_ENGINE": "podman"}
+        build, install = partial(clock, ours, project, **variables), partial(clock, other, project, **variables)
+        alternate(row, build, install, bench.repetitions(2))
+        yield row
+
+        sizes = [
+            int(podman.run("podman", "image", "inspect", "--format", "{{.Size}}", image).stdout) / 1e6
+            for image in (f"bikes:{run(['git', 'rev-parse', 'HEAD'], project)[:12]}", "plain")
+        ]
+        yield Row("size of that image / of the plain one", 1, 0.8, ours=sizes[:1], other=sizes[1:], notes={"in": "MB"})
+    except engines.Unavailable as reason:
+        raise Skipped(str(reason)) from reason
+    finally:
+        engines.stop(owner)
 
 
 def copy(bench: Bench) -> Iterator[Row]:
@@ -580,6 +629,7 @@ BENCHES: dict[str, Comparison] = {
     "train": Comparison(train, 1.5),
     "warm": Comparison(warm_run, 3),
     "cold": Comparison(cold_run, 5),
+    "containers": Comparison(containers, 6),
     "record": Comparison(record, 1.5),
     "capture": Comparison(capture, 0.5),
     "reproduce": Comparison(reproduce, 1.5),

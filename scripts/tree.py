@@ -15,11 +15,14 @@ BEGIN, END = "<!-- of a render, by `just tree` -->\n", "<!-- to here: the tree -
 #: What no docstring says.
 TOLD = {
     ".copier-answers.yml": "The answers, and the version of the template",
+    ".devcontainer/": "The project in an editor's container, set up: a stage of the Dockerfile",
+    ".dockerignore": "What no image holds",
     ".env.example": "Credentials and switches: copy it to .env, which git ignores",
     ".gitattributes": "One kind of line ends on every system",
     ".githooks/": "`just check` before every commit; `just setup` switches it on",
     ".github/": "CI: sets up from the locks, checks, tests, and does one tracked run",
     ".gitignore": "Environments, runs and credentials stay out of git",
+    "Dockerfile": "The image of a run: the locked environment, and the code of the commit",
     "LICENSE": "As you chose",
     "MLproject": "How `mlflow run` starts a run, `verify` and `reproduce`",
     "README.md": "The guide: from the first day to an update",

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import jinja2
 import pytest
 import yaml
 
+import engines
 import reserved
 
 TEMPLATE = Path(__file__).resolve().parents[1]
@@ -71,6 +73,34 @@ def sample_of(parts: int, what: str = "") -> int:
 @functools.cache
 def _commit() -> str:
     return subprocess.run(["git", "-C", str(TEMPLATE), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+
+
+#: The variable that names the process with which engines end: that which the workers of pytest share.
+OWNER = "ENGINES_OWNER"
+#: How the reason of a test begins that was skipped because an engine is missing.
+NO_ENGINE = "no engine: "
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[OWNER] = str(os.getpid())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        engines.stop(os.getpid())
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests did not run because an engine is missing, by reason."""
+    reasons = Counter(
+        report.longrepr[2].partition(NO_ENGINE)[2]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NO_ENGINE in report.longrepr[2]
+    )
+    if reasons:
+        what = "; ".join(f"{count} because {reason}" for reason, count in sorted(reasons.items()))
+        terminalreporter.write_sep("!", f"{reasons.total()} tests of containers did not run: {what}", red=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -141,7 +171,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType]]:
+def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[str], ModuleType]]:
     """Render a project, and import modules of its harness by their names.
 
     Parameters
@@ -150,13 +180,53 @@ def importing(folder: Path, package: str) -> Iterator[Callable[[str], ModuleType
         Where to render it.
     package : str
         Its package, of a name that nothing else here has.
+    answers : str
+        To other questions.
     """
-    copy_project(folder, package_name=package)
+    copy_project(folder, package_name=package, **answers)
     sys.path.insert(0, str(folder))
     yield lambda name: importlib.import_module(f"{package}.reproducibility.{name}")
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def docker() -> engines.Docker:
+    """Docker's engine, whose images keep their ID when they are built again; shared by all workers."""
+    return started(engines.docker)
+
+
+@pytest.fixture(scope="session")
+def classic_docker() -> engines.Docker:
+    """The same that keeps images as Docker did before containerd: most machines have it so."""
+    return started(engines.docker, "classic")
+
+
+@pytest.fixture(scope="session")
+def podman() -> engines.Podman:
+    """Podman and buildah as root."""
+    return started(engines.podman)
+
+
+@pytest.fixture(scope="session")
+def person() -> engines.Person:
+    """Somebody who is not root, may use Docker, and has podman and buildah of their own."""
+    return started(engines.person)
+
+
+@pytest.fixture(scope="session")
+def registry() -> engines.Registry:
+    """A registry of images on loopback."""
+    return started(engines.registry)
+
+
+def started(start: Callable[..., Any], *options: str) -> Any:
+    """Start an engine of this session, or skip."""
+    try:
+        return start(int(os.environ[OWNER]), *options)
+    except engines.Unavailable as reason:
+        pytest.skip(f"{NO_ENGINE}{reason}")
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,19 +18,25 @@ import pytest
 import yaml
 from conftest import Project, copy_project
 
+import debian
+import engines
+
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
+#: What is there besides, where every run has an image.
+IMAGE = ".github/workflows/image.yml"
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A project with this CI."""
     made: dict[str, Path] = {}
 
-    def get(ci: str) -> Path:
-        if ci not in made:
-            made[ci] = copy_project(tmp_path_factory.mktemp(ci) / "bikes", ci=ci)
-        return made[ci]
+    def get(ci: str, container: str = "docker") -> Path:
+        key = f"{ci}-{container}"
+        if key not in made:
+            made[key] = copy_project(tmp_path_factory.mktemp(key) / "bikes", ci=ci, container=container)
+        return made[key]
 
     return get
 
@@ -39,9 +47,9 @@ def validate(file: Path, ci: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*tool, "--default-filetype", "yaml", str(file)], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("ci", FILES)
-def test_file_is_valid_against_its_schema(ci: str, rendered: Callable[[str], Path], tmp_path: Path) -> None:
-    file = rendered(ci) / FILES[ci]
+@pytest.mark.parametrize(("ci", "name"), [*FILES.items(), ("github", IMAGE)])
+def test_file_is_valid_against_its_schema(ci: str, name: str, rendered: Callable[..., Path], tmp_path: Path) -> None:
+    file = rendered(ci) / name
     done = validate(file, ci)
     assert done.returncode == 0, done.stdout
     broken = tmp_path / "ci.yml"
@@ -50,14 +58,26 @@ def test_file_is_valid_against_its_schema(ci: str, rendered: Callable[[str], Pat
 
 
 @pytest.mark.parametrize("ci", [*FILES, "none"])
-def test_only_the_chosen_ci_is_rendered(ci: str, rendered: Callable[[str], Path]) -> None:
+def test_only_the_chosen_ci_is_rendered(ci: str, rendered: Callable[..., Path]) -> None:
     found = {name for name, file in FILES.items() if (rendered(ci) / file).exists()}
     assert found == {ci} - {"none"}
     assert (rendered(ci) / ".github").exists() == (ci == "github")
 
 
-def test_github_workflow_may_only_read_and_runs_only_pinned_actions(rendered: Callable[[str], Path]) -> None:
-    text = (rendered("github") / FILES["github"]).read_text("utf-8")
+def test_image_is_built_where_there_is_one(rendered: Callable[..., Path]) -> None:
+    for container in ("docker", "none"):
+        assert (rendered("github", container) / IMAGE).exists() == (container == "docker")
+        pipeline = yaml.safe_load((rendered("gitlab", container) / FILES["gitlab"]).read_text("utf-8"))
+        assert ("container" in pipeline) == (container == "docker")
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"), [(FILES["github"], ["actions/checkout"]), (IMAGE, ["actions/checkout", "actions/cache"])]
+)
+def test_github_workflow_may_only_read_and_runs_only_pinned_actions(
+    name: str, actions: list[str], rendered: Callable[..., Path]
+) -> None:
+    text = (rendered("github") / name).read_text("utf-8")
     workflow = yaml.safe_load(text)
     [job] = workflow["jobs"].values()
     # YAML 1.1 reads the key `on` as true.
@@ -65,23 +85,30 @@ def test_github_workflow_may_only_read_and_runs_only_pinned_actions(rendered: Ca
     assert workflow["permissions"] == {"contents": "read"}
     assert "permissions" not in job
     used = [step for step in job["steps"] if "uses" in step]
-    assert [step["uses"].partition("@")[0] for step in used] == ["actions/checkout"]
+    assert [step["uses"].partition("@")[0] for step in used] == actions
     assert used[0]["with"] == {"persist-credentials": False}
     for step in used:
         assert re.search(rf"uses: {re.escape(step['uses'])} # v\d+\.\d+\.\d+$", text, re.MULTILINE)
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
 
 
-def test_gitlab_pipeline_pins_its_image(rendered: Callable[[str], Path]) -> None:
+def test_gitlab_pipeline_pins_its_image(rendered: Callable[..., Path]) -> None:
     pipeline = yaml.safe_load((rendered("gitlab") / FILES["gitlab"]).read_text("utf-8"))
     job = pipeline["ci"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-[a-z]+", job["image"])
     assert "slim" not in job["image"], "it has no git, which every run asks for its commit"
+    image = pipeline["container"]
+    assert re.fullmatch(r"python:3\.\d+\.\d+-[a-z]+", image["image"])
+    assert image["image"].endswith(f"-{debian.SUITE}"), "where Debian has the packages of Docker that tests run"
+    [service] = image["services"]
+    assert re.fullmatch(r"docker:\d+\.\d+\.\d+-dind", service["name"])
+    assert f"tcp://{service['alias']}:" in image["variables"]["DOCKER_HOST"]
 
 
+@pytest.mark.parametrize("job", ["ci", "image"])
 @pytest.mark.parametrize("ci", FILES)
-def test_tools_are_installed_at_exact_versions(ci: str, rendered: Callable[[str], Path]) -> None:
-    [install] = [step.command for step in steps(rendered(ci), ci) if "pip" in step.command]
+def test_tools_are_installed_at_exact_versions(ci: str, job: str, rendered: Callable[..., Path]) -> None:
+    [install] = [step.command for step in steps(rendered(ci), ci, job) if "pip" in step.command]
     [line] = [line for line in install.splitlines() if "pip" in line and "install" in line]
     packages = shlex.split(line.partition(" install ")[2])
     assert [name.partition("==")[0] for name in packages] == ["uv", "rust-just"]
@@ -96,14 +123,17 @@ class Step:
     env: dict[str, str] = field(default_factory=dict)
 
 
-def steps(project: Path, ci: str) -> list[Step]:
-    """Read the commands of a CI file, in their order."""
-    content: dict[str, Any] = yaml.safe_load((project / FILES[ci]).read_text("utf-8"))
+def steps(project: Path, ci: str, job: str = "ci") -> list[Step]:
+    """Read the commands of a job of the CI's, in their order."""
     if ci == "github":
-        [job] = content["jobs"].values()
-        outer = content.get("env", {}) | job.get("env", {})
-        return [Step(step["run"], outer | step.get("env", {})) for step in job["steps"] if "run" in step]
-    return [Step(command, content["ci"].get("variables", {})) for command in content["ci"]["script"]]
+        content: dict[str, Any] = yaml.safe_load((project / f".github/workflows/{job}.yml").read_text("utf-8"))
+        [only] = content["jobs"].values()
+        outer = content.get("env", {}) | only.get("env", {})
+        return [Step(step["run"], outer | step.get("env", {})) for step in only["steps"] if "run" in step]
+    pipeline = yaml.safe_load((project / FILES[ci]).read_text("utf-8"))
+    # `image` is a word of GitLab's own.
+    job = "container" if job == "image" else job
+    return [Step(command, pipeline[job].get("variables", {})) for command in pipeline[job]["script"]]
 
 
 class Runner:
@@ -111,6 +141,7 @@ class Runner:
 
     def __init__(self, original: Path, folder: Path, ci: str) -> None:
         self.ci = ci
+        self.folder = folder
         self.project = Project(folder / "bikes")
         subprocess.run(["git", "clone", "--quiet", "--depth=1", original.as_uri(), self.project.path], check=True)
         self.project.git("checkout", "--quiet", "--detach")
@@ -121,8 +152,8 @@ class Runner:
         (folder / "temp").mkdir()
         self.env = {"CI": "true", "RUNNER_TEMP": str(folder / "temp"), "GITHUB_PATH": str(self.added)}
 
-    def steps(self) -> Iterator[Step]:
-        yield from steps(self.project.path, self.ci)
+    def steps(self, job: str = "ci") -> Iterator[Step]:
+        yield from steps(self.project.path, self.ci, job)
 
     def run(self, step: Step) -> subprocess.CompletedProcess[str]:
         """Run a step as the service does: bash that stops at the first error."""
@@ -166,3 +197,61 @@ def test_commands_lead_from_a_clean_machine_to_a_tracked_run(ci: str, task: str,
     assert runner.run(test).returncode != 0
     fault.write_text("import   os\n")
     assert runner.run(check).returncode != 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("ci", ["github", pytest.param("gitlab", marks=pytest.mark.slow)])
+def test_commands_lead_to_the_image_of_a_commit_and_a_run_in_it(
+    ci: str, docker: engines.Docker, tmp_path: Path
+) -> None:
+    original = Project(copy_project(tmp_path / "original", ci=ci, package_name="pedals"))
+    original.git("init", "--quiet")
+    original.git("add", "--all")
+    original.git("commit", "--quiet", "--message", "Start")
+    identities = []
+    for day in ("first", "second"):
+        (tmp_path / day).mkdir()
+        runner = ImageRunner(original.path, tmp_path / day, ci, docker)
+        if day == "second":
+            commit = original.git("rev-parse", "HEAD")
+            docker.run("docker", "image", "rm", "--force", f"pedals:{commit[:12]}")
+            docker.run("docker", "buildx", "prune", "--all", "--force")
+            shutil.copytree(tmp_path / "kept", runner.layers)
+        told = []
+        for step in runner.steps("image"):
+            done = runner.run(step)
+            assert done.returncode == 0, f"{step.command}\n{done.stdout}"
+            told.append(done.stdout)
+        shutil.copytree(runner.layers, tmp_path / "kept", dirs_exist_ok=True)
+        [run] = runner.project.runs()
+        assert run.info.status == "FINISHED"
+        identities.append(run.data.tags["repro.image"])
+        assert runner.project.git("status", "--porcelain") == ""
+    assert identities[0] == identities[1]
+    assert "CACHED" in told[-2], "the layers of the first day were not used"
+    if ci == "github":
+        settings = json.loads((runner.folder / "daemon.json").read_text())
+        assert settings["features"] == json.loads((docker.folder / "daemon.json").read_text())["features"]
+
+
+class ImageRunner(Runner):
+    """A machine of a CI service with Docker's engine; what would change this machine is written down instead."""
+
+    def __init__(self, original: Path, folder: Path, ci: str, docker: engines.Docker) -> None:
+        super().__init__(original, folder, ci)
+        self.layers = folder / "temp" / "layers" if ci == "github" else self.project.path / ".layers"
+        self.engine = docker.environment
+        (self.tools / "docker").symlink_to(docker.folder / "bin" / "docker")
+        settings = f'case "$2" in /etc/docker/daemon.json) cat > {folder}/daemon.json;; restart) ;; *) exit 1; esac'
+        for name, script in {
+            "sudo": settings,
+            "apt-get": f'echo "$@" >> {folder}/packages',
+        }.items():
+            (self.tools / name).write_text(f"#!/bin/sh\nset -e\n{script}\n")
+            (self.tools / name).chmod(0o755)
+
+    def run(self, step: Step) -> subprocess.CompletedProcess[str]:
+        """Run a step with this engine in place of the service's."""
+        here = {name: value for name, value in step.env.items() if not name.startswith("DOCKER_")}
+        here = {name: value.replace("$CI_BUILDS_DIR", str(self.folder / "temp")) for name, value in here.items()}
+        return super().run(Step(step.command, here | self.engine))

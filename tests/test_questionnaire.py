@@ -54,6 +54,7 @@ def test_enter_alone_takes_every_default(questions: Path, tmp_path: Path) -> Non
         "task": "classification",
         "python_version": "3.11",
         "seed": 42,
+        "container": "docker",
         "tracking": "local",
         "ci": "github",
         "updates": "none",

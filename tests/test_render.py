@@ -55,6 +55,7 @@ EMAILS = ["", "ada@example.com", "o'brien+ml%x@mail.example.co.uk"]
 CHOICES: dict[str, list[Any]] = {
     "license": ["MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"],
     "task": ["classification", "regression"],
+    "container": ["docker", "none"],
     "tracking": ["local", "server", "databricks"],
     "ci": ["github", "gitlab", "none"],
     "updates": ["none", "pull-request", "renovate"],
@@ -313,7 +314,8 @@ OWNERS = {
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
     **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),
-    **dict.fromkeys([".gitlab-ci.yml", "renovate.json"], "T"),
+    **dict.fromkeys([".gitlab-ci.yml", ".github/workflows/image.yml", "renovate.json"], "T"),
+    **dict.fromkeys(["Dockerfile", ".dockerignore", ".devcontainer/devcontainer.json"], "T"),
 }
 OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
 

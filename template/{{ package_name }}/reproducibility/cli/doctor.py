@@ -97,6 +97,7 @@ def project() -> Iterator[Finding]:
     from ..environment import locks
     from ..selftest import keep
     from ..store import liveness, tracking
+    from ..tracking_server import health
     from . import leftovers
 
     def settings() -> None:
@@ -108,10 +109,12 @@ def project() -> Iterator[Finding]:
             if entry.file.exists():
                 verification.verify(entry)
 
+    ended: list[str] = []
     closed: list[str] = []
 
     def store() -> None:
         tracking.connect()
+        ended.extend(leftovers.end_containers())  # before they could say anything else of their runs
         closed.extend(liveness.close_dead())
 
     checks = {
@@ -130,9 +133,12 @@ def project() -> Iterator[Finding]:
             yield True, name, ""
     if closed:
         yield True, f"runs whose process is gone, now marked: {', '.join(closed)}", ""
+    for name in ended:
+        yield True, f"ended the container {name}, for which nobody waited any more", ""
     for path in leftovers.remove():
         yield True, f"removed {path}, left by a process that was killed", ""
     yield keep.finding()
+    yield from health.findings()
     yield _template()
 
 

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..common import scratch
+from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..common.waiting import is_free
+from ..containers import engine, start
 from ..environment import mlflow_environment
 from ..source.git import git
 
@@ -34,6 +36,24 @@ def remove() -> list[Path]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             removed.append(path)
     return removed
+
+
+def end_containers() -> list[str]:
+    """End the containers of this project for which nobody waits any more, and name them."""
+    if not (ROOT / "Dockerfile").exists():
+        return []
+    try:
+        found = engine.find()
+    except ProjectError:  # no engine here, and so no containers
+        return []
+    known = f'{{{{.Names}}}}\t{{{{.Label "{start.LOCK_LABEL}"}}}}'
+    listed = found.ask("ps", "--all", "--filter", f"label={start.PROJECT_LABEL}={ROOT}", "--format", known)
+    ended = []
+    for name, _, lock in (line.partition("\t") for line in listed.splitlines()):
+        if is_free(Path(lock)) or not Path(lock).exists():
+            found.ask("rm", "--force", "--volumes", name)
+            ended.append(name)
+    return ended
 
 
 def _scratch() -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from ..common.command_line import own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED, USAGE
-from . import data, models, proofs, training, upkeep
+from . import data, images, models, proofs, server, training, upkeep
 
 if TYPE_CHECKING:
     from ..training.run_object import Experiment
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
         models.promote,
         models.predict,
         data.data,
+        server.server,
+        images.image,
+        images.image_verify,
         upkeep.selftest,
         upkeep.ui,
         upkeep.relocate,
@@ -69,7 +73,7 @@ def _refused(error: Exception) -> int:
     if isinstance(error, click.Abort):
         return INTERRUPTED
     if isinstance(error, click.UsageError):
-        command = error.ctx.command_path.replace("data ", "data-") if error.ctx else "just"
+        command = re.sub("(data|server) ", r"\1-", error.ctx.command_path) if error.ctx else "just"
         fix = f"{command} --help" if command != "just" else "just --list"
         raise ProjectError(error.format_message(), fix, exit_code=USAGE) from error
     if type(error).__module__ == "mlflow.exceptions":

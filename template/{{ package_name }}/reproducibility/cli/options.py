@@ -27,6 +27,10 @@ store_option = click.option(
     "--tracking-uri", metavar="URI", help="The store that has the run; by default the project's own."
 )
 
+container_option = click.option(
+    "--container/--no-container", default=None, help="Train in an image, or not; by default as the run did."
+)
+
 
 def to_write(path: str) -> Path:
     """Name a file to write: relative to where the person stands."""

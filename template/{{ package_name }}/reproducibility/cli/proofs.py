@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from ..common.files import absolute, write_whole
-from .options import RUN_ID, config_option, seed_option, set_option, store_option, text_option, use_store
+from .options import (
+    RUN_ID,
+    config_option,
+    container_option,
+    seed_option,
+    set_option,
+    store_option,
+    text_option,
+    use_store,
+)
 
 
 @click.command()
@@ -13,7 +22,8 @@ from .options import RUN_ID, config_option, seed_option, set_option, store_optio
 @seed_option
 @set_option
 @text_option
-def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> None:
+@container_option
+def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, container: bool | None) -> None:
     """Train twice, with all that must not matter changed between the two, and compare to the last bit.
 
     The second training starts from the record of the first: another folder, time zone, locale, umask, process and
@@ -22,28 +32,31 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str) -> Non
     from ..proof import verify
     from ..training import just_run
 
-    raise SystemExit(verify.verify(absolute(config), (*overrides, *just_run.overrides(seed, text))))
+    overrides = (*overrides, *just_run.overrides(seed, text))
+    raise SystemExit(verify.verify(absolute(config), overrides, bool(container)))
 
 
 @click.command()
 @click.argument("run_id", metavar=RUN_ID)
 @store_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool) -> None:
+@container_option
+def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, container: bool | None) -> None:
     """Execute a run again from its ID alone, and compare every stage to the last bit.
 
     The first digits of the ID are enough, four or more; `last` is the newest run that finished and is no replay.
 
     Its commit with its uncommitted work is checked out into a temporary folder, its data verified, its lock's
-    environment built or verified, its training executed. Your files, index, branches and remotes stay as they are.
-    It executes the run's own code: only reproduce what you would run.
+    environment built or verified, its training executed. A run of `just run --container` is executed in its image: the
+    one that is here, or in the registry that it was pushed to, or the same built anew. Your files, index, branches and
+    remotes stay as they are. It executes the run's own code: only reproduce what you would run.
 
     Exits with 0 (identical, or equivalent on other hardware), 1 (different), 2 (cannot be tried).
     """
     from ..proof import reproduce
 
     use_store(tracking_uri)
-    raise SystemExit(reproduce.reproduce(run_id, dry_run))
+    raise SystemExit(reproduce.reproduce(run_id, dry_run, container))
 
 
 @click.command()

@@ -69,10 +69,15 @@ def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None
 @click.option("-P", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the entry point.")
 @click.option("--seed", type=int, help="Short for -P seed=N.")
 @set_option
-def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None, overrides: tuple[str, ...]) -> None:
+@click.option("--container", is_flag=True, help="In the image of this very code, whose environment is that lock's.")
+def run_project(
+    entry_point: str, parameters: tuple[str, ...], seed: int | None, overrides: tuple[str, ...], container: bool
+) -> None:
     """Execute an entry point through MLflow, in an environment built from the hashed lock.
 
-    The run as anyone else would execute it: nothing of .venv takes part.
+    The run as anyone else would execute it: nothing of .venv takes part. With --container not even this system does:
+    an image of the code as it is, uncommitted work included, is built if it is not here, and the entry point's command
+    runs in it as the person who calls. `verify` and `reproduce` have each of their trainings run so.
     """
     from ..training import just_run
 
@@ -84,4 +89,23 @@ def run_project(entry_point: str, parameters: tuple[str, ...], seed: int | None,
         given["seed"] = str(seed)
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
-    just_run.run(entry_point, given)
+    if container and entry_point in ("verify", "reproduce"):
+        just_run.require_known(entry_point, given)
+        raise SystemExit(_prove(entry_point, given))
+    place = None
+    if container:
+        from ..training.in_container import Container
+
+        place = Container()
+    just_run.run(entry_point, given, place)
+
+
+def _prove(entry_point: str, given: dict[str, str]) -> int:
+    """Do what executes trainings itself here, with each of them in a container, and give the verdict's exit code."""
+    from ..proof import reproduce, verify
+    from ..training import just_run
+
+    if entry_point == "reproduce":
+        return reproduce.reproduce(given["run_id"], container=True)
+    overrides = just_run.overrides(given.get("seed", "conf"), given.get("set", ""))
+    return verify.verify(just_run.config(given), overrides, container=True)

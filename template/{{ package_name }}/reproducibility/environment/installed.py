@@ -118,7 +118,7 @@ def _last_look(prefix: Path) -> dict[str, Any]:
 def _keep(prefix: Path, seen: dict[str, Any]) -> None:
     # Someone else's environment, a container's for example: look again next time.
     with contextlib.suppress(OSError):
-        write_whole(prefix / MARKER, json.dumps(seen))
+        write_whole(prefix / MARKER, json.dumps(seen, sort_keys=True))  # the same bytes in every image
 
 
 def _snapshot(site_packages: Path, prefix: Path) -> tuple[str, dict[str, str]]:

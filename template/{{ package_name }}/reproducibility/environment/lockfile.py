@@ -14,6 +14,8 @@ from .requirements import normalized
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
+#: Of the tracking server, where the project has one.
+SERVER_LOCK = ROOT / "tracking-server" / "constraints.txt"
 #: An entry of a lock: the package, `==version` or ` @ address`, and where it holds.
 PIN = re.compile(r"^([\w.-]+)(==[^\s;]+| @ \S+)(?: ; ([^\\\n]*))?", re.MULTILINE)
 
@@ -29,14 +31,19 @@ def read_lock(lock: Path) -> dict[str, tuple[str, str]]:
     try:
         found = pins(lock)
     except OSError as error:
-        raise ProjectError(f"the lock {lock.name} is missing.", f"git checkout -- {lock.name}") from error
+        raise ProjectError(f"the lock {shown(lock)} is missing.", f"git checkout -- {shown(lock)}") from error
     if not found:
-        raise ProjectError(f"the lock {lock.name} pins nothing.", f"git checkout -- {lock.name}")
+        raise ProjectError(f"the lock {shown(lock)} pins nothing.", f"git checkout -- {shown(lock)}")
     locked: dict[str, tuple[str, str]] = {}
     for pin in found:
         if pin.name not in locked or markers.holds(pin.marker):
             locked[pin.name] = (pin.version, pin.marker)
     return locked
+
+
+def shown(lock: Path) -> str:
+    """Name a lock as people do: from the project's folder."""
+    return lock.relative_to(ROOT).as_posix() if lock.is_relative_to(ROOT) else lock.name
 
 
 class Pin(NamedTuple):

@@ -1,4 +1,4 @@
-"""The three locks, compiled from pyproject.toml by uv. Standard library only: it must work when a lock does not."""
+"""The locks, compiled from pyproject.toml by uv. Standard library only: it must work when a lock does not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 from ..common.uv import require_uv
 from . import requirements, sdists
-from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK, Pin, pins, read_lock
+from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK, SERVER_LOCK, Pin, pins, read_lock, shown
 from .requirements import normalized
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
-LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK}
+LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK, "server": SERVER_LOCK}
 
 
 def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
@@ -34,7 +34,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     Parameters
     ----------
     names : list of str
-        Of "runtime", "build" and "development".
+        Of "runtime", "build" and "development", and "server" where there is one.
     upgrade : list of str, optional
         Packages whose version need not be kept; an empty list means all.
 
@@ -58,14 +58,19 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     # The addresses of indexes may hold passwords.
     options = ["--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-emit-index-annotation"]
     with temporary_folder("locks") as folder:
-        drafts = {name: folder / LOCKS[name].name for name in names}
+        drafts = {name: folder / name / LOCKS[name].name for name in names}
         for name, draft in drafts.items():
+            draft.parent.mkdir()
             keep = [] if upgrade == [] else [pin for pin in _pinned(LOCKS[name]) if pin.name not in moving]
             draft.write_text("\n".join(map(str, keep)), "utf-8")  # no hashes: uv would copy them, also a wrong one
-            project = Path(folder) / name / "pyproject.toml"
-            project.parent.mkdir()
+            project = draft.with_name("pyproject.toml")
             project.write_text(requirements.draft(pyproject, name), "utf-8")
-            more = {"runtime": [], "build": ["--no-sources"], "development": []}[name]
+            more = ["--no-sources"] if name == "build" else []
+            if name == "server":
+                # The tracking server's MLflow is that of the runs, whose clients talk to it. The rest is its own.
+                runtime = (str(pin) for pin in pins(drafts.get("runtime", RUNTIME_LOCK)) if _is_mlflow(pin.name))
+                draft.with_name("mlflow.txt").write_text("\n".join(runtime), "utf-8")
+                more = ["--constraint", str(draft.with_name("mlflow.txt"))]
             if name == "development":
                 # The tools' lock names the same versions as the runtime's wherever both name a package.
                 more = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))]
@@ -95,22 +100,28 @@ def check() -> None:
 
     pyproject = requirements.read()
     requirements.require_hashes(pyproject)
-    locked = {name: read_lock(lock) for name, lock in LOCKS.items()}
+    asked = requirements.wanted(pyproject)
+    locked = {name: read_lock(LOCKS[name]) for name in asked}
     problems = []
-    for name, wanted in requirements.wanted(pyproject).items():
+    for name, wanted in asked.items():
         for requirement in map(Requirement, wanted):
             version, _ = locked[name].get(normalized(requirement.name), (None, ""))
             if requirement.url and f"{requirement.name} @ {requirement.url}" not in LOCKS[name].read_text("utf-8"):
-                problems.append(f"{LOCKS[name].name} lacks {requirement}")
+                problems.append(f"{shown(LOCKS[name])} lacks {requirement}")
             elif version is None or not requirement.specifier.contains(version, prereleases=True):
                 found = f"has {requirement.name} {version}" if version else f"lacks {requirement.name}"
-                problems.append(f"{LOCKS[name].name} {found}, wanted is {requirement}")
-    for package, (version, _) in locked["runtime"].items():
-        other = locked["development"].get(package, ("not at all", ""))[0]
-        if other != version:
-            problems.append(f"{package} is {version} in {RUNTIME_LOCK.name} and {other} in {DEVELOPMENT_LOCK.name}")
+                problems.append(f"{shown(LOCKS[name])} {found}, wanted is {requirement}")
+    for name in {"development", "server"} & asked.keys():
+        for package, (version, _) in locked["runtime"].items():
+            other = locked[name].get(package, ("not at all", ""))[0]
+            if other != version and (name == "development" or _is_mlflow(package)):
+                problems.append(f"{package} is {version} in {RUNTIME_LOCK.name} and {other} in {shown(LOCKS[name])}")
     if problems:
         raise ProjectError("the locks are not in step:\n  " + "\n  ".join(problems), "just lock && just setup")
+
+
+def _is_mlflow(package: str) -> bool:
+    return package == "mlflow" or package.startswith("mlflow-")
 
 
 def _pinned(lock: Path) -> list[Pin]:
@@ -166,25 +177,26 @@ def _tell(lock: Path, draft: Path) -> None:
     for name in sorted(old.keys() | new.keys()):
         before, after = (side.get(name, ("none", ""))[0] for side in (old, new))
         if old and before != after:
-            print(f"{lock.name}: {name} {before} -> {after}")
+            print(f"{shown(lock)}: {name} {before} -> {after}")
     if old == new and lock.read_text("utf-8") != draft.read_text("utf-8"):
-        print(f"{lock.name}: hashes changed although no version did. Look at `git diff {lock.name}`.")
+        print(f"{shown(lock)}: hashes changed although no version did. Look at `git diff {shown(lock)}`.")
     elif old == new or not old:
-        print(f"{lock.name}: {len(new)} package{'s' * (len(new) != 1)}{', unchanged' * (old == new)}")
+        print(f"{shown(lock)}: {len(new)} package{'s' * (len(new) != 1)}{', unchanged' * (old == new)}")
 
 
 def main() -> None:
     """Compile or check the locks."""
+    known = list(requirements.wanted(requirements.read()))
     parser = argparse.ArgumentParser(prog="just lock", description="Compile the locks from pyproject.toml.")
     parser.add_argument("--upgrade", nargs="*", metavar="PACKAGE", help="to the newest versions: these, or all")
-    parser.add_argument("--only", choices=LOCKS, help="one lock")
+    parser.add_argument("--only", choices=known, help="one lock")
     parser.add_argument("--check", action="store_true", help="only compare them with pyproject.toml")
     arguments = parser.parse_args()
     if arguments.check:
         check()
         print("The locks are in step with pyproject.toml.")
     else:
-        compile_locks([arguments.only] if arguments.only else list(LOCKS), arguments.upgrade)
+        compile_locks([arguments.only] if arguments.only else known, arguments.upgrade)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from ..common.addresses import without_user
 from ..common.errors import ProjectError
 from ..common.project import ROOT
 
+#: The group of what the tracking server is made of, in projects that have one.
+SERVER = "tracking-server"
 #: A requirement with an address: `name @ address`.
 DIRECT = re.compile(r"\s*([\w.-]+)\s*(?:\[[^]]*\])?\s*@\s*([^\s;]+)")
 
@@ -40,11 +42,13 @@ def read() -> dict[str, Any]:
 def wanted(pyproject: dict[str, Any]) -> dict[str, list[str]]:
     """Give the requirements behind each lock."""
     runtime = list(pyproject["project"]["dependencies"])
-    return {
+    found = {
         "runtime": runtime,
         "build": list(pyproject["build-system"]["requires"]),
         "development": runtime + list(_group(pyproject, "dev")),
     }
+    server = list(_group(pyproject, SERVER))
+    return found | ({"server": server} if server else {})
 
 
 def draft(pyproject: dict[str, Any], lock: str) -> str:
@@ -60,6 +64,8 @@ def draft(pyproject: dict[str, Any], lock: str) -> str:
         for name in ("dependencies", "optional-dependencies")
         if name in pyproject["project"]
     }
+    if lock == "server":
+        kept = {"dependencies": wanted(pyproject)["server"]}
     uv = pyproject.get("tool", {}).get("uv", {})
     indexes = [index for index in uv.get("index", []) if index.get("name") in set(_indexes(pyproject))]
     tables = {

@@ -15,10 +15,10 @@ from .differences import Difference, differences
 
 #: Since this schema a model's content is a tree of digests.
 PARTS_SCHEMA = 3
-#: Differences of the machine, which no checkout and no lock can take back.
-HARDWARE = ("cpu", "gpu", "libc", "machine")
+#: Differences of the machine, and of the system in an image, which no checkout and no lock can take back.
+HARDWARE = ("cpu", "gpu", "libc", "machine", "image")
 #: Differences that move the last bits only.
-ROUNDING = ("threads", "processes", "precision", "cpu", "gpu", "packages", "libc", "machine", "launch")
+ROUNDING = ("threads", "processes", "precision", "cpu", "gpu", "packages", "libc", "machine", "image", "launch")
 MEANINGS = {
     IDENTICAL: "every stage is equal to the last bit.",
     EQUIVALENT: "not to the last bit, but within what other hardware explains.",

@@ -19,7 +19,7 @@ class Difference:
     ----------
     cause : str
         Its kind: data, seed, conf, code, packages, python, threads, processes,
-        precision, launch, cpu, gpu, libc or machine.
+        precision, launch, cpu, gpu, libc, machine or image.
     details : tuple of str
         What differs, one phrase each.
     """
@@ -74,6 +74,10 @@ def differences(one: Record, other: Record) -> Iterator[Difference]:
     yield from part("cpu", *({"features": f, "kernels": k, **v} for f, k, v in zip(only, kernels, forced, strict=True)))
     for cause in ("gpu", "libc", "machine"):
         yield from part(cause, *({cause: side[cause]} for side in machines))
+    images = [side.get("container", {}) for side in machines]
+    # Where its builder gives another ID each time, an image is known by what is in it.
+    if not images[0].get("contents") or images[0]["contents"] != images[1].get("contents"):
+        yield from part("image", *({"image": side.get("image")} for side in images))
 
 
 def _kernels(environment: dict[str, Any]) -> str:

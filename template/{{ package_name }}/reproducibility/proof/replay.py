@@ -17,6 +17,8 @@ from ..common import digest, shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
+from ..containers.image import Image
+from ..containers.start import PROJECT, Mount
 from ..datasets import retrieval
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
@@ -26,9 +28,13 @@ from ..record.metrics import keys
 from ..record.recorder import REPLAY
 from ..record.schema import LOCK, Record
 from ..source import checkout
+from ..source.capture import capture
 from ..source.checkout import inside
+from ..source.snapshot import Source
 from ..store import sqlite
+from . import replay_image
 from .refusals import require_confined
+from .replay_image import Containers
 
 #: Of this process's environment, what would lead the replay elsewhere or is the launch environment's business.
 FOREIGN = ("MLFLOW_", "REPRO_", "INVOCATION_DIRECTORY", "PYTHONHASHSEED")
@@ -59,6 +65,8 @@ class Recipe:
         Environment variables on top of this process's.
     umask : int, optional
         File mode mask of the replay; this process's by default.
+    containers : Containers, optional
+        Where it is executed in an image; by default it is not.
     """
 
     code: Record
@@ -67,11 +75,12 @@ class Recipe:
     conf: dict[str, Any]
     variables: dict[str, str] = field(default_factory=dict)
     umask: int = -1
+    containers: Containers | None = None
 
     @classmethod
-    def of(cls, record: Record, variables: dict[str, str] | None = None, umask: int = -1) -> Recipe:
+    def of(cls, record: Record, variables: dict[str, str] | None = None, **options: Any) -> Recipe:
         """Execute a run just as it was recorded."""
-        return cls(record, record, record, record.conf, variables or {}, umask)
+        return cls(record, record, record, record.conf, variables or {}, **options)
 
 
 def execute(recipe: Recipe, scratch: Path) -> Record:
@@ -84,25 +93,47 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     """
     scratch.mkdir(parents=True)
     project = check_out(recipe.code, scratch / "code")
-    _put_data(recipe, project, scratch)
     put_lock(project, recipe.lock)
+    # Before data are there, which no image holds.
+    code = capture(project) if recipe.containers else None
+    picture = _image(recipe, project, code) if code else None
+    _put_data(recipe, project, scratch)
     settings = scratch / "conf.yaml"
     settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
+    store.mkdir()
     in_files = not needs_database(recipe)
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
-    uri = store.as_uri() if in_files else sqlite.uri(scratch / "store.db")
+    uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
-    with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
-        python = mlflow_environment.python(mlflow_environment.ready(project))
-    command = [str(python), "-m", recipe.code.content["project"], "train", "--config", str(settings)]
-    hint = OF_FILES.format(store) if in_files else ""
-    _run(command, project, launch.child(*FOREIGN) | own | recipe.variables, recipe.umask, scratch / LOG, hint)
+    variables = launch.child(*FOREIGN) | own | recipe.variables
+    command = ["-m", recipe.code.content["project"], "train", "--config", str(settings)]
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
-    found = list((store if in_files else project / "mlruns").glob("*/*/artifacts/record"))
+    artifacts = store if in_files else project / "mlruns"
+    artifacts.mkdir(exist_ok=True)
+    with (scratch / LOG).open("wb") as output:
+        if recipe.containers and code and picture:
+            places = [Mount(settings), Mount(store, writable=True)]
+            places += [] if in_files else [Mount(artifacts, PROJECT / "mlruns", writable=True)]
+            arguments = (["python", *command], variables, places, recipe.umask, output)
+            exit_code = recipe.containers.train(picture, code, *arguments)
+        else:
+            with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
+                python = mlflow_environment.python(mlflow_environment.ready(project))
+            exit_code = shell.run([str(python), *command], project, variables, output, recipe.umask)
+    if exit_code:
+        _refuse(exit_code, scratch / LOG, OF_FILES.format(store) if in_files else "")
+    found = list(artifacts.glob("*/*/artifacts/record"))
     if len(found) != 1:
         raise ProjectError("the replay left no record.", f"Its own messages: {scratch / LOG}")
     return reader.read("replay", found[0])
+
+
+def _image(recipe: Recipe, project: Path, code: Source) -> Image | None:
+    """Give the image of a checkout, where it can be had: the recorded one, if no part of it was exchanged."""
+    recorded = replay_image.of(recipe.code) if recipe.code is recipe.lock else {}
+    with contextlib.redirect_stdout(sys.stderr):
+        return recipe.containers.image_of(recorded, project, code) if recipe.containers else None
 
 
 def needs_database(recipe: Recipe) -> bool:
@@ -200,13 +231,10 @@ def _enter(entries: list[Dataset], manifest: Path) -> None:
     manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
 
 
-def _run(command: list[str], folder: Path, variables: dict[str, str], umask: int, log: Path, hint: str = "") -> None:
-    """Run the training; its results go to a log, its progress to the terminal."""
-    with log.open("wb") as output:
-        code = shell.run(command, folder, variables, output, umask)
-    if code:
-        said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
-        raise ProjectError(
-            f"the code of the run failed when it was executed again (exit code {code}). {said}",
-            f"Its own message stands above. It ran before: has something outside the repository changed?{hint}",
-        )
+def _refuse(code: int, log: Path, hint: str) -> None:
+    """Say how a training has ended; its results went to a log, its progress to the terminal."""
+    said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
+    raise ProjectError(
+        f"the code of the run failed when it was executed again (exit code {code}). {said}",
+        f"Its own message stands above. It ran before: has something outside the repository changed?{hint}",
+    )

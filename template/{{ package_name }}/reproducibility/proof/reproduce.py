@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..common import digest, exit_codes
 from ..common.errors import ProjectError
@@ -18,13 +19,23 @@ from ..record import lookup, reader
 from ..record.schema import PATCH, Record
 from ..source import git
 from ..store import tracking
-from . import refusals, replay, report, terminal, verdict
+from . import refusals, replay, replay_image, report, terminal, verdict
 from .compare import Comparison, compare
 from .replay import Recipe
+from .replay_image import Containers
 
 
-def reproduce(run_id: str, dry_run: bool = False) -> int:
+def reproduce(run_id: str, dry_run: bool = False, container: bool | None = None) -> int:
     """Execute a run again, compare, and give the exit code of the verdict; of a dry run, only tell what would be done.
+
+    Parameters
+    ----------
+    run_id : str
+        What a person calls the run.
+    dry_run : bool, default False
+        Whether nothing is to be done.
+    container : bool, optional
+        Whether it is done in a container; by default as the run was, where that can be.
 
     Raises
     ------
@@ -37,10 +48,11 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
         try:
             record = reader.download(run, scratch / "original")
             refusals.require_git(record)
+            containers = replay_image.containers(record, container)
             if dry_run:
-                terminal.show_plan(record, list(plan(record, scratch)))
+                terminal.show_plan(record, list(plan(record, scratch, containers)))
                 return 0
-            comparison = prove(record, scratch)
+            comparison = prove(record, scratch, containers=containers)
         except ProjectError as error:
             if not dry_run:
                 verdict.refuse(run, error)
@@ -48,9 +60,9 @@ def reproduce(run_id: str, dry_run: bool = False) -> int:
     return exit_codes.EXIT_CODES[comparison.verdict]
 
 
-def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, umask: int = -1) -> Comparison:
-    """Replay a run with variables and a umask that must not matter, keep the replay, and show what came of it."""
-    comparison = compare(record, replay.execute(Recipe.of(record, variables, umask), scratch / "replay"))
+def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, **options: Any) -> Comparison:
+    """Replay a run with what must not matter (variables, a umask, a container), keep it, and show what came of it."""
+    comparison = compare(record, replay.execute(Recipe.of(record, variables, **options), scratch / "replay"))
     page = scratch / "report.html"
     page.write_text(report.report(comparison), "utf-8")
     replayed = verdict.keep(comparison, page, scratch / "replay" / replay.LOG)
@@ -58,7 +70,7 @@ def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None
     return comparison
 
 
-def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
+def plan(record: Record, scratch: Path, containers: Containers | None = None) -> Iterator[tuple[str, str]]:
     """Tell what a reproduction would do, without doing it: a part and what happens to it, in turn."""
     code = record.content["code"]
     refusals.require_confined(record)
@@ -82,7 +94,9 @@ def plan(record: Record, scratch: Path) -> Iterator[tuple[str, str]]:
         here = digest.fits(entry.file, entry.digest)
         elsewhere = "of the commit, else of the tracking store, else of " + entry.entry()["source"]
         yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
-    project = replay.check_out(record, scratch / "plan") if here else None
+    if image := replay_image.plan(record, containers):
+        yield "image", image
+    project = replay.check_out(record, scratch / "plan") if here and not containers else None
     if project:
         replay.put_lock(project, record)
         environment = mlflow_environment.current(project)

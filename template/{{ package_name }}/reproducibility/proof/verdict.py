@@ -18,6 +18,7 @@ from ..record import metrics
 from ..record.schema import RECORD
 from ..store import tracking
 from ..training.active_run import begun
+from . import replay_image
 from .compare import Comparison
 
 #: Verdicts without a replay, by the exit code of the error that says why.
@@ -87,6 +88,7 @@ def _log(comparison: Comparison, page: Path, log: Path) -> str:
                 "repro.record": digest.of_file(record.folder / RECORD),
                 "repro.result": content["result"],
                 "repro.verdict": comparison.verdict,
+                **({"repro.image": image["image"]} if (image := replay_image.of(record)) else {}),
             }
         )
     return run.id

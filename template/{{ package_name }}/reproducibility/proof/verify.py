@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from ..common.project import PACKAGE, ROOT
 from ..randomness import launch
 from ..record import lookup, reader
 from ..store import joining, tracking
-from . import reproduce
+from ..training import just_run
+from ..training.in_container import Container
+from . import replay_image, reproduce
 
 #: Two shells in which one training must give one result. The folder, the process and the umask differ besides.
 SHELLS = (
@@ -22,25 +25,47 @@ SHELLS = (
 UMASK = 0o077
 
 
-def verify(config: Path, overrides: tuple[str, ...]) -> int:
+def verify(config: Path, overrides: tuple[str, ...], container: bool = False) -> int:
     """Train here, then once more from the record alone, elsewhere and in another shell; give the verdict's exit code.
+
+    Parameters
+    ----------
+    config : Path
+        The conf file.
+    overrides : tuple of str
+        `key=value` settings for this run only.
+    container : bool, default False
+        Whether both go on in containers.
 
     Raises
     ------
     ProjectError
         If one of the trainings fails.
     """
+    with reproduce.scratch_folder() as scratch:
+        run_id = _in_container(config, overrides) if container else _here(config, overrides, scratch)
+        record = reader.download(lookup.get_run(run_id), scratch / "original")
+        containers = replay_image.containers(record, container)
+        comparison = reproduce.prove(record, scratch, SHELLS[1], umask=UMASK, containers=containers)
+    return EXIT_CODES[comparison.verdict]
+
+
+def _in_container(config: Path, overrides: tuple[str, ...]) -> str:
+    """Do the first training in a container, and give its run."""
+    parameters = {"config": str(config), "set": shlex.join(overrides)}
+    return just_run.run("main", parameters, Container(sys.stderr), **SHELLS[0])  # what it prints is not the verdict
+
+
+def _here(config: Path, overrides: tuple[str, ...], scratch: Path) -> str:
+    """Do the first training here, and give its run."""
     tracking.connect()
     invitation = joining.invited()  # inside `mlflow run` the first training is that run
     vouched = {joining.VOUCHED: invitation.info.run_id} if invitation else {}
     settings = [part for override in overrides for part in ("--set", override)]
     variables = launch.child() | SHELLS[0] | vouched
-    with reproduce.scratch_folder() as scratch:
-        told = scratch / "run"
-        command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings, "--id-file", str(told)]
-        if shell.run(command, ROOT, variables, sys.stderr):  # what it prints is not the verdict
-            raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
-        joining.decline()
-        record = reader.download(lookup.get_run(told.read_text("utf-8")), scratch / "original")
-        comparison = reproduce.prove(record, scratch, SHELLS[1], UMASK)
-    return EXIT_CODES[comparison.verdict]
+    told = scratch / "run"
+    command = [sys.executable, "-m", PACKAGE, "train", "--config", str(config), *settings, "--id-file", str(told)]
+    if shell.run(command, ROOT, variables, sys.stderr):
+        raise ProjectError("the training failed; its own message stands above.", "Mend that, then verify again.")
+    joining.decline()
+    return told.read_text("utf-8")

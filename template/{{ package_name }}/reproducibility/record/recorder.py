@@ -20,7 +20,7 @@ from ..common.scratch import temporary_folder
 from ..datasets import retrieval
 from ..environment import check, lockfile
 from ..randomness import launch
-from ..source import capture, imports, used_files
+from ..source import capture, handed, imports, used_files
 from . import fingerprint, metrics
 from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
 from .stored_model import STORED, Kept, attempt, files_of_model
@@ -47,11 +47,12 @@ class Recorder:
     def __init__(self, settings: dict[str, Any], seeded: dict[str, int]) -> None:
         self.settings = settings
         self.seeded = seeded
-        self.code = capture.capture()
+        self.code = handed.take() or capture.capture()
         # Read once: the file may change while the run goes on.
         self.lock_bytes = lockfile.RUNTIME_LOCK.read_bytes()
         self.lock = digest.of_bytes(self.lock_bytes)
         self.launch = launch.recorded(settings["seed"], settings["threads"])
+        self.container = handed.container()
         self.tags = {
             "repro.seed": str(settings["seed"]),
             "repro.commit": self.code.commit,
@@ -59,6 +60,8 @@ class Recorder:
             "repro.environment": self.lock,
             "repro.project": PACKAGE,
         }
+        if self.container:
+            self.tags["repro.image"] = self.container["container"]["image"]
 
     def start(self) -> None:
         """Log what is known before training: also a run that fails says what it was."""
@@ -93,7 +96,12 @@ class Recorder:
             "code": {**self.code.content(), "modules": modules},
             "seeded": self.seeded,
             "launch": self.launch,
-            "environment": {"lock": self.lock, "as_locked": check.is_as_locked(), **fingerprint.take()},
+            "environment": {
+                "lock": self.lock,
+                "as_locked": check.is_as_locked(),
+                **fingerprint.take(),
+                **handed.container(),
+            },
             "data": {name: entry.entry() for name, entry in data.items()},
             "stages": stages,
             "metrics": {name: value.hex() for name, value in values.items()},
@@ -136,7 +144,7 @@ class Recorder:
 
     def note_data(self, entries: Iterable[Dataset]) -> None:
         """Note the datasets of which only this folder has the bytes."""
-        if REPLAY not in os.environ and self.code.commit != "none":
+        if REPLAY not in os.environ and self.code.commit != "none" and self.code.dirty != "unknown":
             self.code.only_here += map(_only_copy, filter(self._is_only_here, entries))
 
     def _is_only_here(self, entry: Dataset) -> bool:

@@ -13,6 +13,9 @@ from .blobs import FILE, blob_of
 from .git import git
 from .index import EXACT_PATCH, Git, scratch_index
 
+#: What the record says nothing of: it is of the place where the run went on.
+HERE = ("root", "top", "blobs", "written", "handed")
+
 
 @dataclass
 class Source:
@@ -46,6 +49,8 @@ class Source:
         Git's own message, where there is a repository that it does not use.
     repositories : list of Source
         Those that lie in the project.
+    handed : bool
+        Whether it was captured elsewhere: here are the files, and no git.
     """
 
     root: Path
@@ -62,6 +67,7 @@ class Source:
     only_here: list[str] = field(default_factory=list)
     refused: str = ""
     repositories: list[Source] = field(default_factory=list)
+    handed: bool = False
     #: The top of the repository; mode and hash of every file of the project in `tree`, and when it was last written.
     top: Path = ROOT
     blobs: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
@@ -69,7 +75,7 @@ class Source:
 
     def content(self) -> dict[str, object]:
         """Give what the record says of it; the patch is a file of its own, here by its digest."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("root", "top", "blobs", "written")}
+        kept = {name: value for name, value in vars(self).items() if name not in HERE}
         patch = digest.of_bytes(self.patch) if self.patch else ""
         return {**kept, "patch": patch, "repositories": [inner.content() for inner in self.repositories]}
 

@@ -35,7 +35,7 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
     for file, content in sorted(imported.items()):
         path = _beside(file, source.root) if file.is_relative_to(source.top) else file.as_posix()
         modules[path] = digest.of_bytes(content)
-        if source.commit == "none":
+        if source.commit == "none" or source.dirty == "unknown":
             continue
         code = _repository_of(source, file.resolve())
         if code is None:
@@ -44,7 +44,9 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
         own = _beside(file.resolve(), code.root.resolve())
         if code.holds(own, content):
             continue
-        if git("check-ignore", "--quiet", "--", own, folder=code.root) is not None:
+        if source.handed:
+            source.leave_out(path, "the run imported it, and the image has not got it", modules[path])
+        elif git("check-ignore", "--quiet", "--", own, folder=code.root) is not None:
             source.leave_out(path, "the run imported it, and git ignores it", modules[path])
         elif looks_secret(own, content) or path in {entry["path"] for entry in source.left_out}:
             source.leave_out(path, SENSITIVE, modules[path])
@@ -74,6 +76,9 @@ def has(source: Source, file: Path, wanted: str) -> bool:
 
 def _repository_of(source: Source, file: Path) -> Source | None:
     """Find the repository in which a file lies; one that was not known before is captured now."""
+    if source.handed:
+        around = [code for code in (source, *source.repositories) if file.is_relative_to(code.root)]
+        return max(around, key=lambda code: len(code.root.parts), default=None)
     top = next((place for place in file.parents if (place / ".git").exists()), None)
     if top == source.top:
         return source

@@ -20,11 +20,16 @@ from . import bare_runs, sqlite_connection
 
 #: Tag of a run: the lock that it holds, on which machine, and for which project.
 TAG = "repro.alive"
+#: Set in a container: that tag, since it is held outside, where others see it.
+HELD = "REPRO_ALIVE"
 
 
 @contextlib.contextmanager
 def held() -> Iterator[dict[str, str]]:
     """Hold a lock while a run goes on, and give the tag that tells of it."""
+    if HELD in os.environ:
+        yield {TAG: os.environ[HELD]}
+        return
     path = mlflow_environment.folder() / "running" / uuid.uuid4().hex
     lock = Path(f"{path}.lock")
     try:

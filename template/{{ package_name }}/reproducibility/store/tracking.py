@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
 import shlex
@@ -84,6 +85,10 @@ def require_store() -> None:
     uri = store_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # in a container the person who calls has no name, and MLflow wants one
+        os.environ["USER"] = str(os.getuid())
     server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
     if server.startswith(("http://", "https://")):
         _require_answer(server)
@@ -99,6 +104,12 @@ def explain(error: Exception) -> ProjectError:
     uri = public(store_uri())
     if "database schema" in str(error):
         return sqlite.another_mlflow(uri)
+    if "failed with error code 403" in str(error):
+        return ProjectError(
+            f"the tracking server {uri} knows you, and does not let you do this: you may read there, and not write.",
+            "Ask its administrator for the right: just server-user role NAME edit\n"
+            "or take the credentials in .env of somebody who has it.",
+        )
     first_line = str(error).replace(store_uri(), uri).strip().partition("\n")[0][:300]
     return ProjectError(
         f"the tracking store {uri} refused: {first_line}",

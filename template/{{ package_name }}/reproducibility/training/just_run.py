@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .. import conf
 from ..common.errors import ProjectError
-from ..common.exit_codes import USAGE
+from ..common.exit_codes import FAILED, USAGE
 from ..common.files import absolute
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
@@ -25,70 +25,104 @@ from .active_run import cut_short
 from .garbage_collection import Collector
 
 
-def run(entry_point: str, parameters: dict[str, str]) -> str:
+class Place(Protocol):
+    """Where an entry point is executed: in an environment of MLflow's, or in a container."""
+
+    #: Whether it is made ready before the store was asked: a store that refuses is then waited for in vain.
+    early: bool
+
+    def ready(self) -> object:
+        """Make sure that it is there, and what the lock says."""
+
+    def execute(self, entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> int:
+        """Execute it for a run that was made for it, and end that; give its exit code."""
+
+
+def run(entry_point: str, parameters: dict[str, str], place: Place | None = None, **more: str) -> str:
     """Execute an entry point of MLproject in its locked environment, and give the run's ID.
 
     Unlike a bare `mlflow run` this refuses a half-built or tampered environment, lets two cold runs
     build one after the other, and ends a run whose environment fails as FAILED.
+
+    Parameters
+    ----------
+    entry_point : str
+        Its name.
+    parameters : dict of str to str
+        What it is given.
+    place : Place, optional
+        Where; by default in an environment of MLflow's.
+    **more : str
+        Environment variables on top of those of the launch environment.
 
     Raises
     ------
     ProjectError
         If the environment cannot be built or the run fails.
     """
-    _require_known(entry_point, parameters)
-    settings = _settings(parameters)
-    variables = launch.variables(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
+    place = place or Environment()
+    require_known(entry_point, parameters)
+    own = settings(parameters)
+    variables = launch.variables(own.get("seed"), own.get("threads")) | more  # type: ignore[arg-type]
     last = launch.is_command()
-    with Collector(last):
+    with Collector(last), ThreadPoolExecutor(1) as builder:
+        early = builder.submit(place.ready) if place.early else None
         tracking.require_store()
         is_new = (store := tracking.database()) is not None and not store.exists()
         import mlflow
         from mlflow.projects.utils import _create_run
 
-        with Interrupts(last) as interrupts, liveness.held() as alive, ThreadPoolExecutor(1) as builder:
+        with Interrupts(last) as interrupts, liveness.held() as alive:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
-            early = builder.submit(mlflow_environment.ready) if is_new else None
+            early = early or (builder.submit(place.ready) if is_new else None)
+            if early and early.done():
+                early.result()  # what cannot be had needs no run to say so
             active = _create_run(str(ROOT), tracking.open_experiment(), str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
             with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
                 for name, value in alive.items():
                     mlflow.MlflowClient().set_tag(run_id, name, value)
                 interrupts.allow()
-                (early or builder.submit(mlflow_environment.ready)).result()
-                succeeded = _execute(entry_point, parameters, variables, active.info)
-    if not succeeded:
-        raise ProjectError(f"run {run_id} failed; its own message stands above.", "Mend that, then run it again.")
+                (early or builder.submit(place.ready)).result()
+                code = place.execute(entry_point, parameters, variables | {joining.VOUCHED: run_id}, active.info)
+    if code:
+        said = f"run {run_id} failed; its own message stands above."
+        raise ProjectError(said, "Mend that, then run it again.", code)
     return run_id
 
 
-def _execute(entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> bool:
-    """Let MLflow execute an entry point in its environment, and tell whether that succeeded; if not, the run is FAILED.
+class Environment:
+    """MLflow's own way, in an environment that is what the lock says."""
 
-    MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what comes after a #
-    for something else.
-    """
-    import mlflow
-    from mlflow.exceptions import ExecutionException
+    early = False
 
-    with (
-        temporary_folder("run") as storage,
-        contextlib.chdir(ROOT),
-        _environment(variables | {joining.VOUCHED: info.run_id}),
-    ):
-        try:
-            mlflow.projects.run(
-                ".",
-                entry_point,
-                parameters=parameters,
-                experiment_id=info.experiment_id,
-                env_manager="uv",
-                run_id=info.run_id,
-                storage_dir=str(storage),
-            )
-        except ExecutionException:
-            return False
-    return True
+    def ready(self) -> object:
+        """Build it, or look at the one that is there."""
+        return mlflow_environment.ready()
+
+    def execute(self, entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> int:
+        """Let MLflow execute an entry point; where that fails it marks the run as FAILED.
+
+        MLflow makes a folder for downloads in every run, and would leave it behind. Of a path it takes what comes after
+        a # for something else.
+        """
+        import mlflow
+        from mlflow.exceptions import ExecutionException
+
+        with temporary_folder("run") as storage, contextlib.chdir(ROOT), _environment(variables):
+            try:
+                mlflow.projects.run(
+                    ".",
+                    entry_point,
+                    parameters=parameters,
+                    experiment_id=info.experiment_id,
+                    env_manager="uv",
+                    run_id=info.run_id,
+                    storage_dir=str(storage),
+                )
+            except ExecutionException:
+                return FAILED
+        return 0
 
 
 def _end(run_id: str, status: str) -> None:
@@ -134,7 +168,7 @@ def overrides(seed: str, text: str) -> tuple[str, ...]:
     return (*settings, *([] if seed == "conf" else [f"seed={seed}"]))
 
 
-def _require_known(entry_point: str, parameters: dict[str, str]) -> None:
+def require_known(entry_point: str, parameters: dict[str, str]) -> None:
     """Refuse what MLproject does not name: MLflow would run a script of that name, or pass the parameter on."""
     known = joining.entry_points()
     if entry_point not in known:
@@ -151,6 +185,11 @@ def _require_known(entry_point: str, parameters: dict[str, str]) -> None:
         )
 
 
-def _settings(parameters: dict[str, str]) -> dict[str, object]:
-    config: Path = absolute(parameters.get("config", "confs/train.yaml"))
-    return conf.load(config, overrides(parameters.get("seed", "conf"), parameters.get("set", "")))
+def config(parameters: Mapping[str, str]) -> Path:
+    """Name the conf file that an entry point is given."""
+    return absolute(parameters.get("config", "confs/train.yaml"))
+
+
+def settings(parameters: Mapping[str, str]) -> dict[str, object]:
+    """Load the settings that an entry point is given, as far as they say what must be set before it starts."""
+    return conf.load(config(parameters), overrides(parameters.get("seed", "conf"), parameters.get("set", "")))
