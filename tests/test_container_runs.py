@@ -78,8 +78,10 @@ def project(
         yield project
 
 
-def containers(docker: engines.Docker) -> list[str]:
-    return docker.run("docker", "ps", "--all", "--quiet").stdout.split()
+def containers(docker: engines.Docker, project: Project) -> list[str]:
+    """Names of the containers of a project: other tests have some in the same engine."""
+    own = f"label=repro.project={project.path}"
+    return docker.run("docker", "ps", "--all", "--filter", own, "--format", "{{.Names}}").stdout.split()
 
 
 def named(facts: dict[str, str]) -> str:
@@ -109,7 +111,7 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, dock
     assert (code["left_out"], code["only_here"]) == ([], ["the repository has no remote"])
     assert "bikes/train.py" in code["modules"]
     assert strangers(project) == []
-    assert containers(docker) == []
+    assert containers(docker, project) == []
     assert project.git("status", "--porcelain") == ""
     history = docker.run("docker", "history", "--no-trunc", named(facts)).stdout
     assert SECRET not in json.dumps(inspected) + history
@@ -125,7 +127,7 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, dock
     assert "identical: every stage is equal" in outside
     assert "image     image: sha256:" in outside
     assert project.container_of(project.last().info.run_id) == {}
-    assert strangers(project) == [] and containers(docker) == []
+    assert strangers(project) == [] and containers(docker, project) == []
 
 
 @slow
@@ -155,7 +157,7 @@ def test_a_training_that_fails_leaves_a_failed_run(project: Persons, docker: eng
     assert done.returncode == 3
     assert "ValueError: planted" in done.stdout
     assert project.last().info.status == "FAILED"
-    assert containers(docker) == []
+    assert containers(docker, project) == []
 
 
 def waiting(project: Persons) -> None:
@@ -167,17 +169,16 @@ def waiting(project: Persons) -> None:
 def test_a_training_that_is_ended_is_marked_killed(project: Persons, docker: engines.Docker, how: str) -> None:
     waiting(project)
     with started(project, *AS_A_PERSON, "just", "run", "--container") as process:
-        ready = ("exec", *["ID"], "cat", "/tmp/ready")
 
         def begun() -> bool:
-            found = containers(docker)
-            said = found and docker.run("docker", ready[0], found[0], *ready[2:], check=False)
+            found = containers(docker, project)
+            said = found and docker.run("docker", "exec", found[0], "cat", "/tmp/ready", check=False)
             return process.poll() is not None or bool(said and said.returncode == 0)
 
         wait_for(begun, "the training has begun", 400)
         assert process.poll() is None, process.communicate()[0]
         assert status(project) == "RUNNING"
-        [name] = containers(docker)
+        [name] = containers(docker, project)
         told = docker.run("docker", "inspect", name).stdout
         assert SECRET not in told
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
@@ -187,22 +188,22 @@ def test_a_training_that_is_ended_is_marked_killed(project: Persons, docker: eng
         assert process.returncode == 130, output
         assert "Traceback" not in output
     assert status(project) == "KILLED"
-    assert containers(docker) == []
+    assert containers(docker, project) == []
 
 
 @slow
 def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, docker: engines.Docker) -> None:
     waiting(project)
     with started(project, *AS_A_PERSON, "just", "run", "--container") as process:
-        wait_for(lambda: process.poll() is not None or containers(docker), "the container is there", 400)
+        wait_for(lambda: process.poll() is not None or containers(docker, project), "the container is there", 400)
         assert process.poll() is None, process.communicate()[0]
         for member in members(process.pid):
             os.kill(member, signal.SIGKILL)
-    [name] = docker.run("docker", "ps", "--format", "{{.Names}}").stdout.split()
+    [name] = containers(docker, project)
     told = project.just("doctor", check=False).stdout
     assert f"ended the container {name}" in told
     assert "KILLED" in told
-    assert containers(docker) == []
+    assert containers(docker, project) == []
     assert status(project) == "KILLED"
 
 
