@@ -92,6 +92,25 @@ def test_a_deleted_file_stays_deleted_and_edits_stay(render: Callable[..., Path]
     assert path.read_text("utf-8").endswith("exit 3\n\n# mine\n")
 
 
+@pytest.mark.parametrize("version", [RELEASES[0], RELEASES[-2]])
+def test_a_name_that_was_reserved_later_stays_and_is_given_to_no_project_anew(
+    history: Path, version: str, tmp_path: Path
+) -> None:
+    project = tmp_path / "pasta"
+    options = ["--quiet", "--defaults", "--data=package_name=pasta"]
+    done = run_copier("copy", *options, f"--vcs-ref={version}", str(history), str(project), cwd=history)
+    assert done.returncode == 0, done.stderr
+    git(project, "init", "--quiet")
+    commit(project)
+    done = run_copier("update", "--quiet", "--defaults", "--data=package_name=numpy", cwd=project)
+    assert done.returncode and "The name numpy is taken" in done.stderr
+    done = run_copier("update", "--quiet", "--defaults", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "package_name: pasta" in (project / ".copier-answers.yml").read_text("utf-8")
+    done = run_copier("copy", *options, f"--vcs-ref={HEAD}", str(history), str(tmp_path / "new"), cwd=history)
+    assert done.returncode and "The name pasta is taken" in done.stderr
+
+
 # --- What a release must keep -----------------------------------------------------------------------
 def test_head_keeps_what_every_release_promised(history: Path) -> None:
     assert contract.find_problems(history, releases.find(history)) == []
