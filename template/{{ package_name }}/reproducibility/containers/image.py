@@ -192,7 +192,9 @@ def default_base(project: Path = ROOT) -> str:
 
 def _image(engine: Engine, there: Mapping[str, Any], reference: str) -> Image:
     labels = _labels(there)
-    pushed = [name for name in there.get("RepoDigests") or [] if not name.startswith("localhost/")]
+    # Some engines list a digest under the image's own name, which no registry has.
+    own = (f"{PACKAGE}@", "localhost/")
+    pushed = [name for name in there.get("RepoDigests") or [] if not name.startswith(own)]
     # podman also lists a digest of its own making, with which the registry knows nothing.
     pushed.sort(key=lambda name: name.endswith(there.get("Digest", "none")))
     by_id = [tag for tag in there.get("RepoTags") or [] if f"{PACKAGE}:id-" in tag]
