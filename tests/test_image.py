@@ -10,7 +10,9 @@ import stat
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 import yaml
 from conftest import FRAMEWORKS, TEMPLATE, Project, copy_project
 from test_git import commit
+from test_interrupts import wait_for
 
 import engines
 import harness
@@ -221,6 +224,20 @@ def test_what_keeps_an_image_from_being_built_is_told_with_its_fix(said: str, ca
     asked = engine.Engine("docker", "docker", "1", False, {})
     error = builders.explained(said, 1, asked)
     assert cause in error.cause and fix in error.fix
+
+
+def test_a_builder_ends_when_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders, "_stopped", threading.Event())
+    asked = engine.Engine("docker", "docker", "1", False, {})
+    with ThreadPoolExecutor(1) as pool:
+        build = pool.submit(builders._watched, ["sh", "-c", "echo begun; exec sleep 600"], os.environ, asked)
+        wait_for(lambda: builders._at_work, "the builder is at work")
+        builders.stop()
+        with pytest.raises(ProjectError, match="could not be built"):
+            build.result(30)
+        with pytest.raises(KeyboardInterrupt):
+            builders._watched(["true"], os.environ, asked)
+    assert not builders._at_work
 
 
 # --- The way to the package index ---------------------------------------------

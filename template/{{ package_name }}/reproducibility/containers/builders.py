@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ UNREACHED = re.compile(
     r"(?i)pull access denied|manifest unknown|failed to resolve|unable to pull|initializing source|error pinging"
     r"|toomanyrequests|registry.*(dial tcp|timeout|no such host)|short-name"
 )
+#: What `stop` ends, and whether it was called.
+_at_work: list[subprocess.Popen[str]] = []
+_stopped = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,13 @@ class Builder:
         return own
 
 
+def stop() -> None:
+    """End the builder that is at work in another thread, where nobody waits for the image any more."""
+    _stopped.set()
+    for process in _at_work:
+        process.terminate()
+
+
 def choose(engine: Engine) -> Builder:
     """Choose the builder of an engine: one by which equal inputs give an equal image, if there is any."""
     if engine.name == "podman":
@@ -168,6 +179,8 @@ def _buildkit(engine: Engine) -> Builder | None:
 def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -> None:
     """Run a builder to its end, with its progress shown, and turn its last words into an error."""
     last: deque[str] = deque(maxlen=60)
+    if _stopped.is_set():
+        raise KeyboardInterrupt
     process = subprocess.Popen(
         command,
         env=dict(variables),
@@ -177,6 +190,7 @@ def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -
         text=True,
         errors="replace",
     )
+    _at_work.append(process)
     try:
         for line in process.stdout or ():
             last.append(line)
@@ -186,6 +200,8 @@ def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -
         process.terminate()
         process.wait()
         raise
+    finally:
+        _at_work.remove(process)
     if code:
         raise explained("".join(last), code, engine)
 

@@ -12,7 +12,7 @@ from ..common import shell
 from ..common.exit_codes import INTERRUPTED
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
-from ..containers import image, start
+from ..containers import builders, image, start
 from ..containers.engine import find
 from ..containers.start import Mount
 from ..datasets import manifest, retrieval
@@ -44,6 +44,10 @@ class Container:
         self.code = capture.capture()
         self.image = image.of_project(self.engine, code=self.code)
         return self.image
+
+    def stop(self) -> None:
+        """End the builder of the image, if it is at work."""
+        builders.stop()
 
     def execute(self, entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> int:
         """Execute the command that MLflow makes of an entry point, and end the run unless the command has."""

@@ -34,6 +34,9 @@ class Place(Protocol):
     def ready(self) -> object:
         """Make sure that it is there, and what the lock says."""
 
+    def stop(self) -> None:
+        """Let nothing be made ready any more, as nobody waits for it."""
+
     def execute(self, entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> int:
         """Execute it for a run that was made for it, and end that; give its exit code."""
 
@@ -65,7 +68,7 @@ def run(entry_point: str, parameters: dict[str, str], place: Place | None = None
     own = settings(parameters)
     variables = launch.variables(own.get("seed"), own.get("threads")) | more  # type: ignore[arg-type]
     last = launch.is_command()
-    with Collector(last), ThreadPoolExecutor(1) as builder:
+    with Collector(last), ThreadPoolExecutor(1) as builder, _stopping(place):
         early = builder.submit(place.ready) if place.early else None
         tracking.require_store()
         is_new = (store := tracking.database()) is not None and not store.exists()
@@ -100,6 +103,9 @@ class Environment:
         """Build it, or look at the one that is there."""
         return mlflow_environment.ready()
 
+    def stop(self) -> None:
+        """Let it be finished, for the next run."""
+
     def execute(self, entry_point: str, parameters: dict[str, str], variables: dict[str, str], info: Any) -> int:
         """Let MLflow execute an entry point; where that fails it marks the run as FAILED.
 
@@ -123,6 +129,16 @@ class Environment:
             except ExecutionException:
                 return FAILED
         return 0
+
+
+@contextlib.contextmanager
+def _stopping(place: Place) -> Iterator[None]:
+    """Do not wait for a place of which no run has need any more."""
+    try:
+        yield
+    except BaseException:
+        place.stop()
+        raise
 
 
 def _end(run_id: str, status: str) -> None:
