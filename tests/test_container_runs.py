@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Project, copy_project, refused
+from test_docs import blocks
 from test_interrupts import WAITING, members, send, started, status, wait_for
 
 import engines
@@ -275,3 +277,33 @@ def test_without_an_engine_a_run_is_reproduced_without_a_container(project: Pers
     assert "notice: replayed without a container" in done
     assert "identical: every stage is equal" in done
     assert refused(project.just("reproduce", "last", "--container", check=False, **bound), 3)
+
+
+def block(project: Project, reason: str) -> str:
+    """The block of the project's README that is skipped elsewhere for a reason."""
+    _, skipped = blocks((project.path / "README.md").read_text())
+    [found] = [body for body, why in skipped.items() if why.startswith(reason)]
+    return found
+
+
+@slow
+def test_readme_runs_with_docker_alone(project: Persons, docker: engines.Docker) -> None:
+    dockerfile = project.path / "Dockerfile"
+    pinned = re.sub(r"(?m)^ARG BASE=.*", f"ARG BASE={engines.BASE}", dockerfile.read_text())
+    dockerfile.write_text(pinned)
+    project.commit()
+    (project.path / ".venv").unlink()
+    script = block(project, "needs nothing but docker")
+    programs = {"PATH": f"{Path(str(shutil.which('docker'))).parent}:/usr/bin:/bin"}
+    project.run("bash", "-euo", "pipefail", "-c", script, **programs)
+    run = project.last()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["repro.commit"] == project.git("rev-parse", "HEAD")
+    assert run.data.tags["repro.dirty"] == "unknown", "nobody looked"
+    assert strangers(project) == []
+
+
+@slow
+def test_readme_runs_in_containers(project: Persons) -> None:
+    said = project.run("bash", "-euo", "pipefail", "-c", block(project, "needs docker or podman")).stdout
+    assert said.count("identical: every stage is equal") == 3

@@ -48,6 +48,8 @@ def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> N
         "needs the file; the test of this guide brings it" if task == "regression" else "needs a file of yours",
         "needs the template's own repository",
         "takes five minutes; a test of its own runs it",
+        "needs docker or podman; a test of its own runs it",
+        "needs nothing but docker; a test of its own runs it",
     }
     if task == "regression":
         other = copy_project(tmp_path / "other", project_name="bikes", task="classification") / "README.md"
