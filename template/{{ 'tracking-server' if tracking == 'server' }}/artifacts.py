@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -96,7 +97,8 @@ class Bucket:
 
     def write(self, name: str, stream: IO[bytes]) -> None:
         """Write one wholly or not at all."""
-        self.client.upload_fileobj(stream, self.bucket, self.prefix + name)
+        # As what can be read and nothing else: boto3 would ask whether it can seek, and a tar's stream knows no answer.
+        self.client.upload_fileobj(SimpleNamespace(read=stream.read), self.bucket, self.prefix + name)
 
     def delete(self, name: str) -> None:
         """Delete one."""

@@ -91,6 +91,10 @@ def require_store() -> None:
         os.environ["USER"] = str(os.getuid())
     server = os.environ.get("DATABRICKS_HOST", "") if uri.startswith("databricks") else uri
     if server.startswith(("http://", "https://")):
+        # Artifacts go through the server. MLflow would take an address of its S3 store from it, which may be one that
+        # only the server reaches, and try that for minutes.
+        for way in ("UPLOAD", "DOWNLOAD"):
+            os.environ.setdefault(f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}", "false")
         _require_answer(server)
     elif path := database():
         sqlite.require(path)
