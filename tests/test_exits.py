@@ -191,10 +191,12 @@ def test_a_training_that_is_started_gets_no_number_of_threads(monkeypatch: pytes
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "os._exit(1)", "os.kill(os.getpid(), 9)", "os.abort()", "1 / 0"])
 def test_a_replay_that_dies_is_no_verdict(end: str, tmp_path: Path) -> None:
-    replay = load("proof.replay")
+    replay, shell = load("proof.replay"), load("common.shell")
+    with (tmp_path / "log").open("wb") as output:
+        code = shell.run([sys.executable, "-c", f"import os, sys; {end}"], tmp_path, dict(os.environ), output)
+    assert code
     with pytest.raises(errors.ProjectError) as caught:
-        command = [sys.executable, "-c", f"import os, sys; {end}"]
-        replay._run(command, tmp_path, dict(os.environ), -1, tmp_path / "log", replay.OF_FILES.format("/tmp/store"))
+        replay._refuse(code, tmp_path / "log", replay.OF_FILES.format("/tmp/store"))
     assert caught.value.exit_code == 3 and "\nIf it names a file in /tmp/store: " in caught.value.fix
 
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -58,7 +59,7 @@ def write(path: Path, progress: Progress = lambda _: None) -> dict[str, Any]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise ProjectError(f"the backup cannot be written: {error}.", f"df -h {path.parent}") from error
+        raise ProjectError(f"the backup cannot be written: {error}.", f"df -h {shlex.quote(str(path.parent))}") from error
     finally:
         part.unlink(missing_ok=True)
     return manifest
