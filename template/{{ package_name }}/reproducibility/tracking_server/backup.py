@@ -59,7 +59,9 @@ def write(path: Path, progress: Progress = lambda _: None) -> dict[str, Any]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise ProjectError(f"the backup cannot be written: {error}.", f"df -h {shlex.quote(str(path.parent))}") from error
+        raise ProjectError(
+            f"the backup cannot be written: {error}.", f"df -h {shlex.quote(str(path.parent))}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return manifest
