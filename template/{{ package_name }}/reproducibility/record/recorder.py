@@ -100,7 +100,7 @@ class Recorder:
                 "lock": self.lock,
                 "as_locked": check.is_as_locked(),
                 **fingerprint.take(),
-                **handed.container(),
+                **self.container,
             },
             "data": {name: entry.entry() for name, entry in data.items()},
             "stages": stages,
