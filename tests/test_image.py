@@ -282,13 +282,16 @@ def test_an_untouched_shell_hands_a_build_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 # --- The files that are rendered ----------------------------------------------
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14", "3.12.14", "3.12.1"])
+@pytest.mark.parametrize(
+    ("version", "framework"),
+    [
+        *(("3.11", framework) for framework in FRAMEWORKS),
+        *((version, FRAMEWORKS[0]) for version in ("3.12", "3.13", "3.14", "3.12.14", "3.12.1")),
+    ],
+)
 def test_dockerfile_of_every_python_and_framework_passes_the_linter(
     version: str, framework: str, tmp_path: Path
 ) -> None:
-    if (framework, version) == ("tensorflow", "3.14") or (version != "3.11" and framework not in FRAMEWORKS[:1]):
-        pytest.skip("one framework for every Python, one Python for every framework")
     project = copy_project(tmp_path / "bikes", framework=framework, python_version=version)
     text = (project / "Dockerfile").read_text("utf-8")
     done = subprocess.run(["hadolint", "Dockerfile"], cwd=project, capture_output=True, text=True)
