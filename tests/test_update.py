@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import TEMPLATE
-from updates import EDITS, HEAD, RELEASES, commit, find_module, git, is_yours, lost_lines, tree
+from updates import EDITS, HEAD, RELEASES, commit, find_module, git, is_yours, lost_lines, renewed, tree
 
 import releases
 from copier_mlflow import merge, update
@@ -71,7 +71,7 @@ def test_no_line_of_a_users_is_lost(render: Callable[..., Path], version: str, e
     unmerged = {line.split("\t")[1] for line in git(project, "ls-files", "--unmerged").splitlines()}
     marked = {name for name, content in after.items() if b"<<<<<<< yours" in content}
     assert marked == unmerged == {change.path for change in prepared.changes if change.kind == "conflicting"}
-    fresh = tree(render(HEAD))
+    fresh = tree(renewed(render, version))
     match edit:
         case "nothing":
             assert prepared.open == []
@@ -173,8 +173,9 @@ def test_every_release_is_reached_from_the_one_before(render: Callable[..., Path
         prepared = update.prepare(project, version)
         merge.write(project, merge.results(prepared.changes))
         commit(project, version)
+    fresh = tree(renewed(render, RELEASES[0]))
     owned = {name: content for name, content in tree(project).items() if not is_yours(name)}
-    assert owned == {name: content for name, content in tree(render(HEAD)).items() if not is_yours(name)}
+    assert owned == {name: content for name, content in fresh.items() if not is_yours(name)}
     assert update.prepare(project) is None
     with pytest.raises(ProjectError, match="is older than"):
         update.prepare(project, RELEASES[0])

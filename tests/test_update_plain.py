@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TEMPLATE
-from updates import CONFIG, EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, run_copier, tree
+from updates import CONFIG, EDITS, HEAD, RELEASES, commit, git, is_yours, lost_lines, renewed, run_copier, tree
 
 import contract
 import releases
@@ -47,7 +47,7 @@ def test_no_line_of_a_users_is_lost(render: Callable[..., Path], version: str, e
     marked = {name for name, content in after.items() if b"\n<<<<<<< before updating" in b"\n" + content}
     assert marked == {line.split("\t")[1] for line in git(project, "ls-files", "--unmerged").splitlines()}
     if edit == "nothing":
-        fresh = {name: content for name, content in tree(render(HEAD)).items() if not is_yours(name)}
+        fresh = {name: content for name, content in tree(renewed(render, version)).items() if not is_yours(name)}
         assert marked == set()
         assert {name: after[name] for name in fresh if not name.startswith(SWITCHED)} == {
             name: content for name, content in fresh.items() if not name.startswith(SWITCHED)

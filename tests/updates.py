@@ -127,6 +127,12 @@ def move(project: Path, owned: list[str]) -> None:
     find_module(project, "doctor").rename(project / "bikes" / "health.py")
 
 
+def renewed(render: Callable[..., Path], version: str) -> Path:
+    """HEAD freshly rendered, with the answers that an update of a version takes for questions of later ones."""
+    known = yaml.safe_load((render(version) / ".copier-answers.yml").read_text("utf-8"))
+    return render(HEAD) if "container" in known else render(HEAD, container="none")
+
+
 def find_module(folder: Path, name: str) -> Path:
     """Find a module of the harness, in whatever room of it; one on the floor stands for that of a room."""
     found = (path for path in folder.rglob(f"{name}.py") if "reproducibility" in path.parts)
