@@ -233,6 +233,7 @@ def _start_docker(folder: Path, store: str) -> int:
 
 def _plugins(folder: Path) -> None:
     (folder / "cli-plugins").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")  # without it buildah refuses to look for credentials
     for name in ("docker-buildx", "docker-compose"):
         (folder / "cli-plugins" / name).symlink_to(kit().bin / name)
 
@@ -286,6 +287,7 @@ crun = ["{bin}/crun"]
 [network]
 network_backend = "netavark"
 firewall_driver = "iptables"
+default_subnet = "10.{number}.64.0/24"
 """
 
 
@@ -305,7 +307,9 @@ def _start_podman(folder: Path, rootless: bool) -> int:
     # No more than this machine lets root have: podman asks for a million open files.
     limits = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in ("nofile", "nproc")}
     shown = ", ".join(f'"{name}={limit}:{limit}"' for name, limit in limits.items())
-    (etc / "containers/containers.conf").write_text(CONTAINERS.format(bin=made.bin, limits=shown))
+    # Beside the networks of whatever other podman is or was here.
+    number = keeper.connect(folder, made.bin / "iptables")
+    (etc / "containers/containers.conf").write_text(CONTAINERS.format(bin=made.bin, limits=shown, number=number))
     storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/data"\nrunroot = "{folder}/run"\n'
     (etc / "containers/storage.conf").write_text(storage)
     address = (folder.parent / "registry" / "address").read_text()

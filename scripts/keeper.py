@@ -178,10 +178,13 @@ def connect(folder: Path, iptables: Path) -> int:
 
 
 def disconnect(folder: Path) -> None:
-    """Take it away again, whatever of it is there."""
+    """Take it away again, whatever of it is there; and the bridges of other networks that the engine has made."""
     with contextlib.suppress(FileNotFoundError):
         number, iptables = json.loads((folder / "network").read_text())
-        _run("ip", "link", "delete", f"engines{number}")
+        listed = subprocess.run(["ip", "-json", "address"], capture_output=True, text=True).stdout
+        for link in json.loads(listed or "[]"):
+            if any(address["local"].startswith(f"10.{number}.") for address in link["addr_info"]):
+                _run("ip", "link", "delete", link["ifname"])
         for table, chain, *rule in rules(number):
             _run(iptables, "--wait", "-t", table, "-D", chain, *rule)
 

@@ -16,21 +16,19 @@ from typing import Any
 import pytest
 from conftest import Project, copy_project, refused
 from test_docs import blocks
+from test_image import INDEX, SECRET
 from test_interrupts import WAITING, members, send, started, status, wait_for
 
 import engines
 
 pytestmark = pytest.mark.e2e
 
-SECRET = "correct-horse-battery-staple"
 #: One who is not root, may ask Docker, and reads what root's folders have: the Python of this machine, for example.
 AS_A_PERSON = (
     *("setpriv", f"--reuid={engines.PERSON}", f"--regid={engines.PERSON}", f"--groups={engines.DOCKERS}"),
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search", "--"),
 )
 slow = pytest.mark.slow
-#: Takes this away who has seen them pass.
-unproven = pytest.mark.skip(reason="written, and not yet seen to run through")
 
 
 class Persons(Project):
@@ -63,6 +61,7 @@ def project(
         home = Path(name)
         for variable, value in {
             **docker.environment,
+            **INDEX,
             "HOME": name,
             "MLFLOW_ENV_ROOT": f"{name}/envs",
             "BUILDX_CONFIG": f"{name}/x",
@@ -75,7 +74,7 @@ def project(
         (home / "bin" / "uv").chmod(0o755)
         (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
         project = Persons(copy_project(home / "bikes", container="docker"))
-        environment = set_up("classification").path / ".venv"
+        environment = (set_up("classification").path / ".venv").resolve()
         (project.path / ".venv").symlink_to(environment)
         for place in environment.parents[:-2]:  # below the system's folder for what is temporary
             place.chmod(0o755)
@@ -203,7 +202,6 @@ def test_a_training_that_is_ended_is_marked_killed(project: Persons, docker: eng
 
 
 @slow
-@unproven
 def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, docker: engines.Docker) -> None:
     waiting(project)
     with started(project, *AS_A_PERSON, "just", "run", "--container") as process:
@@ -211,12 +209,12 @@ def test_what_a_kill_left_is_ended_by_the_doctor(project: Persons, docker: engin
         assert process.poll() is None, process.communicate()[0]
         for member in members(process.pid):
             os.kill(member, signal.SIGKILL)
-    [name] = containers(docker, project)
-    told = project.just("doctor", check=False).stdout
-    assert f"ended the container {name}" in told
-    assert "KILLED" in told
-    assert containers(docker, project) == []
-    assert status(project) == "KILLED"
+        [name] = containers(docker, project)  # whose client holds the output of what was killed
+        told = project.just("doctor", check=False).stdout
+        assert f"ended the container {name}" in told
+        assert "KILLED" in told
+        assert containers(docker, project) == []
+        assert status(project) == "KILLED"
 
 
 @slow
@@ -234,7 +232,6 @@ def test_a_tampered_image_is_refused(project: Persons, docker: engines.Docker, t
 
 
 @slow
-@unproven
 def test_an_image_that_is_gone_is_built_anew(project: Persons, docker: engines.Docker) -> None:
     project.just("run", "--container")
     run = project.last()
@@ -274,7 +271,6 @@ def test_a_commit_without_a_dockerfile_has_no_container(project: Persons) -> Non
 
 
 @slow
-@unproven
 def test_without_an_engine_a_run_is_reproduced_without_a_container(project: Persons, tmp_path: Path) -> None:
     project.just("run", "--container")
     bound = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
@@ -309,7 +305,6 @@ def test_readme_runs_with_docker_alone(project: Persons, docker: engines.Docker)
 
 
 @slow
-@unproven
 def test_readme_runs_in_containers(project: Persons) -> None:
     said = project.run("bash", "-euo", "pipefail", "-c", block(project, "needs docker or podman")).stdout
     assert said.count("identical: every stage is equal") == 3

@@ -86,7 +86,7 @@ class Builder:
                 *([] if cached else ["--no-cache"]),
                 *(self._layers(layers) if layers else []),
                 *(["--network", "host"] if package_index.is_on_loopback() else []),
-                *("--iidfile", str(scratch / "id"), "--file", str(self._dockerfile(context, scratch))),
+                *("--iidfile", str(scratch / "id"), "--file", str(self._dockerfile(context))),
                 str(context),
             ]
             foreign = self.command[0] != engine.program
@@ -112,12 +112,15 @@ class Builder:
         earlier = [f"--cache-from=type=local,src={folder}"] if (folder / "index.json").exists() else []
         return [*earlier, f"--cache-to=type=local,mode=max,dest={folder}"]
 
-    def _dockerfile(self, context: Path, scratch: Path) -> Path:
-        """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs."""
+    def _dockerfile(self, context: Path) -> Path:
+        """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs.
+
+        Of one from outside of the context, Docker would write a name of chance into the image's .dockerignore.
+        """
         own = context / "Dockerfile"
         if self.variables:
             stages = re.split(r"(?m)^(?=FROM )", own.read_text("utf-8"))
-            own = scratch / "Dockerfile"
+            own = context / "Dockerfile.part"  # which no image holds
             own.write_text("".join(stage for stage in stages if not re.match(r"FROM \S+ AS dev\b", stage)), "utf-8")
         return own
 
@@ -147,7 +150,8 @@ def choose(engine: Engine) -> Builder:
 
 def _buildah(program: str, version: str) -> Builder:
     """Use buildah, by its own program or podman's, with uv's cache of this machine."""
-    options = ["--format", "docker", "--layers", "--timestamp", str(EPOCH)]
+    # Of the other, Docker's own, newer versions fill in the names of the container in which they built.
+    options = ["--format", "oci", "--layers", "--timestamp", str(EPOCH)]
     if (warm := cache()) is not None:
         place = str(warm).replace("{", "{{").replace("}", "}}")
         options += ["--volume", f"{place}:/root/.cache/uv", "--security-opt", "label=disable"]
@@ -189,6 +193,7 @@ def _watched(command: list[str], variables: Mapping[str, str], engine: Engine) -
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        umask=0o022,  # which buildah hands on to what it runs
     )
     _at_work.append(process)
     try:
