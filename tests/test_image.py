@@ -432,7 +432,7 @@ def test_image_is_the_same_later_in_another_folder_by_another_user(
     # No program can lie to engines about the clock: they ask the kernel. It has gone on by minutes.
     strictly = ["sh", "-c", 'umask 077; exec "$@"', "sh", just, "image", "--no-cache"]
     other = started.run(*strictly, cwd=second, TZ="Asia/Tokyo", USER="somebody", **variables).stdout
-    assert said_of(one, "builder").startswith(builder.split(" ")[0])
+    assert said_of(one, "builder") == {"podman": "buildah"}.get(builder, builder.split(" ")[0])
     what = "contents" if builder == "legacy builder" else "ID"
     assert said_of(one, what) == said_of(other, what)
 
