@@ -162,7 +162,7 @@ def test_no_password_reaches_manifest_or_messages(
     host = f"127.0.0.1:{guarded.server_port}"
     register, manifest, retrieval = (rendered(f"datasets.{name}") for name in ("register", "manifest", "retrieval"))
     error = rendered("common.errors").ProjectError
-    monkeypatch.setattr(retrieval, "stored_copy", lambda _: None)
+    monkeypatch.setattr(rendered("datasets.copies"), "find", lambda _: None)
     given = {
         "withpassword": f"http://ada:{SECRET}%401@{host}/x.csv",
         "signed": f"http://{host}/x.csv?sig={SECRET}",

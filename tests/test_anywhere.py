@@ -61,8 +61,8 @@ def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
     what: str,
 ) -> None:
     name, source, copied, where, questions = CASES[what]
-    digest, retrieval, asked = harness("common.digest").of_bytes(CONTENT), harness("datasets.retrieval"), []
-    monkeypatch.setattr(retrieval, "stored_copy", lambda content: asked.append(content) or copied or None)
+    digest, copies, asked = harness("common.digest").of_bytes(CONTENT), harness("datasets.copies"), []
+    monkeypatch.setattr(copies, "find", lambda content: asked.append(content) or copied or None)
     entry = harness("datasets.manifest").Dataset(name, f"data/{name}.csv", digest, len(CONTENT), source)
     recorder = harness("record.recorder").Recorder({"seed": 1, "threads": 1}, {})
     if what == "written since":

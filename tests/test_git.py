@@ -1004,7 +1004,7 @@ def test_data_behind_a_pointer_is_recognised(project: Path, tmp_path: Path, monk
     commit(root, **{".gitattributes": "*.csv filter=upper\n", "data/a.csv": "a,b\n", "data/p.csv": pointer})
     for module in (manifest, of(project, "datasets.download")):
         monkeypatch.setattr(module, "ROOT", root)
-    monkeypatch.setattr(retrieval, "stored_copy", lambda _: None)
+    monkeypatch.setattr(of(project, "datasets.copies"), "find", lambda _: None)
     of_bytes = of(project, "common.digest").of_bytes
     mine, other = (
         manifest.Dataset(

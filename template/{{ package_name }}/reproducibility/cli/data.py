@@ -16,40 +16,55 @@ def data() -> None:
 
 @data.command("add")
 @click.argument("origin", metavar="PATH|URI")
-@click.option("--name", help="What `run.dataset(NAME)` asks for; the file's own name by default.")
+@click.option("--name", help="What `run.dataset(NAME)` or `run.path(NAME)` asks for; the file's own name by default.")
 @click.option("--source", help="Where it comes from; the URI by default.")
 @click.option("--licence", help="Under which it may be used.")
-@click.option("--limit", default=10_000_000, show_default=True, help="Larger files (bytes) stay out of git.")
+@click.option("--limit", default=10_000_000, show_default=True, help="What is larger (bytes) stays out of git.")
 @click.option("--read", multiple=True, metavar="KEY=VALUE", help="How the text is written, e.g. sep=';' or decimal=,")
+@click.option("--packed", is_flag=True, help="Take an archive for a file, and not for the folder that it holds.")
 def data_add(
-    origin: str, name: str | None, source: str | None, licence: str | None, limit: int, read: tuple[str, ...]
+    origin: str,
+    name: str | None,
+    source: str | None,
+    licence: str | None,
+    limit: int,
+    read: tuple[str, ...],
+    packed: bool,
 ) -> None:
-    """Register a CSV or parquet file: a path, or an http(s), s3 or runs:/ address.
+    """Register a file or folder of any kind: a path, or an http(s), s3 or runs:/ address, a folder's with a slash.
 
-    How a text is written (separator, decimal and thousands characters, encoding, compression) is recognised and kept.
-    Over the size limit the file stays out of git, and the tracking store keeps a copy under its digest.
+    Tables (CSV and other text, JSON lines, parquet, feather, a folder of parquet files) are read by
+    `run.dataset(NAME)`. How a text is written (separator, decimal and thousands characters, encoding, compression)
+    is recognised and kept. `run.path(NAME)` gives the verified file or folder, whatever it holds; of an archive (zip,
+    tar) the folder that it holds, unpacked beside it.
+    Over the size limit it stays out of git, and the tracking store keeps a copy, each file once under its digest.
     """
     from ..common import addresses
     from ..datasets import register, tables
 
-    entry = register.add(origin, name, source, licence, limit, tables.options(read))
-    print(f"{entry.name}: {entry.path}, {entry.size:,} bytes, {entry.digest}")
+    entry = register.add(origin, name, source, licence, limit, tables.options(read), packed)
+    files = f"{entry.files:,} file{'s' * (entry.files != 1)}, " if entry.files else ""
+    print(f"{entry.name}: {entry.path}, {files}{entry.size:,} bytes, {entry.digest}")
     if entry.read:
         print(f"It is read with {', '.join(f'{key}={value!r}' for key, value in entry.read.items())}.")
     if addresses.public(origin) != origin:
         print(f"notice: of the address only {entry.source} is kept; to fetch it again, add it in full again.")
-    print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to the column to predict.")
+    if tables.suffix(entry.file.name):
+        print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to what it predicts.")
+    else:
+        print(f"In `train`, `run.path({entry.name!r})` gives the {'folder' if files else 'file'}, once it is verified.")
 
 
 @data.command("check")
 @click.option(
-    "--restore", is_flag=True, help="Get back what is missing or changed; a changed file is kept as FILE.changed."
+    "--restore", is_flag=True, help="Get back what is missing or changed; what was changed is kept as NAME.changed."
 )
 def data_check(restore: bool) -> None:
-    """Verify every file of data/datasets.yaml against its digest."""
+    """Verify every file and folder of data/datasets.yaml against its digest."""
     from ..datasets import manifest, retrieval, verification
 
-    entries = manifest.read_manifest().values()
+    registered = manifest.read_manifest().values()
+    entries = [one for entry in registered for one in (entry.packed, entry) if one]
     problems = []
     with click.progressbar(length=sum(entry.size for entry in entries), label="verifying", file=sys.stderr) as bar:
         for entry in entries:
@@ -65,4 +80,4 @@ def data_check(restore: bool) -> None:
         print(f"{entry.path} is back.")
     if problems and not restore:
         raise ProjectError(f"{len(problems)} of {len(entries)} datasets are not as registered.", "See above.")
-    print(f"{len(entries)} dataset{'s' * (len(entries) != 1)}, all as registered.")
+    print(f"{len(registered)} dataset{'s' * (len(registered) != 1)}, all as registered.")

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import ssl
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -13,6 +14,7 @@ from ..common import digest
 from ..common.addresses import public, scrubbed, without_user
 from ..common.errors import ProjectError
 from ..common.project import ROOT
+from . import web_index
 
 #: How often a server is asked again that breaks off, or answers with one of these codes: after 0, 0.6 and 1.2 seconds.
 RETRIES, BACKOFF, TEMPORARY = 3, 0.3, (500, 502, 503, 504)
@@ -21,12 +23,13 @@ TIMEOUT = (10, 60)
 
 
 def fetch(origin: str, target: Path) -> None:
-    """Copy a file, from wherever a URI says, to a path.
+    """Copy a file, or a folder of elsewhere, from wherever a URI says, to a path.
 
     Parameters
     ----------
     origin : str
-        A path, an http(s) or s3 address, or a `runs:/RUN_ID/path` of the tracking store.
+        A path of a file, an http(s) or s3 address, or a `runs:/RUN_ID/path` of the tracking store. An http(s) address
+        that ends in a slash is a folder, whose files are those that its page has links to.
     target : Path
         Where to; overwritten.
 
@@ -37,7 +40,11 @@ def fetch(origin: str, target: Path) -> None:
     """
     scheme = origin.partition(":")[0].lower() if "://" in origin or origin.startswith("runs:/") else ""
     try:
-        if scheme in {"http", "https"}:
+        if scheme in {"http", "https"} and origin.endswith("/"):
+            for path, address in dict(web_index.files(origin, partial(_page, target))).items():
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                _download(address, target / path)
+        elif scheme in {"http", "https"}:
             _download(origin, target)
         elif scheme in {"runs", "s3"}:
             _download_artifact(origin, target, scheme)
@@ -52,6 +59,13 @@ def fetch(origin: str, target: Path) -> None:
             f"{public(origin)} cannot be fetched: {scrubbed(str(why), origin)}.",
             "Check the address or path, then try it again.",
         ) from None  # the cause may name a password
+
+
+def _page(target: Path, address: str) -> str:
+    """Give the page of an address."""
+    part = target.with_name("index.html")
+    _download(address, part)
+    return part.read_text("utf-8", "replace")
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from .. import conf
+from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.files import write_whole
 from ..common.project import ROOT
-from . import tables
+from . import folders, tables
+from .folders import File
 
 MANIFEST = ROOT / "data" / "datasets.yaml"
 HEADER = """\
@@ -32,9 +34,9 @@ class Dataset:
     name : str
         What `run.dataset(name)` asks for.
     path : str
-        Where the file lies, relative to the project.
+        Where the file or folder lies, relative to the project.
     digest : str
-        "sha256:" and 64 hexadecimal digits, of the whole file.
+        "sha256:" and 64 hexadecimal digits, of the whole file; of a folder, of its listing.
     size : int
         In bytes.
     source : str
@@ -43,6 +45,10 @@ class Dataset:
         Under which it may be used.
     read : dict of str to Any
         How a text table is written, as `pandas.read_csv` calls it; empty for UTF-8 with commas.
+    files : int
+        How many files a folder has; 0 for a file.
+    archive : dict of str to Any
+        Path, digest and size of the archive from which a folder is unpacked; empty for one that is as it is.
     """
 
     name: str
@@ -52,6 +58,8 @@ class Dataset:
     source: str = "unknown"
     licence: str = "unknown"
     read: dict[str, Any] = field(default_factory=dict, hash=False)
+    files: int = 0
+    archive: dict[str, Any] = field(default_factory=dict, hash=False)
     file: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,14 +67,41 @@ class Dataset:
         tables.require_known(self.read)
         file = (ROOT / self.path).resolve()
         if not file.is_relative_to(ROOT):
-            raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add FILE")
+            raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add PATH")
         object.__setattr__(self, "file", file)
 
     def entry(self) -> dict[str, Any]:
         """Give what stands in data/datasets.yaml and in records under the name: no password or token does."""
         keys = ("path", "digest", "size", "source", "licence")
         entry = {key: getattr(self, key) for key in keys} | {"source": public(self.source)}
-        return entry | ({"read": self.read} if self.read else {})
+        return entry | {key: getattr(self, key) for key in ("read", "files", "archive") if getattr(self, key)}
+
+    @property
+    def packed(self) -> Dataset | None:
+        """The archive from which this folder is unpacked, as a file."""
+        return Dataset(self.name, source=self.source, licence=self.licence, **self.archive) if self.archive else None
+
+    @property
+    def listing(self) -> Path:
+        """Where the list of a folder's files lies."""
+        return self.file.with_name(f"{self.file.name}{folders.ENDING}")
+
+    def contents(self) -> dict[str, File]:
+        """Give the registered files of a folder by path; a file is its own.
+
+        Raises
+        ------
+        ProjectError
+            If the listing is not the registered one.
+        """
+        if not self.files:
+            return {"": File(self.digest, self.size)}
+        if not digest.fits(self.listing, self.digest):
+            raise ProjectError(
+                f"dataset {self.name!r}: {self.listing.name} is not the list of files that was registered.",
+                "just data-check --restore",
+            )
+        return folders.parse(self.listing.read_bytes())
 
 
 def read_manifest() -> dict[str, Dataset]:
@@ -105,6 +140,6 @@ def find(name: str) -> Dataset:
     if name not in datasets:
         raise ProjectError(
             f"there is no dataset {name!r} in data/datasets.yaml; it has {', '.join(datasets) or 'none'}.",
-            f"just data-add FILE --name {shlex.quote(name)}",
+            f"just data-add PATH --name {shlex.quote(name)}",
         )
     return datasets[name]

@@ -1,14 +1,18 @@
-"""Put a file or URI into data/datasets.yaml."""
+"""Put a file, folder or URI into data/datasets.yaml."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
+
+import click
 
 from ..common import digest
 from ..common.addresses import public
@@ -16,14 +20,14 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.files import absolute, write_whole
 from ..common.project import ROOT
-from ..common.scratch import temporary_folder
-from ..source.git import git
-from ..store import tracking
-from . import download, loading, manifest, recognition, retrieval, tables, verification
+from ..source.git import run_git
+from . import archives, copies, download, folders, loading, manifest, recognition, tables, verification
 from .manifest import Dataset
 
-#: Larger files stay out of git; a copy goes to the tracking store.
+#: What is larger stays out of git; a copy goes to the tracking store.
 GIT_LIMIT = 10_000_000
+#: What the listing of a folder is called until its entry is written.
+LISTING = "listing"
 
 
 def add(
@@ -33,21 +37,24 @@ def add(
     licence: str | None,
     limit: int = GIT_LIMIT,
     read: Mapping[str, Any] | None = None,
+    packed: bool = False,
 ) -> Dataset:
-    """Register a dataset; the file is copied under data/ unless it lies in the project already.
+    """Register a dataset; it is copied under data/ unless it lies in the project already.
 
     Parameters
     ----------
     origin : str
-        A path, an http(s) or s3 address, or `runs:/RUN_ID/path`.
+        A path of a file or folder, an http(s) or s3 address, or `runs:/RUN_ID/path`.
     name : str, optional
-        What `run.dataset(name)` will ask for; the file's own name by default.
+        What `run.dataset(name)` and `run.path(name)` will ask for; the file's own name by default.
     source, licence : str, optional
         Where the data comes from and under which licence; kept from an entry of the same name.
     limit : int
-        Files of more bytes stay out of git.
+        What has more bytes stays out of git.
     read : Mapping of str to Any, optional
         How a text table is written, as far as it is known; the rest is recognised.
+    packed : bool, default False
+        Take an archive for a file, and not for the folder that it holds.
 
     Returns
     -------
@@ -57,82 +64,174 @@ def add(
     Raises
     ------
     ProjectError
-        If nothing is there, it is no table or could be read in two ways, or the name cannot be used. Nothing is
+        If nothing is there, it is a table that could be read in two ways, or the name cannot be used. Nothing is
         changed then.
     """
-    remote = "://" in origin or origin.startswith("runs:/")
-    file_name = unquote(re.split("[?#]", origin)[0].rpartition("/")[2]) if remote else absolute(origin).name
-    suffix = tables.suffix(file_name)
-    if not suffix:
-        shown = public(origin) if remote else repr(file_name)
-        fix = "Convert it first. Text may be named .csv, .tsv or .txt, and packed: .csv.gz."
-        raise ProjectError(f"{shown} is neither .csv nor .parquet.", fix, exit_code=USAGE)
-    name = name or re.sub(r"\W+", "_", file_name[: -len(suffix)]).strip("_").lower()
+    what = _Origin.of(origin, packed)
+    name = name or re.sub(r"\W+", "_", what.name.removesuffix(what.suffix)).strip("_").lower()
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise ProjectError(f"{name!r} is no name for a dataset.", "--name with letters, digits and _", exit_code=USAGE)
-
     entries = manifest.read_manifest()
     former = entries.get(name)
-    file = absolute(origin)
-    if not remote and not file.is_file():
-        raise ProjectError(f"{origin} does not exist.", "Check the path.", exit_code=USAGE)
-    inside = not remote and file.is_relative_to(ROOT)
-    target = file if inside else ROOT / "data" / f"{name}{suffix}"
-    if not inside and target.exists() and (former is None or former.file != target):
-        raise ProjectError(f"{target.relative_to(ROOT)} exists and is not this dataset's.", "--name another_name")
+    target = what.place if what.inside else ROOT / "data" / f"{name}{what.suffix}"
+    content = target.with_name(target.name[: -len(what.archive)]) if what.archive else target
+    own = {one.file for one in (former, former and former.packed) if one}
+    for path in {target, content} - own - ({target} if what.inside else set()):
+        if path.exists():
+            raise ProjectError(f"{path.relative_to(ROOT)} exists and is not this dataset's.", "--name another_name")
 
-    with contextlib.nullcontext(file) if inside else _fetched(origin if remote else str(file), target) as draft:
-        verification.refuse_pointer(draft, public(origin))
+    with _scratch(target.parent) as scratch:
+        label = public(origin)
+        draft = unpacked = target if what.inside else scratch / target.name
+        if what.remote:
+            download.fetch(origin, draft)
+        elif not what.inside:
+            _copy(what.place, draft)
+        about: dict[str, Any] = {}
+        if what.archive:
+            about["archive"] = {"path": _inside(target), **_of_bytes(draft)}
+            unpacked = scratch / "unpacked" / content.name
+            archives.unpack(draft, unpacked, label)
+        is_folder = unpacked.is_dir()
+        about |= _of_folder(unpacked, label, scratch) if is_folder else _of_file(draft, label, what.name, read)
         entry = Dataset(
             name=name,
-            path=target.relative_to(ROOT).as_posix(),
-            digest=digest.of_file(draft),
-            size=draft.stat().st_size,
-            source=public(source or (origin if remote else former.source if former else "unknown")),
+            path=_inside(content),
+            source=public(source or (origin if what.remote else former.source if former else "unknown")),
             licence=licence or (former.licence if former else "unknown"),
-            read={} if suffix == tables.PARQUET else recognition.recognise(draft, public(origin), read),
+            **about,
         )
-        # What cannot be read is refused now, not by the next run.
-        loading.read(draft, public(origin), None if suffix == tables.PARQUET else entry.read)
-        if entry.size > limit or git("check-ignore", "--", entry.path):  # git will not have these bytes
-            _store_copy(entry, draft)
-        _keep_out_of_git(entry, entry.size > limit)
-        if draft != target:
-            draft.replace(target)
-    manifest.write_manifest({**entries, name: entry})
+        _keep(entry, draft, scratch, limit)
+        # First, so that the same command goes on where one was killed: then the place is this dataset's.
+        manifest.write_manifest({**entries, name: entry})
+        for made, place in {draft: target, unpacked: content}.items():
+            if made != place:
+                if place.is_dir():
+                    place.replace(scratch / "former")
+                made.replace(place)
+        if is_folder:
+            (scratch / LISTING).replace(entry.listing)
     return entry
 
 
+class _Origin(NamedTuple):
+    """What was named: where it lies, what it is called, and of which kind it is by that name."""
+
+    place: Path
+    remote: bool
+    inside: bool
+    name: str
+    suffix: str
+    archive: str
+
+    @classmethod
+    def of(cls, origin: str, packed: bool) -> _Origin:
+        remote = "://" in origin or origin.startswith("runs:/")
+        place = absolute(origin)
+        if not remote and not place.exists():
+            raise ProjectError(f"{origin} does not exist.", "Check the path.", exit_code=USAGE)
+        if not remote and (ROOT.is_relative_to(place) or manifest.MANIFEST.is_relative_to(place)):
+            fix = "Give a folder that has data alone."
+            raise ProjectError(f"{origin} holds the project itself.", fix, exit_code=USAGE)
+        name = unquote(re.split("[?#]", origin)[0].rstrip("/").rpartition("/")[2]) if remote else place.name
+        is_folder = origin.endswith("/") if remote else place.is_dir()
+        archive = "" if is_folder or packed else archives.ending(name)
+        suffix = "" if is_folder else archive or tables.suffix(name) or Path(name).suffix
+        return cls(place, remote, not remote and place.is_relative_to(ROOT), name, suffix, archive)
+
+
+def _inside(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _keep(entry: Dataset, draft: Path, scratch: Path, limit: int) -> None:
+    """Let git have the bytes of a dataset, or the tracking store a copy."""
+    whole = entry.packed or entry
+    contents = folders.parse((scratch / LISTING).read_bytes()) if whole.files else whole.contents()
+    large = whole.size > limit
+    if large or _git_ignores(whole.file / path for path in contents):  # git will not have these bytes
+        with _progress("keeping a copy of", whole.path, whole.size) as bar:
+            copies.keep(whole, draft, contents, scratch / LISTING, bar.update)
+    _keep_out_of_git(whole.file, large)
+    if entry.archive:
+        _keep_out_of_git(entry.file, True)
+
+
 @contextlib.contextmanager
-def _fetched(origin: str, target: Path) -> Iterator[Path]:
-    """Fetch to a folder beside the target, which is deleted whatever happens."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-", suffix=".part") as folder:
-        draft = Path(folder) / target.name
-        download.fetch(origin, draft)
-        yield draft
+def _scratch(beside: Path) -> Iterator[Path]:
+    """Give a folder on the disk of what it will hold, which is deleted whatever happens."""
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".fetch-", suffix=".part") as name:
+        yield Path(name)
 
 
-def _keep_out_of_git(entry: Dataset, large: bool) -> None:
-    ignored = entry.file.parent / ".gitignore"
-    lines = ignored.read_text("utf-8").splitlines() if ignored.exists() else []
-    line = f"/{entry.file.name}"
-    if large != (line in lines):
-        kept = [*lines, line] if large else [other for other in lines if other != line]
-        write_whole(ignored, "".join(f"{other}\n" for other in kept))
-
-
-def _store_copy(entry: Dataset, file: Path) -> None:
-    """Keep a copy under its digest in the tracking store, so that these bytes can be had back later."""
-    import mlflow
-
-    if retrieval.stored_copy(entry.digest):
+def _copy(place: Path, draft: Path) -> None:
+    """Copy a file, or a folder without what is nobody's data; what links lead to is copied in their place."""
+    if place.is_file():
+        download.fetch(str(place), draft)
         return
-    tracking.connect()
-    with temporary_folder("register") as folder, mlflow.start_run(run_name=f"data: {entry.name}"):
-        link = folder / entry.digest.removeprefix("sha256:")
-        try:
-            link.hardlink_to(file)
-        except OSError:  # another disk
-            download.fetch(str(file), link)
-        mlflow.log_artifact(str(link), "data")
-        mlflow.set_tag(retrieval.STORED_TAG, entry.digest)
+    names = dict(folders.walk(place, folders.NO_DATA))
+    with _progress("copying", place, sum(file.stat().st_size for file in names.values() if file)) as bar:
+        for path, file in names.items():
+            target = draft / path
+            (target if file is None else target.parent).mkdir(parents=True, exist_ok=True)
+            if file:
+                download.fetch(str(file), target)
+                bar.update(target.stat().st_size)
+
+
+def _of_bytes(draft: Path) -> dict[str, Any]:
+    """Say what an entry does of any file."""
+    return {"digest": digest.of_file(draft), "size": draft.stat().st_size}
+
+
+def _of_file(draft: Path, label: str, name: str, read: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Say what an entry does of a file; a table is read once, so that what cannot be is refused now, not by a run."""
+    verification.refuse_pointer(draft, label)
+    table = tables.suffix(name)
+    if table in tables.TEXTS:
+        how = recognition.recognise(draft, label, read)
+        loading.read(draft, label, how)
+        return {**_of_bytes(draft), "read": how}
+    if table:
+        loading.read(draft, label)
+    return _of_bytes(draft)
+
+
+def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
+    """Say what an entry does of a folder, and write its listing."""
+    if nested := next((path for path, _ in folders.walk(draft) if ".git" in path.split("/")), None):
+        fix = "Give a folder of data alone, or the path of a copy outside the project, of which .git is left out."
+        raise ProjectError(f"{label} holds a repository of its own: {nested}.", fix, exit_code=USAGE)
+    size = sum(file.stat().st_size for _, file in folders.walk(draft) if file)
+    with _progress("hashing", label, size) as bar:
+        listing = folders.scan(draft, bar.update)
+    files = sum(bool(file.digest) for file in listing.values())
+    if not files:
+        raise ProjectError(f"{label} has no files.", "Give a folder that has some.", exit_code=USAGE)
+    for path in listing:
+        if listing[path].digest and listing[path].size < verification.LARGEST_POINTER:
+            verification.refuse_pointer(draft / path, f"{label}/{path}")
+    (scratch / LISTING).write_bytes(folders.text(listing))
+    return {"digest": digest.of_file(scratch / LISTING), "size": size, "files": files}
+
+
+def _progress(what: str, label: object, size: int) -> Any:
+    return click.progressbar(length=size, label=f"{what} {label}", file=sys.stderr)
+
+
+def _git_ignores(paths: Iterable[Path]) -> bool:
+    """Tell whether git ignores any of these files."""
+    names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    try:
+        return bool(run_git("check-ignore", "-z", "--stdin", text=names))
+    except ProjectError:
+        return False
+
+
+def _keep_out_of_git(file: Path, out: bool) -> None:
+    ignored = file.parent / ".gitignore"
+    lines = ignored.read_text("utf-8").splitlines() if ignored.exists() else []
+    line = f"/{file.name}"
+    if out != (line in lines):
+        kept = [*lines, line] if out else [other for other in lines if other != line]
+        write_whole(ignored, "".join(f"{other}\n" for other in kept))

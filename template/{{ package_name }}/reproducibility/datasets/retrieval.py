@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import quote
+
+import click
 
 from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..source.filters import committed
+from . import archives, copies, folders
 from .download import fetch
+from .folders import ENDING, File
 from .manifest import Dataset
 from .verification import is_pointer
-
-#: Tag of the tracking run that keeps a copy of a dataset's bytes, found again by their digest.
-STORED_TAG = "repro.stored_data"
 
 
 def restore(dataset: Dataset) -> None:
     """Get a dataset's registered bytes: from the last commit, the tracking store's copy, or its source.
 
-    A file in their place is kept as FILE.changed.
+    What is in their place is kept beside it: as FILE.changed, or in FOLDER.changed.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def restore(dataset: Dataset) -> None:
     obtain(dataset, dataset.file)
 
 
-def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None:
+def obtain(dataset: Dataset, target: Path, projects: Iterable[Path] = ()) -> None:
     """Put a dataset's bytes somewhere, from wherever they can be had; nothing but these very bytes.
 
     Parameters
@@ -40,9 +45,9 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
     dataset : Dataset
         What is registered.
     target : Path
-        The file to make; one that is there is kept as FILE.changed.
-    folders : iterable of Path
-        Projects that may have the file, looked at before the last commit, the tracking store and the source.
+        The file or folder to make; one that is there is kept as FILE.changed, of a folder what differs.
+    projects : iterable of Path
+        Those that may have it, looked at before the last commit, the tracking store and the source.
 
     Raises
     ------
@@ -51,55 +56,118 @@ def obtain(dataset: Dataset, target: Path, folders: Iterable[Path] = ()) -> None
     """
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    tried = []
+    places = [project / dataset.path for project in projects]
     try:
-        for origin in _origins(dataset, folders):
-            try:
-                if origin == "git":
-                    part.write_bytes(committed(dataset.file, dataset.digest))
-                else:
-                    fetch(origin, part)
-            except ProjectError as error:
-                tried.append(error.cause.rstrip("."))
-                continue
-            if digest.of_file(part) == dataset.digest:
-                if target.exists():
-                    target.replace(target.with_name(f"{target.name}.changed"))
-                part.replace(target)
-                return
-            what = "a pointer of Git LFS" if is_pointer(part) else "other bytes or none"
-            tried.append(f"{public(origin)} has {what}")
+        if dataset.files:
+            _obtain_folder(dataset, target, part, places)
+        else:
+            _obtain_file(dataset, dataset.file, dataset.digest, _origins(dataset, places), part)
+            _put(part, target, target.with_name(f"{target.name}.changed"))
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Path]) -> None:
+    """Get what of a folder is missing or changed, and only when all of it is there put it in its place."""
+    draft.mkdir()
+    if dataset.packed:
+        places = [*places, _unpacked(dataset.packed, target, draft, places)]
+    listing = target.with_name(f"{target.name}{ENDING}")
+    if not digest.fits(listing, dataset.digest):
+        own = dataset.file.with_name(f"{dataset.file.name}{ENDING}")
+        beside = [place.with_name(f"{place.name}{ENDING}") for place in places]
+        _obtain_file(dataset, own, dataset.digest, _origins(dataset, beside), draft / "listing")
+        _put(draft / "listing", listing, listing.with_name(f"{listing.name}.changed"))
+    registered = folders.parse(listing.read_bytes())
+    here = folders.scan(target) if target.is_dir() else {}
+    missing = {path: file for path, file in registered.items() if here.get(path) != file}
+    stored = functools.cache(lambda: copies.of_folder(dataset))
+
+    def origins(path: str, file: File) -> Iterator[str]:
+        yield from (str(place / path) for place in places)
+        yield "git"
+        if copy := stored().get(file.digest):
+            yield copy
+        if is_remote(dataset.source) and not dataset.archive:
+            yield f"{dataset.source.rstrip('/')}/{path if dataset.source.startswith('runs:') else quote(path)}"
+
+    total = sum(file.size for file in missing.values())
+    with click.progressbar(length=total, label=f"getting {dataset.path}", file=sys.stderr) as bar:
+        for path, file in missing.items():
+            part = draft / path
+            part.parent.mkdir(parents=True, exist_ok=True)
+            if file.digest:
+                _obtain_file(dataset, dataset.file / path, file.digest, origins(path, file), part)
+            else:
+                part.mkdir(exist_ok=True)
+            bar.update(file.size)
+    aside = target.with_name(f"{target.name}.changed")
+    if target.is_file():
+        target.replace(aside)
+    for path in here:
+        if registered.get(path) != here[path] and here[path].digest:
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).replace(aside / path)
+    for path, file in missing.items():
+        place = target / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.digest:
+            (draft / path).replace(place)
+        else:
+            place.mkdir(exist_ok=True)
+
+
+def _unpacked(packed: Dataset, target: Path, draft: Path, places: list[Path]) -> Path:
+    """Unpack the archive of a folder beside it, which is fetched first if it is not there; and list what it holds."""
+    archive = target.with_name(Path(packed.path).name)
+    if not digest.fits(archive, packed.digest):
+        obtain(packed, archive, [place.parents[len(Path(packed.path).parts) - 1] for place in places])
+    unpacked = draft / "archive" / target.name
+    archives.unpack(archive, unpacked, packed.path)
+    unpacked.with_name(f"{target.name}{ENDING}").write_bytes(folders.text(folders.scan(unpacked)))
+    return unpacked
+
+
+def _put(part: Path, target: Path, aside: Path) -> None:
+    if target.exists():
+        target.replace(aside)
+    part.replace(target)
+
+
+def _obtain_file(dataset: Dataset, own: Path, wanted: str, origins: Iterable[str], part: Path) -> None:
+    """Get the bytes of a digest from the first origin that has them."""
+    tried = []
+    for origin in origins:
+        try:
+            if origin == "git":
+                part.write_bytes(committed(own, wanted))
+            else:
+                fetch(origin, part)
+        except ProjectError as error:
+            tried.append(error.cause.rstrip("."))
+            continue
+        if digest.of_file(part) == wanted:
+            return
+        what = "a pointer of Git LFS" if is_pointer(part) else "other bytes or none"
+        tried.append(f"{public(origin)} has {what}")
+    shown = Path(dataset.path) / own.relative_to(dataset.file) if own.is_relative_to(dataset.file) else own.name
     raise ProjectError(
-        f"dataset {dataset.name!r}: the registered bytes of {dataset.path} were not found: {'; '.join(tried)}.",
-        "Put the file back from where it came, or accept another:\n"
-        f"just data-add FILE --name {shlex.quote(dataset.name)}\n"
+        f"dataset {dataset.name!r}: the registered bytes of {shown} were not found: {'; '.join(tried)}.",
+        "Put it back from where it came, or accept another:\n"
+        f"just data-add PATH --name {shlex.quote(dataset.name)}\n"
         "An address that wants a password or a signature is given with it: none is kept.",
     )
 
 
-def _origins(dataset: Dataset, folders: Iterable[Path]) -> Iterator[str]:
-    """Name where the bytes may be, the nearest first; the store is asked only where nothing nearer has them."""
-    yield from (str(folder / dataset.path) for folder in folders)
+def _origins(dataset: Dataset, places: Iterable[Path]) -> Iterator[str]:
+    """Name where a file may be, the nearest first; the store is asked only where nothing nearer has it."""
+    yield from map(str, places)
     yield "git"
-    copy = stored_copy(dataset.digest)
+    copy = copies.find(dataset.digest)
     if copy:
         yield copy
-    yield dataset.source
-
-
-def stored_copy(content: str) -> str | None:
-    """Find the tracking store's copy of these bytes, as a `runs:/` URI."""
-    import mlflow
-
-    from ..store import tracking
-
-    experiment_id = tracking.connect()
-    runs = mlflow.search_runs(
-        [experiment_id], f"tags.`{STORED_TAG}` = '{content}' and attributes.status = 'FINISHED'", output_format="list"
-    )
-    return f"runs:/{runs[0].info.run_id}/data/{content.removeprefix('sha256:')}" if runs else None
+    if not dataset.files:
+        yield dataset.source
 
 
 def is_remote(source: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import lzma
 import warnings
 import zlib
@@ -30,14 +31,19 @@ OPTIONS: dict[str, type] = {
     "compression": str,
 }
 KNOWN = ", ".join(f"{name} ({kind.__name__})" for name, kind in OPTIONS.items())
-TEXTS, PARQUET = (".csv", ".tsv", ".tab", ".psv", ".txt"), ".parquet"
-PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz")
+#: How packed files are called, by pandas' name of the packing.
+ENDINGS = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz"}
+PACKED_SUFFIXES = ("", *ENDINGS.values())
+#: Endings of texts, whose `read:` is recognised; of JSON with a row a line; and of formats that say all themselves.
+TEXTS = tuple(text + packed for text in (".csv", ".tsv", ".tab", ".psv", ".txt") for packed in PACKED_SUFFIXES)
+LINES = tuple(text + packed for text in (".jsonl", ".ndjson") for packed in PACKED_SUFFIXES)
+PARQUET, FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, csv.Error)
 
 
 def suffix(name: str) -> str:
     """Give the part of a file's name that says what kind of table it is, such as ".csv.gz"; empty if it is none."""
-    known = [PARQUET, *(text + packed for text in TEXTS for packed in PACKED_SUFFIXES)]
+    known = (*TEXTS, *LINES, *PARQUET, *FEATHER)
     return next((ending for ending in known if name.lower().endswith(ending)), "")
 
 
@@ -124,3 +130,32 @@ def load(file: Path, read: Mapping[str, Any], **more: Any) -> pd.DataFrame:
         if not names.iloc[0, -1].strip():  # the line of names ends in a separator
             table = table.iloc[:, :-1]
     return table
+
+
+def load_binary(file: Path, kind: str, columns: list[str] | None) -> pd.DataFrame:
+    """Read a table of a format that says itself what its columns are.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be parsed, or has no such columns.
+    """
+    import pandas as pd
+
+    if kind in LINES:
+        return _load_lines(file, kind, columns)
+    table: pd.DataFrame = (pd.read_parquet if kind in PARQUET else pd.read_feather)(file, columns=columns)
+    return table
+
+
+def _load_lines(file: Path, kind: str, columns: list[str] | None) -> pd.DataFrame:
+    """Read JSON lines as JSON has them: pandas would round numbers, and take texts for numbers or dates."""
+    import pandas as pd
+
+    opener = next((opener for name, (_, opener) in PACKED.items() if kind.endswith(ENDINGS[name])), open)
+    with opener(file, "rt", encoding="utf-8-sig") as stream:
+        rows = [json.loads(line) for line in stream if line.strip()]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it needs an object a line")
+    table = pd.DataFrame(rows)
+    return table if columns is None else table[columns]

@@ -1,4 +1,4 @@
-"""Whether a file is the one that was registered."""
+"""Whether a file or folder is the one that was registered."""
 
 from __future__ import annotations
 
@@ -8,36 +8,67 @@ from pathlib import Path
 
 from ..common import digest
 from ..common.errors import ProjectError
+from . import folders
 from .manifest import Dataset
 
 #: How a file begins that Git LFS left in the place of the content.
 POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+#: No pointer has as many bytes.
+LARGEST_POINTER = 1024
 
 
 def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> None:
-    """Compare a file with its entry; `progress` is called as by `digest.of_file`.
+    """Compare a file or folder with its entry; `progress` is called as by `digest.of_file`.
 
     Raises
     ------
     ProjectError
-        Naming the dataset, what was expected and what was found, how to accept the file as it is now
-        and how to get the old one back.
+        Naming the dataset, what was expected and what was found, how to accept it as it is now and how to get the
+        old one back.
     """
     if not dataset.file.exists():
         raise ProjectError(
             f"dataset {dataset.name!r}: {dataset.path} is missing.",
             "just data-check --restore",
         )
-    found = digest.of_file(dataset.file, progress)
-    if found != dataset.digest:
-        refuse_pointer(dataset.file, dataset.path)
+    differs = _folder_differs(dataset, progress) if dataset.files else _file_differs(dataset, progress)
+    if differs:
+        kind = "folder" if dataset.files else "file"
         raise ProjectError(
-            f"dataset {dataset.name!r}: {dataset.path} is not the file that was registered.\n"
-            f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
-            f"  found    {found} ({dataset.file.stat().st_size:,} bytes)",
+            f"dataset {dataset.name!r}: {dataset.path} is not the {kind} that was registered.\n{differs}",
             f"to accept it as it is now: just data-add {shlex.quote(dataset.path)} --name {shlex.quote(dataset.name)}\n"
             "to get the old one back:   just data-check --restore",
         )
+
+
+def fits(dataset: Dataset, place: Path) -> bool:
+    """Tell whether a place has a dataset as it was registered; a folder together with its listing."""
+    if not dataset.files:
+        return digest.fits(place, dataset.digest)
+    listing = place.with_name(f"{place.name}{folders.ENDING}")
+    if not (place.is_dir() and digest.fits(listing, dataset.digest)):
+        return False
+    return folders.parse(listing.read_bytes()) == folders.scan(place)
+
+
+def _file_differs(dataset: Dataset, progress: Callable[[int], object] | None) -> str:
+    if dataset.file.is_dir():
+        return "  it is a folder now"
+    found = digest.of_file(dataset.file, progress)
+    if found == dataset.digest:
+        return ""
+    refuse_pointer(dataset.file, dataset.path)
+    return (
+        f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
+        f"  found    {found} ({dataset.file.stat().st_size:,} bytes)"
+    )
+
+
+def _folder_differs(dataset: Dataset, progress: Callable[[int], object] | None) -> str:
+    if not dataset.file.is_dir():
+        return "  it is a file now"
+    expected = dataset.contents()
+    return folders.differences(expected, folders.scan(dataset.file, progress))
 
 
 def refuse_pointer(file: Path, label: str) -> None:

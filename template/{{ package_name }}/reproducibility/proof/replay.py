@@ -19,7 +19,7 @@ from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
-from ..datasets import retrieval
+from ..datasets import retrieval, verification
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
@@ -210,7 +210,7 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
         _enter(entries, inside(project, "data/datasets.yaml"))
     for entry in entries:
         target = inside(project, entry.path)
-        if digest.fits(target, entry.digest):
+        if verification.fits(entry, target):
             continue
         try:
             retrieval.obtain(entry, target, folders)

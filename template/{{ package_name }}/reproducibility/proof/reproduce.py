@@ -12,6 +12,7 @@ from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
+from ..datasets import verification
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
@@ -91,9 +92,10 @@ def plan(record: Record, scratch: Path, containers: Containers | None = None) ->
         yield "", f"and {entry['path']}, which only this folder {'has' if whole else 'had: MISSING'}"
     for name, content in record.content["data"].items():
         entry = Dataset(name=name, **content)
-        here = digest.fits(entry.file, entry.digest)
+        here = verification.fits(entry, entry.file)
         elsewhere = "of the commit, else of the tracking store, else of " + entry.entry()["source"]
-        yield f"data {name}", f"{entry.path}, {entry.size:,} bytes, {'of this folder' if here else elsewhere}"
+        files = f"{entry.files:,} files, " if entry.files else ""
+        yield f"data {name}", f"{entry.path}, {files}{entry.size:,} bytes, {'of this folder' if here else elsewhere}"
     if image := replay_image.plan(record, containers):
         yield "image", image
     project = replay.check_out(record, scratch / "plan") if here and not containers else None

@@ -17,7 +17,7 @@ from .. import conf
 from ..common import digest
 from ..common.project import PACKAGE
 from ..common.scratch import temporary_folder
-from ..datasets import retrieval
+from ..datasets import copies, retrieval
 from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import capture, handed, imports, used_files
@@ -149,9 +149,14 @@ class Recorder:
 
     def _is_only_here(self, entry: Dataset) -> bool:
         """Tell whether neither git nor the tracking store has a dataset, nor its source could give it."""
-        if used_files.has(self.code, entry.file, entry.digest) or retrieval.is_remote(entry.source):
+        if retrieval.is_remote(entry.source):
             return False
-        return retrieval.stored_copy(entry.digest) is None
+        entry = entry.packed or entry
+        files = {entry.file / path: file.digest for path, file in entry.contents().items() if file.digest}
+        files |= {entry.listing: entry.digest} if entry.files else {}
+        if all(used_files.has(self.code, file, content) for file, content in files.items()):
+            return False
+        return copies.find(entry.digest) is None
 
     def _say_from_where(self) -> str:
         """Tell from where the run can be reproduced, and warn where that is not from everywhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.locking import PATIENCE
@@ -58,25 +59,54 @@ class Run:
         """
         seeds.set_all(int(self.rng(name).integers(2**32)))
 
-    def dataset(self, name: str) -> pd.DataFrame:
-        """Read a dataset of data/datasets.yaml, after its digest was checked.
+    def dataset(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """Read a dataset of data/datasets.yaml as a table, after its digest was checked.
+
+        Parameters
+        ----------
+        name : str
+            The entry: a file, or a folder of parquet files.
+        columns : list of str, optional
+            Which columns, in this order; all by default.
 
         Raises
         ------
         ProjectError
-            If there is no such entry, or the file is not the registered one.
+            If there is no such entry, it is no table or has no such column, or it is not what was registered.
         """
+        from ..datasets import loading
+
+        entry = self._entry(name)
+        table = loading.table(entry, columns)
+        self._note(entry, table)
+        return table
+
+    def path(self, name: str) -> Path:
+        """Give the file or folder of a dataset of data/datasets.yaml, after its digest was checked.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such entry, or it is not what was registered.
+        """
+        entry = self._entry(name)
+        self._note(entry, None)
+        return entry.file
+
+    def _entry(self, name: str) -> Dataset:
+        from ..datasets import loading
+
+        return loading.require(name, PATIENCE if self.rank else 0)
+
+    def _note(self, entry: Dataset, table: pd.DataFrame | None) -> None:
         import mlflow
 
         from ..datasets import loading
 
-        entry = loading.require(name, PATIENCE if self.rank else 0)
-        table = loading.read(entry.file, how=entry.read)
-        self.datasets[name] = entry
-        self.stages[f"data {name}"] = entry.digest
+        self.datasets[entry.name] = entry
+        self.stages[f"data {entry.name}"] = entry.digest
         if self.rank == 0 and mlflow.active_run():
             loading.log(entry, table)
-        return table
 
     def stage(self, name: str, value: Any) -> None:
         """Note the digest of an intermediate result, so that two runs can be told apart where they part.
