@@ -352,6 +352,29 @@ def test_file_of_any_kind_and_parts_of_a_table_are_datasets(project: Project, tm
     assert "run.path(" in told
 
 
+def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, retrieval = harness.load("datasets.manifest"), harness.load("datasets.retrieval")
+    digest, copies = harness.load("common.digest"), harness.load("datasets.copies")
+    monkeypatch.setattr(manifest, "ROOT", tmp_path / "p")
+    monkeypatch.setattr(copies, "of_folder", lambda _: {})
+    folder, elsewhere = tmp_path / "p/data/pictures", tmp_path / "elsewhere"
+    for path in (folder, elsewhere):
+        path.mkdir(parents=True)
+        (path / "1").write_text("one")
+    (folder / "more").symlink_to(elsewhere)
+    listing = folders.text(folders.scan(folder))
+    folder.with_name("pictures.files").write_bytes(listing)
+    (elsewhere / "1").write_text("another")
+    entry = manifest.Dataset("pictures", "data/pictures", digest.of_bytes(listing), 6, files=2)
+    with pytest.raises(ProjectError, match="out of the folder"):
+        retrieval.restore(entry)
+    assert (elsewhere / "1").read_text() == "another" and [path.name for path in elsewhere.iterdir()] == ["1"]
+    (folder / "more").unlink()
+    with pytest.raises(ProjectError, match=r"pictures/more/1 were not found"):
+        retrieval.obtain(entry, folder, [tmp_path / "nowhere"])
+    assert (folder / "1").read_text() == "one" and not [*tmp_path.rglob("*.part")]
+
+
 @pytest.mark.e2e
 def test_archive_is_kept_packed_and_trained_on_unpacked(training: Project, pictures: Path, tmp_path: Path) -> None:
     project = training

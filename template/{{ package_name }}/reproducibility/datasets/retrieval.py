@@ -81,6 +81,8 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
     registered = folders.parse(listing.read_bytes())
     here = folders.scan(target) if target.is_dir() else {}
     missing = {path: file for path, file in registered.items() if here.get(path) != file}
+    changed = [path for path in here if registered.get(path) != here[path]]
+    _require_inside(target, [*missing, *changed])
     stored = functools.cache(lambda: copies.of_folder(dataset))
 
     def origins(path: str, file: File) -> Iterator[str]:
@@ -94,7 +96,7 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
     total = sum(file.size for file in missing.values())
     with click.progressbar(length=total, label=f"getting {dataset.path}", file=sys.stderr) as bar:
         for path, file in missing.items():
-            part = draft / path
+            part = draft / "files" / path
             part.parent.mkdir(parents=True, exist_ok=True)
             if file.digest:
                 _obtain_file(dataset, dataset.file / path, file.digest, origins(path, file), part)
@@ -104,17 +106,28 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
     aside = target.with_name(f"{target.name}.changed")
     if target.is_file():
         target.replace(aside)
-    for path in here:
-        if registered.get(path) != here[path] and here[path].digest:
+    for path in changed:
+        if here[path].digest:
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).replace(aside / path)
     for path, file in missing.items():
         place = target / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if file.digest:
-            (draft / path).replace(place)
+            (draft / "files" / path).replace(place)
         else:
             place.mkdir(exist_ok=True)
+
+
+def _require_inside(target: Path, paths: Iterable[str]) -> None:
+    """Refuse to write through a link: what it leads to may be somebody's only copy."""
+    for path in paths:
+        leads = (target / path).parent.resolve()
+        if not leads.is_relative_to(target.resolve()):
+            raise ProjectError(
+                f"{target.name}/{path} differs, and a link leads there out of the folder, to {leads}.",
+                "Put back what is there; or put a folder in the place of the link, then try again.",
+            )
 
 
 def _unpacked(packed: Dataset, target: Path, draft: Path, places: list[Path]) -> Path:
