@@ -9,7 +9,6 @@ import pickle
 import random
 import re
 import threading
-import time
 from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -301,20 +299,3 @@ def test_classes_and_functions_are_named() -> None:
     found = content.Content([words(), add, Thing(a=1)]).code
     assert {f"{__name__}.add", f"{__name__}.Thing"} <= found
     assert any(re.fullmatch(r"sklearn\..*\.TfidfVectorizer", name) for name in found)
-
-
-def test_the_content_of_a_forest_costs_a_tenth_of_its_fit() -> None:
-    """The best of three each: another process on the machine must not decide."""
-    X = np.random.default_rng(0).normal(size=(500, 20))
-    forest = RandomForestClassifier(100, random_state=0)
-
-    def best(act: Callable[[], object]) -> float:
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            act()
-            times.append(time.process_time() - start)
-        return min(times)
-
-    fit = best(lambda: forest.fit(X, X[:, 0] > 0))
-    assert best(lambda: digest(forest)) < 0.2 * fit  # 0.1 in the bench, on rows as many as people have
