@@ -138,6 +138,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         COPIER_SETTINGS_PATH=str(home / "copier.yml"),
         # One folder for all tests of a session: environments are built once and shared.
         MLFLOW_ENV_ROOT=str(shared / "mlflow-envs"),
+        # Tests of a project's would close the folder in which all others lie to everybody else.
+        PYTEST_DEBUG_TEMPROOT=str(home),
         # mypy knows what it checked by its content, wherever it lies.
         MYPY_CACHE_DIR=str(shared / "mypy"),
         # The tools that constraints.txt locks, `just` above all.
