@@ -181,6 +181,7 @@ def disconnect(folder: Path) -> None:
     """Take it away again, whatever of it is there; and the bridges of other networks that the engine has made."""
     with contextlib.suppress(FileNotFoundError):
         number, iptables = json.loads((folder / "network").read_text())
+        _run("ip", "link", "delete", f"engines{number}")
         listed = subprocess.run(["ip", "-json", "address"], capture_output=True, text=True).stdout
         for link in json.loads(listed or "[]"):
             if any(address["local"].startswith(f"10.{number}.") for address in link["addr_info"]):

@@ -375,6 +375,27 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, monkey
     assert (folder / "1").read_text() == "one" and not [*tmp_path.rglob("*.part")]
 
 
+def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, retrieval = harness.load("datasets.manifest"), harness.load("datasets.retrieval")
+    monkeypatch.setattr(manifest, "ROOT", tmp_path / "p")
+    source, target = tmp_path / "other/data/pictures", tmp_path / "p/data/pictures"
+    (source / "none").mkdir(parents=True)
+    (source / "1").write_text("one")
+    listing = folders.text(folders.scan(source))
+    folders.listing_of(source).write_bytes(listing)
+    entry = manifest.Dataset("pictures", "data/pictures", harness.load("common.digest").of_bytes(listing), 3, files=1)
+    drafts = []
+
+    def fetch(origin: str, part: Path) -> None:
+        shutil.copyfile(origin, part)
+        drafts.append(part.parent.stat().st_ino)
+
+    monkeypatch.setattr(retrieval, "fetch", fetch)
+    retrieval.obtain(entry, target, [tmp_path / "other"])
+    assert folders.scan(target) == folders.scan(source)
+    assert target.stat().st_ino == drafts[-1], "as one folder, which no other process has seen half full"
+
+
 @pytest.mark.e2e
 def test_archive_is_kept_packed_and_trained_on_unpacked(training: Project, pictures: Path, tmp_path: Path) -> None:
     project = training

@@ -42,6 +42,11 @@ class File:
 Listing = Mapping[str, File]
 
 
+def listing_of(folder: Path) -> Path:
+    """Say where the listing of a folder lies: beside it."""
+    return folder.with_name(f"{folder.name}{ENDING}")
+
+
 def scan(folder: Path, progress: Callable[[int], object] | None = None) -> dict[str, File]:
     """List what a folder holds, on as many threads as there are cores; links are followed.
 

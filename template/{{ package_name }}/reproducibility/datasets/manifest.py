@@ -84,7 +84,7 @@ class Dataset:
     @property
     def listing(self) -> Path:
         """Where the list of a folder's files lies."""
-        return self.file.with_name(f"{self.file.name}{folders.ENDING}")
+        return folders.listing_of(self.file)
 
     def contents(self) -> dict[str, File]:
         """Give the registered files of a folder by path; a file is its own.

@@ -199,10 +199,11 @@ def _of_file(draft: Path, label: str, name: str, read: Mapping[str, Any] | None)
 
 def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
     """Say what an entry does of a folder, and write its listing."""
-    if nested := next((path for path, _ in folders.walk(draft) if ".git" in path.split("/")), None):
+    names = dict(folders.walk(draft))
+    if nested := next((path for path in names if ".git" in path.split("/")), None):
         fix = "Give a folder of data alone, or the path of a copy outside the project, of which .git is left out."
         raise ProjectError(f"{label} holds a repository of its own: {nested}.", fix, exit_code=USAGE)
-    size = sum(file.stat().st_size for _, file in folders.walk(draft) if file)
+    size = sum(file.stat().st_size for file in names.values() if file)
     with _progress("hashing", label, size) as bar:
         listing = folders.scan(draft, bar.update)
     files = sum(bool(file.digest) for file in listing.values())

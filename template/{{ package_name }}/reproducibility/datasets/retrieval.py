@@ -19,7 +19,7 @@ from ..common.errors import ProjectError
 from ..source.filters import committed
 from . import archives, copies, folders
 from .download import fetch
-from .folders import ENDING, File
+from .folders import File, listing_of
 from .manifest import Dataset
 from .verification import is_pointer
 
@@ -70,13 +70,18 @@ def obtain(dataset: Dataset, target: Path, projects: Iterable[Path] = ()) -> Non
 def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Path]) -> None:
     """Get what of a folder is missing or changed, and only when all of it is there put it in its place."""
     draft.mkdir()
-    if dataset.packed:
-        places = [*places, _unpacked(dataset.packed, target, draft, places)]
-    listing = target.with_name(f"{target.name}{ENDING}")
+    packed = dataset.packed
+    # Only where nothing nearer has a file.
+    unpacked = functools.cache(lambda: _unpacked(packed, target, draft, places)) if packed else None
+    listing = listing_of(target)
+
+    def lists() -> Iterator[str]:
+        yield from _origins(dataset, map(listing_of, places))
+        if unpacked:
+            yield str(listing_of(unpacked()))
+
     if not digest.fits(listing, dataset.digest):
-        own = dataset.file.with_name(f"{dataset.file.name}{ENDING}")
-        beside = [place.with_name(f"{place.name}{ENDING}") for place in places]
-        _obtain_file(dataset, own, dataset.digest, _origins(dataset, beside), draft / "listing")
+        _obtain_file(dataset, dataset.listing, dataset.digest, lists(), draft / "listing")
         _put(draft / "listing", listing, listing.with_name(f"{listing.name}.changed"))
     registered = folders.parse(listing.read_bytes())
     here = folders.scan(target) if target.is_dir() else {}
@@ -87,6 +92,8 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
 
     def origins(path: str, file: File) -> Iterator[str]:
         yield from (str(place / path) for place in places)
+        if unpacked:
+            yield str(unpacked() / path)
         yield "git"
         if copy := stored().get(file.digest):
             yield copy
@@ -106,6 +113,9 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
     aside = target.with_name(f"{target.name}.changed")
     if target.is_file():
         target.replace(aside)
+    if not target.exists():  # at once: another process may wait for it
+        (draft / "files").replace(target)
+        return
     for path in changed:
         if here[path].digest:
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +147,7 @@ def _unpacked(packed: Dataset, target: Path, draft: Path, places: list[Path]) ->
         obtain(packed, archive, [place.parents[len(Path(packed.path).parts) - 1] for place in places])
     unpacked = draft / "archive" / target.name
     archives.unpack(archive, unpacked, packed.path)
-    unpacked.with_name(f"{target.name}{ENDING}").write_bytes(folders.text(folders.scan(unpacked)))
+    listing_of(unpacked).write_bytes(folders.text(folders.scan(unpacked)))
     return unpacked
 
 

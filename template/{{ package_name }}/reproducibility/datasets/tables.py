@@ -152,7 +152,7 @@ def _load_lines(file: Path, kind: str, columns: list[str] | None) -> pd.DataFram
     """Read JSON lines as JSON has them: pandas would round numbers, and take texts for numbers or dates."""
     import pandas as pd
 
-    opener = next((opener for name, (_, opener) in PACKED.items() if kind.endswith(ENDINGS[name])), open)
+    opener = next((PACKED[name][1] for name, ending in ENDINGS.items() if kind.endswith(ending)), open)
     with opener(file, "rt", encoding="utf-8-sig") as stream:
         rows = [json.loads(line) for line in stream if line.strip()]
     if not rows or not all(isinstance(row, dict) for row in rows):

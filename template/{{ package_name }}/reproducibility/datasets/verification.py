@@ -45,7 +45,7 @@ def fits(dataset: Dataset, place: Path) -> bool:
     """Tell whether a place has a dataset as it was registered; a folder together with its listing."""
     if not dataset.files:
         return digest.fits(place, dataset.digest)
-    listing = place.with_name(f"{place.name}{folders.ENDING}")
+    listing = folders.listing_of(place)
     if not (place.is_dir() and digest.fits(listing, dataset.digest)):
         return False
     return folders.parse(listing.read_bytes()) == folders.scan(place)
