@@ -200,9 +200,7 @@ def test_commands_lead_from_a_clean_machine_to_a_tracked_run(ci: str, task: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "ci", ["github", pytest.param("gitlab", marks=pytest.mark.skip(reason="written, and not yet seen to run through"))]
-)
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_commands_lead_to_the_image_of_a_commit_and_a_run_in_it(
     ci: str, docker: engines.Docker, tmp_path: Path
 ) -> None:
