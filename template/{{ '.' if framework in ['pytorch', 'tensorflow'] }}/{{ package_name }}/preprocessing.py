@@ -52,7 +52,7 @@ def build(X: pd.DataFrame) -> Pipeline:
     texts = [name for name in X if name not in {*numbers, *dates}]
     standard = make_pipeline(StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0))
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
-    parts = [
+    parts: list[tuple[str, Any, Any]] = [
         ("numbers", standard, numbers),
         ("dates", make_pipeline(DateParts(), standard), dates),
         ("categories", categories, texts),

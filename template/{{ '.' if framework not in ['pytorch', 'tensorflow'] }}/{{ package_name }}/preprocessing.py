@@ -49,7 +49,11 @@ def build(X: pd.DataFrame) -> ColumnTransformer:
     numbers, dates = list(X.select_dtypes("number")), list(X.select_dtypes("datetime"))
     texts = [name for name in X if name not in {*numbers, *dates}]
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
-    parts = [("numbers", "passthrough", numbers), ("dates", DateParts(), dates), ("categories", categories, texts)]
+    parts: list[tuple[str, Any, Any]] = [
+        ("numbers", "passthrough", numbers),
+        ("dates", DateParts(), dates),
+        ("categories", categories, texts),
+    ]
     return ColumnTransformer([part for part in parts if len(part[2])], sparse_threshold=0)
 
 
