@@ -103,6 +103,7 @@ def test_readme_guide_takes_categories_sentences_and_three_classes(
     several = re.findall(r"`(\w+: [\w:]+)`", text.partition("For more than two classes")[2].partition(".\n")[0])
     run(command, project.path)
     write_into_conf(project, lines + "\n".join(several))
+    project.just("train")
     preprocessing = project.path / "bikes" / "preprocessing.py"
     for old, new in changes(change):
         source = preprocessing.read_text("utf-8")
@@ -112,10 +113,10 @@ def test_readme_guide_takes_categories_sentences_and_three_classes(
     assert by_hand.keys() == {"confs/train.yaml", "data/datasets.yaml", "bikes/preprocessing.py"}
     assert by_hand["confs/train.yaml"] + by_hand["bikes/preprocessing.py"] <= 20
     project.just("train")
-    [trained] = project.runs()
+    trained, without_words = project.runs()
+    assert without_words.data.metrics["accuracy"] > 0.85
     assert trained.data.metrics["accuracy"] > 0.95
-    project.just("train", "--set", "drop=[customer_id, cancelled_on, comment]")
-    assert project.runs()[0].data.metrics["log_loss"] > trained.data.metrics["log_loss"], "its words tell nothing"
+    assert trained.data.metrics["log_loss"] < without_words.data.metrics["log_loss"]
     project.just("predict", trained.info.run_id, "../churn.csv")
     predicted = pd.read_csv(project.path / "churn.predictions.csv")
     assert (predicted["prediction"] == table["churned"]).mean() > 0.95
