@@ -1,21 +1,25 @@
-"""What `train` can ask of its run: generators, datasets, stages, checkpoints; and what the project tells of it."""
+"""What `train` can ask of its run: generators, datasets, inputs, stages, checkpoints."""
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.errors import ProjectError
 from ..common.locking import PATIENCE
+from ..common.scratch import PREFIX
 from ..modeling.result import Result
 from ..randomness import seeds
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from pydantic import BaseModel
 
     from ..datasets.manifest import Dataset
+    from ..record.inputs import Input
     from .checkpoint import Checkpoints
 
 
@@ -32,15 +36,26 @@ class Run:
         Which process this is, of those that train together. Only the first, 0, tracks and keeps anything.
     processes : int, default 1
         How many there are.
+    inputs : Mapping of str to tuple of (Input, Path), optional
+        What the conf names under `inputs`, and where it lies.
     """
 
-    def __init__(self, seed: int, checkpoints: Checkpoints | None = None, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        seed: int,
+        checkpoints: Checkpoints | None = None,
+        rank: int = 0,
+        processes: int = 1,
+        inputs: Mapping[str, tuple[Input, Path]] | None = None,
+    ) -> None:
         self.seed = seed
         self.checkpoints = checkpoints
         self.rank = rank
         self.processes = processes
         self.datasets: dict[str, Dataset] = {}
-        self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
+        self.inputs = inputs or {}
+        self.stages = {f"input {name}": given.digest for name, (given, _) in self.inputs.items()}
+        self.stages |= checkpoints.start.stages if checkpoints else {}
 
     def rng(self, name: str) -> np.random.Generator:
         """Give the generator of one purpose, such as "split"; independent of all others."""
@@ -92,6 +107,27 @@ class Run:
         entry = self._entry(name)
         self._note(entry, None)
         return entry.file
+
+    def input(self, name: str) -> Path:
+        """Give what another run made, which the conf names under `inputs`: the file or folder, verified.
+
+        Raises
+        ------
+        ProjectError
+            If the conf names none so.
+        """
+        if name not in self.inputs:
+            raise ProjectError(
+                f"there is no input {name!r} in the conf; it has {', '.join(self.inputs) or 'none'}.",
+                f"In the conf:\ninputs:\n  {name}: step:NAME/PATH",
+            )
+        return self.inputs[name][1]
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """An empty folder for what the run writes, which is gone when it has ended: a place for `outputs`."""
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}folder-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
 
     def _entry(self, name: str) -> Dataset:
         from ..datasets import loading
@@ -150,7 +186,5 @@ class Run:
             self.checkpoints.save(files, self.stages)
 
 
-#: The project's training: settings and run in, result out.
+#: A training, or another step: settings and run in, result out.
 Train = Callable[[Any, Run], Result]
-#: Gives the project's settings class and training; imports them only when they are needed.
-Experiment = Callable[[], "tuple[type[BaseModel], Train]"]
