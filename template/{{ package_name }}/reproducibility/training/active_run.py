@@ -12,7 +12,6 @@ from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..store import joining, liveness, tracking
 
-
 #: Set by a pipeline for its steps: its own run.
 PIPELINE = "REPRO_PIPELINE"
 
