@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, clone, refused
+from conftest import Project, refused
+from test_interrupts import send, started, wait_for
 
 import harness
 
@@ -171,3 +171,265 @@ def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: 
         ("evaluate", "identical"),
     ]
     assert of_step(pipeline, "prepare")[1].data.tags["repro.verdict"] == "identical"
+
+
+# --- A small project of four steps, of which two can be done side by side ---------
+SMALL = '''\
+"""Four steps that write texts."""
+
+from .reproducibility import Experiment, Train, main
+
+
+def step(name: str):
+    def load() -> tuple[type, Train]:
+        from importlib import import_module
+
+        module = import_module(f".{name}", __package__)
+        return module.Settings, module.do
+
+    return load
+
+
+def experiment() -> Experiment:
+    return Experiment(steps={name: step(name) for name in ("left", "last", "right", "first")})
+
+
+if __name__ == "__main__":
+    main(experiment)
+'''
+STEP = """\
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from .reproducibility import Result, Run
+
+
+class Settings(BaseModel):
+    seed: int
+    threads: int
+    word: str
+
+
+def do(settings: Settings, run: Run) -> Result:
+    words = [run.input(name).read_text() for name in sorted(run.inputs)] + [settings.word]
+    file = run.folder / "words.txt"
+    file.write_text(" ".join(words))
+    folder = Path(os.environ.get("MEETING", "/nonexistent"))
+    if folder.exists() and settings.word in ("left", "right"):
+        (folder / settings.word).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.01)
+    if "WAIT" in os.environ and settings.word == os.environ["WAIT"]:
+        Path(os.environ["READY"]).touch()
+        time.sleep(600)
+    if settings.word == "broken":
+        raise ValueError("planted")
+    return Result(None, None, None, {"words": len(words)}, outputs={"words.txt": file})
+"""
+NEEDS = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
+
+
+@pytest.fixture
+def small(project: Project) -> Project:
+    """A committed project of four small steps."""
+    (project.path / "bikes" / "__main__.py").write_text(SMALL)
+    (project.path / "confs" / "train.yaml").unlink()
+    for name, needed in NEEDS.items():
+        (project.path / "bikes" / f"{name}.py").write_text(STEP)
+        lines = [f"  {other}: step:{other}/words.txt" for other in needed]
+        text = "\n".join(["seed: 1", "threads: 1", f"word: {name}", *(["inputs:", *lines] if lines else [])])
+        (project.path / "confs" / f"{name}.yaml").write_text(f"{text}\n")
+    project.commit()
+    return project
+
+
+def began(output: str) -> dict[str, str]:
+    """The steps that were done, and why."""
+    return dict(re.findall(r"(?m)^(\w+) +begins: (.*)$", output))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_step_is_done_again_for_every_cause_and_for_no_other(small: Project, tmp_path: Path) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    done = small.just("pipeline", MEETING=str(meeting)).stdout
+    assert began(done).keys() == NEEDS.keys()
+    assert {path.name for path in meeting.iterdir()} == {"left", "right"}, "they were done side by side"
+    [last] = of_step(small, "last")
+    assert (small.path / f"mlruns/{last.info.run_id}/artifacts/outputs/words.txt").read_text() == (
+        "first left first right last"
+    )
+    assert began(small.just("pipeline").stdout) == {}
+
+    # A conf, and what follows from it; the step beside it stays as it is.
+    edit(small.path / "confs/left.yaml", "word: left", "word: links")
+    causes = began(small.just("pipeline").stdout)
+    assert causes.keys() == {"left", "last"} and causes["left"].endswith("its conf changed")
+    assert causes["last"].endswith("the input left is another")
+    # Back again: the earlier runs stand, without being done once more.
+    edit(small.path / "confs/left.yaml", "word: links", "word: left")
+    assert began(small.just("pipeline").stdout) == {}
+    # Code of one step; what it makes is the same, so that nothing follows.
+    edit(small.path / "bikes/first.py", "import os\n", "import os  # edited\n")
+    causes = began(small.just("pipeline").stdout)
+    assert causes.keys() == {"first"} and causes["first"].endswith("bikes/first.py changed")
+    # One that was proven to be another does not stand.
+    [newest, *_] = of_step(small, "first")
+    small.client().set_tag(newest.info.run_id, "repro.verdict", "different")
+    assert "gave another result" in began(small.just("pipeline", "first").stdout)["first"]
+    # Only what is asked for.
+    assert began(small.just("pipeline", "right", "--fresh").stdout).keys() == {"first", "right"}
+    # A failure ends it; the next goes on from there.
+    edit(small.path / "confs/right.yaml", "word: right", "word: broken")
+    failed = small.just("pipeline", check=False)
+    assert failed.returncode == 3 and "ValueError: planted" in failed.stdout
+    assert "last" not in began(failed.stdout) and "the step 'right' failed" in refused(failed)
+    [parent, *_] = [run for run in small.runs() if run.info.run_name == "pipeline"]
+    assert parent.info.status == "FAILED"
+    edit(small.path / "confs/right.yaml", "word: broken", "word: rechts")
+    assert began(small.just("pipeline").stdout).keys() == {"right", "last"}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM to just"])
+def test_an_interrupted_pipeline_leaves_no_run_open_and_goes_on(small: Project, tmp_path: Path, how: str) -> None:
+    ready = tmp_path / "ready"
+    with started(small, "just", "pipeline", WAIT="right", READY=str(ready)) as process:
+        wait_for(lambda: process.poll() is not None or ready.exists(), "the step has begun", 300)
+        assert process.poll() is None, process.communicate()[0]
+        send(process, how)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == 130, output
+        assert "Traceback" not in output
+    runs = {
+        run.info.run_name if run.info.run_name == "pipeline" else run.data.tags["repro.step"]: run
+        for run in small.runs()
+    }
+    assert runs["pipeline"].info.status == "KILLED" and runs["right"].info.status == "KILLED"
+    assert not [run for run in small.runs() if run.info.status == "RUNNING"]
+    assert "first" not in began(small.just("pipeline").stdout)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_chain_names_the_first_link_that_parts(small: Project) -> None:
+    small.just("pipeline")
+    runs = {name: of_step(small, name)[0].info.run_id for name in NEEDS}
+    # Changed in the store: nobody is given it, and a chain names it.
+    kept = small.path / f"mlruns/{runs['left']}/artifacts/outputs/words.txt"
+    was = kept.read_text()
+    kept.write_text("planted")
+    message = refused(small.just("step", "last", check=False))
+    assert f"run {runs['left']} made" in message and "was changed in the store" in message
+    assert refused(small.just("reproduce", runs["last"], check=False), 2)
+    done = small.just("reproduce", runs["last"], "--chain", check=False)
+    assert done.returncode == 1 and "the first link that parts: left" in done.stdout
+    assert "changed in the store since the run: outputs/words.txt" in done.stdout
+    kept.write_text(was)
+    # A step that gives another result each time.
+    edit(small.path / "bikes/right.py", "+ [settings.word]", "+ [settings.word, os.urandom(4).hex()]")
+    small.just("pipeline")
+    runs = {name: of_step(small, name)[0].info.run_id for name in NEEDS}
+    assert "identical" in small.just("reproduce", runs["last"]).stdout, "with what it was given, it is"
+    done = small.just("reproduce", runs["last"], "--chain", check=False)
+    assert done.returncode == 1 and "the first link that parts: right" in done.stdout
+    assert "the first stage that differs: output words.txt" in done.stdout
+    assert "not tried, as it is made from that: last" in done.stdout
+    # From an artifact of a run, and one that is gone.
+    (small.path / "confs/right.yaml").write_text(
+        f"seed: 1\nthreads: 1\nword: right\ninputs:\n  first: runs:/{runs['first']}/outputs/words.txt\n"
+    )
+    small.just("step", "right")
+    assert "identical" in small.just("reproduce", "last", "--chain").stdout
+    small.client().delete_run(runs["first"])
+    shutil.rmtree(small.path / f"mlruns/{runs['first']}")
+    assert "cannot be had" in refused(small.just("reproduce", "last", check=False), 2)
+
+
+# --- Without a run ------------------------------------------------------------
+def nothing(settings: Any, run: Any) -> Any:
+    raise AssertionError
+
+
+def test_steps_are_told_in_either_way() -> None:
+    both = (int, nothing)
+    assert steps.steps_of(lambda: both) == {"train": both}
+    assert steps.steps_of(lambda: steps.Experiment(int, nothing, {"prepare": (str, nothing)})) == {
+        "prepare": (str, nothing),
+        "train": both,
+    }
+    told = steps.Experiment(steps={"prepare": lambda: both, "train": lambda: pytest.fail("it is not asked for")})
+    assert steps.load(lambda: told, "prepare") == both
+    for experiment, name, message in (
+        (steps.Experiment(int, nothing, {"train": both}), "train", "stands twice"),
+        (steps.Experiment(steps={"../up": both}), "../up", "cannot be the name"),
+        (steps.Experiment(int, nothing), "prepare", "it has train"),
+    ):
+        with pytest.raises(ProjectError) as error:
+            steps.load(lambda told=experiment: told, name)
+        assert message in error.value.cause
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a": "step:prepare"},
+        {"a": "prepare/features.parquet"},
+        {"a": "runs:/last/x"},
+        {"a": "/etc/passwd"},
+        {"a": 1},
+        ["step:prepare/x"],
+        {"a": "s3://bucket/x"},
+    ],
+)
+def test_what_is_no_address_is_refused(given: Any) -> None:
+    with pytest.raises(ProjectError) as error:
+        inputs.addresses({"inputs": given})
+    assert "step:prepare/features.parquet" in error.value.fix
+
+
+def test_a_conf_without_inputs_has_none() -> None:
+    assert inputs.addresses({"seed": 1}) == inputs.addresses({"inputs": None}) == {}
+    assert inputs.steps({"inputs": {"a": "step:b/x", "c": "models:/bikes@champion", "d": "step:b/y"}}) == {"b"}
+
+
+def test_steps_are_put_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "ROOT", tmp_path)
+    (tmp_path / "confs").mkdir()
+
+    def write(**needed: str) -> list[str]:
+        for name, address in needed.items():
+            (tmp_path / "confs" / f"{name}.yaml").write_text(f"inputs: {{x: '{address}'}}" if address else "seed: 1")
+        return list(needed)
+
+    names = write(c="step:b/x", b="step:a/x", a="", other="")
+    assert [name for name in order.load(names) if name != "other"] == ["a", "b", "c"]
+    assert list(order.load(names, "b")) == ["a", "b"]
+    assert not order.is_line(order.load(names)) and order.is_line(order.load(names, "c"))
+    with pytest.raises(ProjectError, match="a step 'd'"):
+        order.load(write(a="step:d/x"))
+    with pytest.raises(ProjectError, match="in a circle: "):
+        order.load(write(a="step:b/x", b="step:a/x"))
+    with pytest.raises(ProjectError, match="no step 'z'"):
+        order.load(names, "z")
+    with pytest.raises(ProjectError, match="cannot be read"):
+        order.load(["missing"])
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "", "a//b", "a/../b", "a/b"])
+def test_an_output_stays_in_its_folder(name: str, tmp_path: Path) -> None:
+    outputs = harness.load("record.outputs")
+    with pytest.raises(ProjectError, match="cannot be kept under that name"):
+        outputs.keep({name: tmp_path, "a": tmp_path}, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..common.files import write_whole
+from ..common.files import absolute, write_whole
 from ..record.schema import MAIN
 from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
 
@@ -55,7 +55,12 @@ def step(experiment: Definition, step: str, config: str, **options: Any) -> None
     Its inputs are those that its conf names; `step:NAME/…` is what the newest run of that step made that finished.
     To do all steps in their order, and only those whose proof does not hold any more: just pipeline.
     """
-    _execute(experiment, step, config or f"confs/{step}.yaml", **options)
+    own = f"confs/{step}.yaml"
+    if not config and not absolute(own).exists():
+        from ..training import steps
+
+        steps.load(experiment, step)  # if there is no such step, that is to be said
+    _execute(experiment, step, config or own, **options)
 
 
 def _execute(

@@ -115,7 +115,7 @@ class _Pipeline:
         """Tell whether a step need not be done, and say why it must."""
         found, why = (None, "asked for") if self.fresh else standing.find(step, self.settings[step], self.stands)
         if found is None:
-            self._say(step, f"is done: {why}")
+            self._say(step, f"begins: {why}")
             self._begin()
             return False
         self.stands[step] = found.info.run_id

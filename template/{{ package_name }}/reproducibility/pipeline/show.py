@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Inches of a box and its surroundings.
-WIDTH, HEIGHT = 3.4, 1.1
+WIDTH, HEIGHT = 2.6, 1.1
 
 
 def tree(link: Link) -> None:
@@ -58,19 +58,28 @@ def picture(link: Link) -> Figure:
     for key, at in [*((f"data {name}", 0) for name in data), *((one.id, column[one.id]) for one in links)]:
         place[key] = at, rows.setdefault(at, 0)
         rows[at] += 1
-    figure = Figure(figsize=(WIDTH * (max(rows) + 1), HEIGHT * max(rows.values()) + 0.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH * (max(rows) + 1), HEIGHT * (max(rows.values()) + 0.5)), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(-0.5, max(rows) + 0.5), ylim=(max(rows.values()) - 0.4, -0.6))
+    axes.set(xlim=(-0.5, max(rows) + 0.5), ylim=(max(rows.values()) - 0.4, -0.8))
     axes.axis("off")
 
     def box(key: str, text: str, colour: str) -> None:
         style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
         axes.text(*place[key], text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
 
-    def arrow(start: str, end: str, text: str) -> None:
+    def arrow(start: str, end: str, text: str = "") -> None:
         (x, y), (to_x, to_y) = place[start], place[end]
-        axes.annotate("", (to_x - 0.33, to_y), (x + 0.33, y), arrowprops={"arrowstyle": "->", "color": "0.4"}, zorder=1)
-        axes.text((x + to_x) / 2, (y + to_y) / 2 - 0.12, text, ha="center", fontsize=6, color="0.3")
+        over = 0.25 if to_x - x > 1 else 0.0  # around what stands between
+        style = {
+            "arrowstyle": "->",
+            "color": "0.4",
+            "shrinkA": 45,
+            "shrinkB": 45,
+            "connectionstyle": f"arc3,rad=-{over}",
+        }
+        axes.annotate("", (to_x, to_y), (x, y), arrowprops=style, zorder=1)
+        height = (y + to_y) / 2 - 0.12 - over * (to_x - x) / 2
+        axes.text((x + to_x) / 2, height, text, ha="center", fontsize=6, color="0.3")
 
     colours = {"identical": "#d9f2d9", "equivalent": "#fff3cd", "different": "#f8d7da"}
     for name, entry in data.items():
@@ -78,9 +87,9 @@ def picture(link: Link) -> Figure:
     for one in links:
         box(one.id, f"{one.step}\nrun {one.id[:8]}\n{one.verdict}", colours.get(one.verdict, "white"))
         for name in one.data:
-            arrow(f"data {name}", one.id, "")
-        for name, other in one.made_by.items():
-            arrow(other.id, one.id, name)
+            arrow(f"data {name}", one.id)
+        for other in {made.id for made in one.made_by.values()}:
+            arrow(other, one.id, ", ".join(name for name, made in one.made_by.items() if made.id == other))
     return figure
 
 
