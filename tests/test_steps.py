@@ -141,6 +141,7 @@ def record(project: Project, run: Any) -> dict[str, Any]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: Project) -> None:
     done = pipeline.just("pipeline").stdout
     assert re.findall(r"(?m)^(\w+) +is done: run", done) == ["prepare", "train", "evaluate"]

@@ -13,6 +13,7 @@ from typing import Any
 from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
+from ..conf import INPUTS
 from ..store import tracking
 from . import outputs
 from .schema import RECORD
@@ -66,7 +67,7 @@ def addresses(settings: Mapping[str, Any]) -> dict[str, str]:
     ProjectError
         If there is one that is no address.
     """
-    found = settings.get("inputs") or {}
+    found = settings.get(INPUTS) or {}
     known = isinstance(found, Mapping) and all(isinstance(part, str) for pair in found.items() for part in pair)
     wrong = [name for name, address in found.items() if not ADDRESS.fullmatch(address)] if known else ["inputs"]
     if wrong:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..datasets.manifest import Dataset
-    from ..record.inputs import Input
     from .checkpoint import Checkpoints
 
 
@@ -36,8 +35,8 @@ class Run:
         Which process this is, of those that train together. Only the first, 0, tracks and keeps anything.
     processes : int, default 1
         How many there are.
-    inputs : Mapping of str to tuple of (Input, Path), optional
-        What the conf names under `inputs`, and where it lies.
+    inputs : Mapping of str to Path, optional
+        Where that lies which the conf names under `inputs`.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Run:
         checkpoints: Checkpoints | None = None,
         rank: int = 0,
         processes: int = 1,
-        inputs: Mapping[str, tuple[Input, Path]] | None = None,
+        inputs: Mapping[str, Path] | None = None,
     ) -> None:
         self.seed = seed
         self.checkpoints = checkpoints
@@ -54,8 +53,7 @@ class Run:
         self.processes = processes
         self.datasets: dict[str, Dataset] = {}
         self.inputs = inputs or {}
-        self.stages = {f"input {name}": given.digest for name, (given, _) in self.inputs.items()}
-        self.stages |= checkpoints.start.stages if checkpoints else {}
+        self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
 
     def rng(self, name: str) -> np.random.Generator:
         """Give the generator of one purpose, such as "split"; independent of all others."""
@@ -121,7 +119,7 @@ class Run:
                 f"there is no input {name!r} in the conf; it has {', '.join(self.inputs) or 'none'}.",
                 f"In the conf:\ninputs:\n  {name}: step:NAME/PATH",
             )
-        return self.inputs[name][1]
+        return self.inputs[name]
 
     @functools.cached_property
     def folder(self) -> Path:

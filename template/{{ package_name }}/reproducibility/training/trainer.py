@@ -16,6 +16,7 @@ from ..common.errors import ProjectError
 from ..framework import FRAMEWORK
 from ..modeling.result import Result
 from ..randomness import seeds
+from ..record import inputs
 from . import autolog, steps
 from .checkpoint import Checkpoint, Checkpoints
 from .run_object import Run
@@ -61,14 +62,12 @@ class Trainer:
     def __post_init__(self) -> None:
         """Import the project's code, and hold the settings to its class."""
         schema, self._train = steps.load(self.experiment, self.start.step)
-        # `inputs` are the harness's own, unless the class has them.
-        own = {"inputs": self.start.settings["inputs"]} if self.start.settings.get("inputs") else {}
-        own = {} if "inputs" in schema.model_fields else own
-        given = {key: value for key, value in self.start.settings.items() if key != "inputs" or not own}
-        self._settings = conf.validate(given, schema)
-        self.resolved = self._settings.model_dump(mode="json") | own
+        self._settings = conf.validate(self.start.settings, schema)
+        self.resolved = self._settings.model_dump(mode="json")
+        if not conf.declares_inputs(schema) and (addresses := inputs.addresses(self.start.settings)):
+            self.resolved[conf.INPUTS] = addresses
 
-    def track(self, active: ActiveRun, collector: Collector, inputs: Inputs) -> tuple[Result, str]:
+    def track(self, active: ActiveRun, collector: Collector, given: Inputs) -> tuple[Result, str]:
         """Train, and log all of it to a run.
 
         Returns
@@ -80,26 +79,28 @@ class Trainer:
 
         # MLflow warns that it finds no pip; environments made by uv have none and need none.
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-        taken = [given for given, _ in inputs.values()]
+        taken = [one for one, _ in given.values()]
         recorder = Recorder(self.start.step, self.start.settings, self.resolved, self._prepare(), taken)
         recorder.start()
-        run, result = self._fit(collector, inputs)
+        run, result = self._fit(collector, given)
         active.regain()
         return result, recorder.finish(result, run.stages, run.datasets)
 
-    def follow(self, collector: Collector, inputs: Inputs) -> None:
+    def follow(self, collector: Collector, given: Inputs) -> None:
         """Train along with the process that tracks it, and keep nothing."""
         self._prepare()
-        self._fit(collector, inputs)
+        self._fit(collector, given)
 
     def _prepare(self) -> dict[str, int]:
         """Switch determinism on, and seed every generator; tell which."""
         FRAMEWORK.set_deterministic(warn_only=self.start.settings.get("nondeterminism") == "warn")
         return seeds.set_all(self.start.settings["seed"])
 
-    def _fit(self, collector: Collector, inputs: Inputs) -> tuple[Run, Result]:
+    def _fit(self, collector: Collector, given: Inputs) -> tuple[Run, Result]:
         checkpoints = Checkpoints(replace(self.start, settings=self.resolved))
-        run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes, inputs)
+        places = {name: place for name, (_, place) in given.items()}
+        run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes, places)
+        run.stages = {f"input {name}": one.digest for name, (one, _) in given.items()} | run.stages
         with collector.at_work(), autolog.beside(), _heard(), self.group:
             result = self._train(self._settings, run)
         _require_result(result)
