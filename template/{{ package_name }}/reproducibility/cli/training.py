@@ -34,7 +34,7 @@ id_file_option = click.option("--id-file", metavar="FILE", help="Also write the 
 @resume_option
 @id_file_option
 @click.pass_obj
-def train(experiment: Definition, config: str, **options: Any) -> None:
+def train(experiment: Definition, /, config: str, **options: Any) -> None:
     """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
     _execute(experiment, MAIN, config, **options)
 
@@ -49,7 +49,7 @@ def train(experiment: Definition, config: str, **options: Any) -> None:
 @resume_option
 @id_file_option
 @click.pass_obj
-def step(experiment: Definition, step: str, config: str, **options: Any) -> None:
+def step(experiment: Definition, /, step: str, config: str, **options: Any) -> None:
     """Do one step of a project of several, once, and track everything, as `train` does.
 
     Its inputs are those that its conf names; `step:NAME/…` is what the newest run of that step made that finished.

@@ -93,4 +93,4 @@ def _made(entry: dict[str, Any], made: dict[str, Path]) -> Path | None:
     beginning = f"runs:/{entry['run']}/{outputs.FOLDER}/"
     if entry["run"] not in made or not entry["uri"].startswith(beginning):
         return None
-    return made[entry["run"]] / entry["uri"].removeprefix(beginning)
+    return made[entry["run"]] / str(entry["uri"]).removeprefix(beginning)
