@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -435,3 +436,74 @@ def test_an_output_stays_in_its_folder(name: str, tmp_path: Path) -> None:
     outputs = harness.load("record.outputs")
     with pytest.raises(ProjectError, match="cannot be kept under that name"):
         outputs.keep({name: tmp_path, "a": tmp_path}, {})
+
+
+standing = harness.load("pipeline.standing")
+digest = harness.load("common.digest")
+launch = harness.load("randomness.launch")
+lockfile = harness.load("environment.lockfile")
+manifest = harness.load("datasets.manifest")
+
+
+#: A run that finished, as a store has it.
+KNOWN = SimpleNamespace(info=SimpleNamespace(run_id="0123456789abcdef" * 2), data=SimpleNamespace(tags={}))
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The conf of a step, and the record of a run that stands for it."""
+    settings = {"seed": 1, "threads": 1, "inputs": {"words": "step:first/words.txt"}}
+    (tmp_path / "lock").write_text("numpy==2.4.0\n")
+    (tmp_path / "code.py").write_text("C = 1\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/table.csv").write_text("a\n1\n")
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "data/datasets.yaml")
+    monkeypatch.setattr(lockfile, "RUNTIME_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(standing, "ROOT", tmp_path)
+    entry = manifest.Dataset("table", "data/table.csv", digest.of_file(tmp_path / "data/table.csv"), 4)
+    manifest.write_manifest({"table": entry})
+    content = {
+        "given": digest.of_value(settings),
+        "environment": {"lock": digest.of_file(tmp_path / "lock"), "as_locked": True},
+        "launch": launch.variables(1, 1),
+        "code": {"modules": {"code.py": digest.of_file(tmp_path / "code.py")}},
+        "inputs": {"words": {"run": "first", "uri": "runs:/first/outputs/words.txt", "digest": "sha256:1"}},
+        "data": {"table": entry.entry()},
+    }
+    monkeypatch.setattr(inputs, "runs_of", lambda step, limit: iter([KNOWN]))
+    monkeypatch.setattr(inputs, "recorded", lambda run: content)
+    monkeypatch.setattr(KNOWN.data, "tags", {})
+    return settings, content
+
+
+def test_a_proof_holds_while_all_of_its_parts_are_the_same(finished: tuple[dict[str, Any], Any]) -> None:
+    assert standing.find("last", finished[0], {"first": "first"}) == (KNOWN, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda c, s, f: c.clear(), "its record is gone, or not its own"),
+        (lambda c, s, f: KNOWN.data.tags.update({"repro.verdict": "different"}), "gave another result"),
+        (lambda c, s, f: s.update(seed=2), "its conf changed"),
+        (lambda c, s, f: (f / "lock").write_text("numpy==2.4.1\n"), "constraints.txt changed"),
+        (lambda c, s, f: c["environment"].update(as_locked=False), "constraints.txt changed"),
+        (lambda c, s, f: c["environment"].update(container={"image": "sha256:1"}), "launched in another way"),
+        (lambda c, s, f: c["launch"].update(PYTHONHASHSEED="unset"), "launched in another way"),
+        (lambda c, s, f: (f / "code.py").write_text("C = 2\n"), "code.py changed"),
+        (lambda c, s, f: (f / "code.py").unlink(), "code.py changed"),
+        (lambda c, s, f: c["data"]["table"].update(read={"sep": ";"}), "the dataset table is another"),
+        (lambda c, s, f: (f / "data/table.csv").write_text("a\n2\n"), "the dataset table is not as registered"),
+        (lambda c, s, f: (f / "data/datasets.yaml").write_text("{}\n"), "the dataset table is another"),
+        (lambda c, s, f: c["inputs"]["words"].update(run="an earlier one"), "the input words is another"),
+    ],
+)
+def test_every_part_that_changed_is_a_cause(
+    change: Any, why: str, finished: tuple[dict[str, Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, content = finished
+    monkeypatch.setattr(inputs, "run_of", lambda run_id: KNOWN)
+    change(content, settings, tmp_path)
+    run, said = standing.find("last", settings, {"first": "first"})
+    assert run is None and said.startswith("since run 01234567: ") and said.endswith(why)
