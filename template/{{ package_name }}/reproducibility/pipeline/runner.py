@@ -23,6 +23,9 @@ from ..training import given
 from ..training.active_run import PIPELINE, begun
 from . import order, standing
 
+#: Seconds after which a signal is seen at the latest.
+PAUSE = 0.5
+
 
 def run(steps: list[str], target: str | None = None, fresh: bool = False) -> dict[str, str]:
     """Do the steps of a project, each once those are done that it needs; independent ones side by side.
@@ -79,7 +82,8 @@ class _Pipeline:
                 for step in self.sorter.get_ready() if not self.failed else ():
                     if not self._holds(step):
                         going[pool.submit(self._execute, step, scratch / step)] = step
-                finished, _ = wait(going, return_when=FIRST_COMPLETED)
+                # Not for ever: a signal that another thread is given wakes nobody.
+                finished, _ = wait(going, PAUSE, FIRST_COMPLETED)
                 for future in finished:
                     self._settle(going.pop(future), future.result(), scratch)
         except BaseException:

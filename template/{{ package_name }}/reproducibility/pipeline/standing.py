@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def find(step: str, settings: dict[str, Any], standing: Mapping[str, str]) -> tu
         The run; or none, and what is not any more as the newest one had it.
     """
     why = "it has not been done yet"
-    for number, run in enumerate(inputs.runs_of(step, TRIED)):
+    for number, run in enumerate(itertools.islice(inputs.runs_of(step), TRIED)):
         changed = _changed(run, settings, standing)
         if not changed:
             return run, ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from .stored_model import stored
 ADDRESS = re.compile(r"step:(?P<step>[A-Za-z][\w-]*)/(?P<path>\S.*)|runs:/(?P<run>[0-9a-f]{32})/\S.*|models:/\S+")
 #: What stands for the model of a step in the address of an input: `step:train/model`.
 MODEL = "model"
+#: So many runs are asked for at once.
+PAGE = 100
 EXAMPLES = "step:prepare/features.parquet, runs:/RUN_ID/PATH, models:/NAME@ALIAS"
 
 
@@ -198,20 +201,26 @@ def instead(given: Input, place: Path, folder: Path) -> tuple[Input, Path]:
 
 def newest(step: str) -> Any | None:
     """Give the newest run of a step that finished and is no replay."""
-    return next(runs_of(step, 20), None)
+    return next(runs_of(step), None)
 
 
-def runs_of(step: str, limit: int) -> Any:
-    """Give the newest runs of a step that finished and are no replays, the newest first."""
+def runs_of(step: str) -> Iterator[Any]:
+    """Give the runs of a step that finished and are no replays, the newest first."""
     import mlflow
 
-    found = mlflow.MlflowClient().search_runs(
+    search = partial(
+        mlflow.MlflowClient().search_runs,
         [tracking.connect()],
         f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'",
-        max_results=limit,
+        max_results=PAGE,
         order_by=["attributes.start_time DESC"],
     )
-    return (run for run in found if "repro.reproduces" not in run.data.tags)
+    page = search()
+    while True:
+        yield from (run for run in page if "repro.reproduces" not in run.data.tags)
+        if not page.token:
+            return
+        page = search(page_token=page.token)
 
 
 def recorded(run: Any) -> dict[str, Any]:
