@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..source import handed
-from . import recognition, tables
+from . import recognition, remembered, tables
 from .manifest import Dataset, find
 from .retrieval import restore
 from .verification import refuse_pointer, verify
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 def require(name: str, patience: float = 0) -> Dataset:
     """Give a dataset that is there and is the registered one; fetch it if it is missing.
+
+    Outside of a proof, what is unchanged since it was verified is not read again.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ def require(name: str, patience: float = 0) -> Dataset:
             restore(dataset)
         elif dataset.files and dataset.file.is_dir():
             _make_empty(dataset)
-    verify(dataset)
+    verify(dataset, remember=remembered.allowed())
     return dataset
 
 

@@ -170,13 +170,13 @@ def _copy(place: Path, draft: Path) -> None:
         download.fetch(str(place), draft)
         return
     names = dict(folders.walk(place, folders.NO_DATA))
-    with _progress("copying", place, sum(file.stat().st_size for file in names.values() if file)) as bar:
-        for path, file in names.items():
+    with _progress("copying", place, sum(status.st_size for status in names.values() if status)) as bar:
+        for path, status in names.items():
             target = draft / path
-            (target if file is None else target.parent).mkdir(parents=True, exist_ok=True)
-            if file:
-                download.fetch(str(file), target)
-                bar.update(target.stat().st_size)
+            (target.parent if status else target).mkdir(parents=True, exist_ok=True)
+            if status:
+                download.fetch(str(place / path), target)
+                bar.update(status.st_size)
 
 
 def _of_bytes(draft: Path) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
     if nested := next((path for path in names if ".git" in path.split("/")), None):
         fix = "Give a folder of data alone, or the path of a copy outside the project, of which .git is left out."
         raise ProjectError(f"{label} holds a repository of its own: {nested}.", fix, exit_code=USAGE)
-    size = sum(file.stat().st_size for file in names.values() if file)
+    size = sum(status.st_size for status in names.values() if status)
     with _progress("hashing", label, size) as bar:
         listing = folders.scan(draft, bar.update)
     files = sum(bool(file.digest) for file in listing.values())

@@ -19,7 +19,7 @@ from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
-from ..datasets import retrieval, verification
+from ..datasets import remembered, retrieval, verification
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
@@ -105,7 +105,8 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     in_files = not needs_database(recipe)
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
-    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
+    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
+    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1")
     variables = launch.child(*FOREIGN) | own | recipe.variables
     command = ["-m", recipe.code.content["project"], "train", "--config", str(settings)]
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
