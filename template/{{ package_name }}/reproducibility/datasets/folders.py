@@ -52,9 +52,7 @@ def listing_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{ENDING}")
 
 
-def scan(
-    place: Path, progress: Callable[[int], object] | None = None, remember: bool = False
-) -> dict[str, File]:
+def scan(place: Path, progress: Callable[[int], object] | None = None, remember: bool = False) -> dict[str, File]:
     """List what a folder holds, on as many threads as there are cores; links are followed.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
+from ..common.project import ROOT
 from ..source import handed
 from . import recognition, remembered, tables
 from .manifest import Dataset, find
@@ -39,7 +40,7 @@ def require(name: str, patience: float = 0) -> Dataset:
     if not handed.container():  # where data can only be read
         if not dataset.file.exists():
             restore(dataset)
-        elif dataset.files and dataset.file.is_dir():
+        elif dataset.files and dataset.file.is_dir() and dataset.file.is_relative_to(ROOT):
             _make_empty(dataset)
     verify(dataset, remember=remembered.allowed())
     return dataset

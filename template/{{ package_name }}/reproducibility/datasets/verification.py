@@ -57,7 +57,7 @@ def fits(dataset: Dataset, place: Path) -> bool:
     """Tell whether a place has a dataset as it was registered; a folder together with its listing."""
     if not dataset.files:
         return digest.fits(place, dataset.digest)
-    listing = folders.listing_of(place)
+    listing = dataset.listing_of(place)
     if not (place.is_dir() and digest.fits(listing, dataset.digest)):
         return False
     return folders.parse(listing.read_bytes()) == folders.scan(place)
@@ -70,10 +70,7 @@ def _file_differs(dataset: Dataset, progress: Callable[[int], object] | None, re
     if found.digest == dataset.digest:
         return ""
     refuse_pointer(dataset.file, dataset.path)
-    return (
-        f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
-        f"  found    {found.digest} ({found.size:,} bytes)"
-    )
+    return f"  expected {dataset.digest} ({dataset.size:,} bytes)\n  found    {found.digest} ({found.size:,} bytes)"
 
 
 def _folder_differs(dataset: Dataset, progress: Callable[[int], object] | None, remember: bool = False) -> str:
