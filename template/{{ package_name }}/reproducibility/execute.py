@@ -17,7 +17,7 @@ from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
 from .store import tracking
-from .training import checkpoint, multiprocess, untracked
+from .training import checkpoint, multiprocess, terminal_log, untracked
 from .training.active_run import begun, joined
 from .training.garbage_collection import Collector
 from .training.run_object import Experiment
@@ -72,7 +72,11 @@ def execute(
                 f"just train --set processes={processes}",
             )
         tracking.connect()
-        with begun(last, run_name, start.tag) as (active, interrupts), explained():
+        with (
+            begun(last, run_name, start.tag) as (active, interrupts),
+            terminal_log.kept(active, interrupts, last),
+            explained(),
+        ):
             interrupts.allow()
             if processes > 1:
                 multiprocess.train(processes, start, active.id)

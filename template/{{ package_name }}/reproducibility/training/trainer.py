@@ -19,6 +19,7 @@ from ..randomness import seeds
 from . import autolog
 from .checkpoint import Checkpoint, Checkpoints
 from .run_object import Experiment, Run
+from .terminal_log import logging_shown
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
@@ -89,7 +90,7 @@ class Trainer:
     def _fit(self, collector: Collector) -> tuple[Run, Result]:
         checkpoints = Checkpoints(replace(self.start, settings=self.resolved))
         run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes)
-        with collector.at_work(), autolog.beside(), _heard(), self.group:
+        with collector.at_work(), autolog.beside(), logging_shown(), _heard(), self.group:
             result = self._train(self._settings, run)
         _require_result(result)
         return run, result
