@@ -69,6 +69,28 @@ def test_nothing_is_written_where_a_link_leads(root: Path) -> None:
     manifest.Dataset("x", "data/x", "sha256:00", 1).require_own()
 
 
+def test_a_container_reads_data_outside_the_project_where_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = harness.load("training.mounts")
+    project, elsewhere = root.parent / "p", root.parent / "elsewhere"
+    for folder in (root / "pictures", elsewhere, project / "more"):
+        folder.mkdir(parents=True)
+    (project / "data/linked").symlink_to(elsewhere)
+    paths = ("data/pictures", "data/linked", "data/gone", "more")
+    entries = {path: manifest.Dataset("x", path, "sha256:00", 1, files=1) for path in paths}
+    monkeypatch.setattr(mounts, "ROOT", project)
+    monkeypatch.setattr(manifest, "read_manifest", lambda: entries)
+    inside = mounts.PROJECT
+
+    def seen(of: Path) -> dict[Path, Path]:
+        return {mount.target or mount.source: mount.source for mount in mounts.data(of) if not mount.writable}
+
+    own = {inside / "data": project / "data", inside / "more": project / "more"}
+    assert seen(project) == own | {place: place for place in (root / "pictures", elsewhere)}
+    checkout = root.parent / "checkout"
+    (checkout / "data").mkdir(parents=True)
+    assert seen(checkout) == {inside / "data": checkout / "data"}, "where a replay has its own"
+
+
 #: Reads two folders; a replay then tries to spoil what it read.
 SPOILING = """
 def train(settings, run):
@@ -134,6 +156,100 @@ def test_data_outside_the_project_are_trained_on_and_never_written(project: Proj
     assert (mount / "pictures/2").read_text() == "two"
     assert (mount / "linked/more/4").read_text() == "four" and not (project.path / "data/linked").exists()
     assert (inner / "4").read_text() == "another"
+
+
+#: Registers a folder, and dies without a word where it is told to.
+DYING = """
+import os, sys
+from bikes.reproducibility.datasets import register
+def die(*arguments, **options):
+    os._exit(9)
+room, _, name = sys.argv[2].rpartition(".")
+place = getattr(register, room) if room else register
+former = getattr(place, name)
+setattr(place, name, die if sys.argv[3] == "before" else lambda *a, **o: (former(*a, **o), die()))
+register.add(sys.argv[1], None, None, None, 1)
+"""
+POINTS = (
+    *("download.fetch before", "download.fetch after", "copies.keep before", "copies.keep after"),
+    *("manifest.write_manifest before", "manifest.write_manifest after", "write_whole before"),
+)
+
+
+@pytest.mark.slow
+def test_a_data_add_that_was_killed_is_done_by_the_same_command(project: Project, tmp_path: Path) -> None:
+    pictures, copy = tmp_path / "pictures", project.path / "data/pictures"
+    for number in range(9):
+        (pictures / f"ü{number % 2}").mkdir(parents=True, exist_ok=True)
+        (pictures / f"ü{number % 2}" / str(number)).write_text(f"of {number}")
+    add = ("data-add", str(pictures), "--limit", "1")
+
+    def killed(point: str) -> None:
+        program = [str(project.path / ".venv/bin/python"), "-c", DYING, str(pictures), *point.split()]
+        done = project.run(*program, check=False)
+        assert done.returncode == 9, done.stdout
+
+    for point in POINTS:
+        killed(point)
+        project.just(*add)
+        assert folders.scan(copy) == folders.scan(pictures)
+        assert "all as registered" in project.just("data-check").stdout
+        (pictures / "ü0/0").write_text(f"changed after {point}")
+        killed(point)
+        project.just(*add)
+        assert folders.scan(copy) == folders.scan(pictures)
+        shutil.rmtree(copy)
+        project.just("data-check", "--restore")
+        assert folders.scan(copy) == folders.scan(pictures)
+    project.commit()
+    assert not [name for name in project.git("ls-files", "data").split() if ".part" in name or "pictures/" in name]
+    assert [*(project.path / "data").glob(".fetch-*.part")], "which `just doctor` removes when it is old"
+
+
+@pytest.mark.slow
+def test_twenty_thousand_files_are_kept_restored_and_executed_again(project: Project, tmp_path: Path) -> None:
+    count = 20_000
+    for number in range(count):
+        file = tmp_path / "many" / str(number % 100) / f"{number} ü"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(number.to_bytes(4, "little") * 25)
+    project.just("data-add", str(tmp_path / "many"))
+    assert entry(project, "many")["files"] == count
+    train = project.path / "bikes/train.py"
+    train.write_text(
+        train.read_text("utf-8").replace("def train(", "def _train(")
+        + "\ndef train(settings, run):\n"
+        + "    run.stage('sum', sum(path.read_bytes()[0] for path in run.path('many').rglob('* ü')))\n"
+        + "    return _train(settings, run)\n",
+        "utf-8",
+    )
+    project.commit()
+    project.just("train", *QUICK)
+    run = project.runs()[0]
+    assert "identical" in project.just("reproduce", run.info.run_id).stdout
+    shutil.rmtree(project.path / "data/many")
+    assert "many is missing" in refused(project.just("data-check", check=False))
+    project.just("data-check", "--restore")
+    assert "2 datasets, all as registered" in project.just("data-check").stdout
+
+
+@pytest.mark.slow
+def test_a_second_clone_gets_the_data_from_the_store(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "pictures/ü").mkdir(parents=True)
+    (tmp_path / "pictures/none").mkdir()
+    (tmp_path / "pictures/ü/1").write_text("one")
+    project.just("data-add", str(tmp_path / "pictures"), "--limit", "1")
+    project.commit()
+    clone = Project(tmp_path / "clone")
+    project.git("clone", "--quiet", str(project.path), str(clone.path))
+    (clone.path / ".venv").symlink_to(project.path / ".venv")
+    assert not (clone.path / "data/pictures").exists()
+    told = refused(clone.just("data-check", "--restore", check=False))
+    assert "the registered bytes of data/pictures/" in told
+    store = f"sqlite:///{project.path / 'mlflow.db'}"
+    clone.just("data-check", "--restore", MLFLOW_TRACKING_URI=store)
+    assert folders.scan(clone.path / "data/pictures") == folders.scan(tmp_path / "pictures")
+    assert "all as registered" in clone.just("data-check").stdout
 
 
 # --- Copies ---------------------------------------------------------------------
