@@ -380,6 +380,7 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, monkey
 def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, retrieval = harness.load("datasets.manifest"), harness.load("datasets.retrieval")
     monkeypatch.setattr(manifest, "ROOT", tmp_path / "p")
+    monkeypatch.setattr(manifest, "data_root", lambda: None)
     source, target = tmp_path / "other/data/pictures", tmp_path / "p/data/pictures"
     (source / "none").mkdir(parents=True)
     (source / "1").write_text("one")
@@ -388,7 +389,7 @@ def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatc
     entry = manifest.Dataset("pictures", "data/pictures", harness.load("common.digest").of_bytes(listing), 3, files=1)
     drafts = []
 
-    def fetch(origin: str, part: Path) -> None:
+    def fetch(origin: str, part: Path, _: bool) -> None:
         shutil.copyfile(origin, part)
         drafts.append(part.parent.stat().st_ino)
 

@@ -18,7 +18,7 @@ from .modeling.result import Result
 from .randomness import launch
 from .record.schema import MAIN
 from .store import tracking
-from .training import checkpoint, given, multiprocess, untracked
+from .training import checkpoint, given, multiprocess, terminal_log, untracked
 from .training.active_run import begun, joined
 from .training.garbage_collection import Collector
 from .training.steps import Definition
@@ -80,7 +80,12 @@ def execute(
                 f"just train --set processes={processes}",
             )
         tracking.connect()
-        with given.at_hand(settings) as inputs, begun(last, run_name, start.tag) as (active, interrupts), explained():
+        with (
+            given.at_hand(settings) as inputs,
+            begun(last, run_name, start.tag) as (active, interrupts),
+            terminal_log.kept(active, interrupts, last),
+            explained(),
+        ):
             interrupts.allow()
             if processes > 1:
                 multiprocess.train(processes, start, active.id)

@@ -19,7 +19,7 @@ from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
-from ..datasets import retrieval, verification
+from ..datasets import remembered
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
@@ -34,7 +34,7 @@ from ..source.checkout import inside
 from ..source.snapshot import Source
 from ..store import sqlite
 from ..training import given
-from . import replay_image
+from . import replay_data, replay_image
 from .refusals import require_confined
 from .replay_image import Containers
 
@@ -111,7 +111,8 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     in_files = not needs_database(recipe)
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
-    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
+    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
+    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1")
     variables = launch.child(*FOREIGN) | own | handed | recipe.variables
     step = ["train"] if recipe.code.step == MAIN else ["step", recipe.code.step]
     command = ["-m", recipe.code.content["project"], *step, "--config", str(settings)]
@@ -187,18 +188,10 @@ def check_out(record: Record, folder: Path) -> Path:
 def _copy(file: Path, target: Path, folder: Path) -> None:
     """Copy a file into a checkout; a link on the way that leads out of it is replaced by a folder."""
     for place in (*reversed(target.parents), target):
-        if place.is_symlink() and place.is_relative_to(folder) and not _leads_inside(place, folder):
-            place.unlink()
+        if place.is_relative_to(folder):
+            replay_data.cut(place, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
-
-
-def _leads_inside(link: Path, folder: Path) -> bool:
-    try:
-        inside(folder, str(link.relative_to(folder)))
-    except ProjectError:
-        return False
-    return True
 
 
 def put_lock(project: Path, record: Record) -> None:
@@ -215,14 +208,7 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
     if recipe.data is not recipe.code:
         folders.append(check_out(recipe.data, scratch / "data"))
         _enter(entries, inside(project, "data/datasets.yaml"))
-    for entry in entries:
-        target = inside(project, entry.path)
-        if verification.fits(entry, target):
-            continue
-        try:
-            retrieval.obtain(entry, target, folders)
-        except ProjectError as error:
-            raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
+    replay_data.put(entries, project, folders)
 
 
 def _put_inputs(recipe: Recipe, folder: Path) -> dict[str, str]:

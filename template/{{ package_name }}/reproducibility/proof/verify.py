@@ -10,6 +10,7 @@ from ..common import shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import EXIT_CODES
 from ..common.project import PACKAGE, ROOT
+from ..datasets import remembered
 from ..randomness import launch
 from ..record import lookup, reader
 from ..record.schema import MAIN
@@ -20,7 +21,7 @@ from . import replay_image, reproduce
 
 #: Two shells in which one training must give one result. The folder, the process and the umask differ besides.
 SHELLS = (
-    {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
+    {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1", remembered.ANEW: "1"},
     {"TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"},
 )
 UMASK = 0o077

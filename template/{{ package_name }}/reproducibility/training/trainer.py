@@ -21,6 +21,7 @@ from . import autolog, steps
 from .checkpoint import Checkpoint, Checkpoints
 from .run_object import Run
 from .steps import Definition
+from .terminal_log import logging_shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +102,7 @@ class Trainer:
         places = {name: place for name, (_, place) in given.items()}
         run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes, places)
         run.stages = {f"input {name}": one.digest for name, (one, _) in given.items()} | run.stages
-        with collector.at_work(), autolog.beside(), _heard(), self.group:
+        with collector.at_work(), autolog.beside(), logging_shown(), _heard(), self.group:
             result = self._train(self._settings, run)
         _require_result(result)
         return run, result
