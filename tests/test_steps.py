@@ -356,6 +356,7 @@ def test_a_chain_names_the_first_link_that_parts(small: Project) -> None:
     assert "the first stage that differs: output words.txt" in done.stdout
     assert "not tried, as it is made from that: last" in done.stdout
     # From an artifact of a run, and one that is gone.
+    small.git("checkout", "--quiet", "--", "bikes")
     (small.path / "confs/right.yaml").write_text(
         f"seed: 1\nthreads: 1\nword: right\ninputs:\n  first: runs:/{runs['first']}/outputs/words.txt\n"
     )
