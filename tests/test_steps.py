@@ -320,10 +320,7 @@ def test_an_interrupted_pipeline_leaves_no_run_open_and_goes_on(small: Project, 
         output = process.communicate(timeout=60)[0]
         assert process.returncode == 130, output
         assert "Traceback" not in output
-    runs = {
-        run.info.run_name if run.info.run_name == "pipeline" else run.data.tags["repro.step"]: run
-        for run in small.runs()
-    }
+    runs = {run.data.tags.get("repro.step", run.info.run_name): run for run in small.runs()}
     assert runs["pipeline"].info.status == "KILLED" and runs["right"].info.status == "KILLED"
     assert not [run for run in small.runs() if run.info.status == "RUNNING"]
     assert "first" not in began(small.just("pipeline").stdout)
