@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
+from ..common.project import ROOT
 from ..source import handed
-from . import recognition, tables
+from . import recognition, remembered, tables
 from .manifest import Dataset, find
 from .retrieval import restore
 from .verification import refuse_pointer, verify
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 def require(name: str, patience: float = 0) -> Dataset:
     """Give a dataset that is there and is the registered one; fetch it if it is missing.
+
+    Outside of a proof, what is unchanged since it was verified is not read again.
 
     Parameters
     ----------
@@ -37,9 +40,9 @@ def require(name: str, patience: float = 0) -> Dataset:
     if not handed.container():  # where data can only be read
         if not dataset.file.exists():
             restore(dataset)
-        elif dataset.files and dataset.file.is_dir():
+        elif dataset.files and dataset.file.is_dir() and dataset.file.is_relative_to(ROOT):
             _make_empty(dataset)
-    verify(dataset)
+    verify(dataset, remember=remembered.allowed())
     return dataset
 
 
