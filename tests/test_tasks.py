@@ -25,10 +25,16 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modules]:
         yield lambda name: importlib.import_module(f"tasked.{name}")
 
 
-def conf(split: str = "random", column: str | None = None, folds: int = 1, drop: tuple[str, ...] = ()) -> Any:
-    return SimpleNamespace(
-        dataset="d", target="species", drop=drop, split=split, split_column=column, folds=folds, test_fraction=0.25
-    )
+def conf(
+    split: str = "random",
+    column: str | None = None,
+    folds: int = 1,
+    drop: tuple[str, ...] = (),
+    fraction: float = 0.25,
+) -> Any:
+    """Settings, as far as a table is concerned."""
+    common = {"dataset": "d", "target": "species", "drop": drop, "test_fraction": fraction}
+    return SimpleNamespace(**common, split=split, split_column=column, folds=folds)
 
 
 # --- Splits -------------------------------------------------------------------
@@ -58,6 +64,12 @@ def test_rows_are_held_out_as_the_conf_says(kind: str, column: str | None, folds
     assert folds == 1 or len(held_out) == (
         len(table) if kind != "time" else (table["seen"] >= first(found, table)).sum()
     )
+
+
+def test_at_least_the_latest_row_is_held_out(own: Modules) -> None:
+    table = penguins(10).assign(seen=range(10))
+    [(learned, held_out)] = own("split").parts(table, conf("time", "seen", fraction=0.01), np.random.default_rng(1))
+    assert (len(learned), list(held_out)) == (9, [9])
 
 
 def first(parts: Any, table: pd.DataFrame) -> Any:

@@ -104,7 +104,7 @@ def _by_time(times: pd.Series, shares: list[float]) -> list[Part]:
     The times are those that these shares of the rows are before.
     """
     ordered = np.sort(times.to_numpy())
-    borders = [ordered[round(share * len(ordered))] for share in shares]
+    borders = [ordered[min(round(share * len(ordered)), len(ordered) - 1)] for share in shares]
     found = []
     for start, end in zip(borders, [*borders[1:], None], strict=True):
         before, held_out = times < start, (times >= start) & ((times < end) if end is not None else True)
