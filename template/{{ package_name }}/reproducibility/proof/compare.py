@@ -128,8 +128,8 @@ def _remarks(a: Record, b: Record, stages: list[Row], found: list[Difference]) -
     if apart == ["weights"] and any(row.name == "probe" for row in stages):
         remarks.append(f"only there: {HINTS['only weights']}")
     elif not found:
-        # Rounds and steps are of the training of a model.
-        stage = "weights" if apart[0].startswith(("round ", "step ")) else apart[0].partition(" ")[0]
+        # Rounds, steps and folds are of the training of a model.
+        stage = "weights" if apart[0].startswith(("round ", "step ", "fold ")) else apart[0].partition(" ")[0]
         remarks.append(f"nothing that was recorded differs, so it is the code: {HINTS.get(stage, HINTS[''])}")
     return remarks
 
