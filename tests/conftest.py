@@ -193,6 +193,16 @@ def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[
         del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def variables(machine: None) -> Iterator[None]:
+    """Give the next test the environment variables of this one: MLflow sets some when it is told of an experiment."""
+    former = dict(os.environ)
+    yield
+    if os.environ != former:
+        os.environ.clear()
+        os.environ.update(former)
+
+
 @pytest.fixture(scope="session")
 def docker() -> engines.Docker:
     """Docker's engine, whose images keep their ID when they are built again; shared by all workers."""

@@ -311,6 +311,7 @@ OWNERS = {
     **dict.fromkeys(["constraints.txt", "constraints-build.txt", "constraints-dev.txt", "confs/train.yaml"], "Y"),
     **dict.fromkeys(["data/datasets.yaml", "data/breast_cancer.csv", "data/diabetes.csv", "README.md", "LICENSE"], "Y"),
     **{f"bikes/{name}.py": "Y" for name in ["__init__", "__main__", "settings", "train", "model", "features", "plots"]},
+    **{f"bikes/{name}.py": "Y" for name in ["checks", "evaluation", "metrics", "preprocessing", "split"]},
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
     **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),

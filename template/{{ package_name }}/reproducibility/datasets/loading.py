@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,11 @@ def table(dataset: Dataset, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def read(
-    file: Path, label: str | None = None, how: Mapping[str, Any] | None = None, columns: list[str] | None = None
+    file: Path,
+    label: str | None = None,
+    how: Mapping[str, Any] | None = None,
+    columns: list[str] | None = None,
+    texts: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read a file as a table: text, JSON lines, parquet or feather.
 
@@ -103,6 +107,8 @@ def read(
         How a text table is written, as its entry says; recognised by default.
     columns : list of str, optional
         Which columns, in this order; all by default.
+    texts : sequence of str
+        Columns of a text table that are taken as they are written, whatever they look like.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def read(
                 raise ValueError("names stand twice")
             return found
         how = recognition.recognise(file, label or file, nameless=True) if how is None else how
-        found = tables.load(file, how)
+        found = tables.load(file, how, dtype=dict.fromkeys(texts, "str"))
         missing = [name for name in columns or () if name not in found]
         if missing:
             raise ValueError(f"it has no column {', '.join(missing)}")
