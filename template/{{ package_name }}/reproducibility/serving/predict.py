@@ -13,6 +13,7 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.files import write_whole
 from ..common.project import PACKAGE
+from ..datasets import tables
 from ..datasets.loading import read
 from ..framework import FRAMEWORK
 from ..record import lookup
@@ -20,7 +21,7 @@ from ..record.schema import as_table
 from ..record.stored_model import stored
 from ..source import own_code
 from ..store import tracking
-from . import promote
+from . import named_files, promote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     model : str
         A run ID, or "champion" for the registered model of that alias.
     file : Path
-        CSV or parquet, with the columns that the model was trained on; others are kept and not used.
+        CSV or parquet, with the columns that the model was trained on; others are kept and not used. For a model of
+        files, their folder or one of them.
     output : Path
         A CSV file, written wholly or not at all.
     allow_unsafe : bool, default False
@@ -50,12 +52,14 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     ProjectError
         If there is no such model or file, a column is missing, or the model is not safe to load.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ProjectError(f"{file} does not exist.", "Give a .csv or .parquet file.", exit_code=USAGE)
     path = _download(model)
     loaded = _load(model, path, allow_unsafe)
-    rows = read(file)
-    predictions = as_table(loaded.predict(_inputs(rows, loaded.metadata, file.name)))
+    of_files = named_files.are_inputs(loaded.metadata)
+    rows = named_files.listed(file) if of_files and not tables.suffix(file.name) else read(file)
+    inputs = _inputs(rows, loaded.metadata, file.name)
+    predictions = as_table(loaded.predict(named_files.placed(inputs, file) if of_files else inputs))
     if len(predictions) != len(rows):
         raise ProjectError(
             f"the model gave {len(predictions):,} predictions for the {len(rows):,} rows of {file.name}.",
