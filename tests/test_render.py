@@ -69,7 +69,7 @@ CHOICES: dict[str, list[Any]] = {
     "author_email": EMAILS,
 }
 #: The frameworks of the task `images`.
-NETWORKS = ["pytorch"]
+NETWORKS = ["pytorch", "tensorflow"]
 URI = "https://mlflow.example.com:5000/team%20a"
 # Questions with one answer have no pairs.
 PAIRED = [name for name, values in CHOICES.items() if len(values) > 1]
@@ -255,7 +255,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     ("license", "GPL-3.0", "Invalid choice"),
     ("task", "clustering", "Invalid choice"),
-    ("task", "images", "Images are for the networks of PyTorch"),
+    ("task", "images", "Images are for the networks of PyTorch and TensorFlow"),
     ("framework", "jax", "Invalid choice"),
     ("tracking", "wandb", "Invalid choice"),
     ("ci", "jenkins", "Invalid choice"),
