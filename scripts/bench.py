@@ -357,6 +357,86 @@ def digest(bench: Bench) -> Iterator[Row]:
     yield row
 
 
+#: Writes so many files of random bytes into a folder: number, size of each and folder are given.
+PICTURES = """
+import os, pathlib, sys
+count, size, folder = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+noise = os.urandom(size + count)
+for number in range(count):
+    file = folder / f"{number % 200:03}" / f"{number:05}.bin"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(noise[number : number + size])
+"""
+#: Reads all of them in a training, before what it does anyway.
+READING = """
+def train(settings, run):
+    run.stage("bytes", sum(len(file.read_bytes()) for file in run.path("pictures").rglob("*.bin")))
+    return _train(settings, run)
+"""
+#: Takes the place of what gives a replay its data: they are where they are.
+NO_COPY = """
+def put(entries, project, folders):
+    for entry in entries:
+        target = project / entry.path
+        for file, target in ((entry.file, target), (entry.listing, entry.listing_of(target))):
+            if file.exists() and not target.exists():
+                target.symlink_to(file)
+"""
+
+
+def data(bench: Bench) -> Iterator[Row]:
+    """A folder of 20,000 files, 2 GB: registered and verified, against sha256sum; and replayed, against no copy."""
+    if shutil.which("sha256sum") is None:
+        raise Skipped("sha256sum is not on the PATH")
+    folder = bench.folder / "pictures"
+    copy_code(bench.project(), folder)
+    run(["just", "setup"], folder)
+    count = 1000 if bench.quick else 20_000
+    run([*python_of(folder), "-c", PICTURES, str(count), "100000", "data/pictures"], folder)
+    on_all_cores = f"xargs --null --max-procs {os.cpu_count()}"
+    (folder / "parts").mkdir()
+    other = (
+        f"find data/pictures -type f -print0 | {on_all_cores} --max-args {count // 40} sha256sum > sums"
+        " && split --number l/40 sums parts/"
+        f" && find parts -type f -print0 | {on_all_cores} --max-args 1 sha256sum --check --quiet"
+    )
+    # Without the copy in the tracking store, which `sha256sum` does not make either.
+    added = ["just", "data-add", "data/pictures", "--limit", str(10**12)]
+
+    def ours() -> float:
+        seconds, peak = clock_and_peak(added, folder)
+        row.notes["peak memory, MB"] = round(peak / 1e6)
+        row.kept &= peak < 300e6
+        return seconds + clock(["just", "data-check"], folder)
+
+    row = Row(f"register and verify {count:,} files, {count / 1e4:g} GB / `sha256sum`, `sha256sum --check`", 1.25, 1.0)
+    alternate(row, ours, lambda: clock(["sh", "-c", other], folder), bench.repetitions(5))
+    yield row
+
+    shutil.rmtree(folder / "parts")
+    (folder / "sums").unlink()
+    train = folder / "bikes" / "train.py"
+    train.write_text(train.read_text("utf-8").replace("def train(", "def _train(") + READING, "utf-8")
+    run(["just", "data-add", "data/pictures"], folder)
+    commit(folder)
+    run(["just", "train"], folder)
+    reproduced = ["just", "reproduce", "last"]
+    run(reproduced, folder)
+    module = folder / "bikes" / "reproducibility" / "proof" / "replay_data.py"
+    text = module.read_text("utf-8")
+
+    def without() -> float:
+        module.write_text(text + NO_COPY, "utf-8")
+        seconds = clock(reproduced, folder)
+        module.write_text(text, "utf-8")
+        return seconds
+
+    row = Row(f"replay of a run with {count / 1e4:g} GB of data / the same without a copy of them", 1.05, None)
+    alternate(row, lambda: clock(reproduced, folder), without, bench.repetitions(5))
+    shutil.rmtree(folder)
+    yield row
+
+
 def record(bench: Bench) -> Iterator[Row]:
     """`just train` against the same project with a record that keeps nothing."""
     project = bench.project()
@@ -625,6 +705,7 @@ class Comparison(NamedTuple):
 
 BENCHES: dict[str, Comparison] = {
     "digest": Comparison(digest, 0.5),
+    "data": Comparison(data, 6),
     "copy": Comparison(copy, 1),
     "train": Comparison(train, 1.5),
     "warm": Comparison(warm_run, 3),

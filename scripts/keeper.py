@@ -69,11 +69,16 @@ class Process:
                 os.close(opened)
 
 
-def session(owner: int) -> Path:
-    """Find the folder of an owner's engines; what owners left who are gone is cleared."""
+def folder_of(owner: int) -> Path:
+    """Say where the engines of an owner lie."""
     process = Process.of(owner)
     assert process, f"there is no process {owner}"
-    folder = HOME / f"session-{owner}-{process.began}"
+    return HOME / f"session-{owner}-{process.began}"
+
+
+def session(owner: int) -> Path:
+    """Make the folder of an owner's engines; what owners left who are gone is cleared."""
+    folder = folder_of(owner)
     with locked(HOME / "lock"):
         for other in HOME.glob("session-*"):
             _, pid, began = other.name.split("-")
@@ -106,8 +111,8 @@ def serve(folder: Path, owner: int, program: Path, *what: str) -> None:
 
 def stop(owner: int) -> None:
     """End all engines of an owner, and wait for it."""
-    if HOME.exists():
-        folder = session(owner)
+    folder = folder_of(owner)
+    if folder.exists():
         for engine in folder.iterdir():
             if engine.is_dir():
                 clear(engine)

@@ -39,9 +39,9 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 #: The files that take longest, longest first: begun last, one would keep one worker busy alone.
 #: As `--dist loadfile` deals them out, the first and the third share a worker, and so the environments of frameworks.
 LONGEST = (
-    *("frameworks", "own_models", "brought", "training", "setup", "git", "docs", "compare", "reproduce", "environment"),
-    *("errors", "run", "data", "estimators", "store", "processes", "sources", "shell", "randomness", "tables"),
-    *("render", "ci", "demo"),
+    *("frameworks", "own_models", "brought", "training", "container_runs", "setup", "git", "docs", "image", "compare"),
+    *("reproduce", "environment", "tracking_server", "errors", "run", "data", "estimators", "store", "processes"),
+    *("sources", "shell", "randomness", "tables", "render", "ci", "demo"),
 )
 
 
@@ -191,6 +191,16 @@ def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def variables(machine: None) -> Iterator[None]:
+    """Give the next test the environment variables of this one: MLflow sets some when it is told of an experiment."""
+    former = dict(os.environ)
+    yield
+    if os.environ != former:
+        os.environ.clear()
+        os.environ.update(former)
 
 
 @pytest.fixture(scope="session")

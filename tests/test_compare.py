@@ -19,7 +19,7 @@ SENSITIVE = """\
     run.stage("version", importlib.metadata.version("iniconfig"))
     run.stage("sine", np.sin(generator.normal(size=10_000).astype("float32")))
     run.stage("product", generator.normal(size=(600, 500)) @ generator.normal(size=(500, 400)))
-    run.stage("split", ["""
+    run.stage("split", """
 OTHER_CPU = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"}
 OTHER_KERNELS = {"OPENBLAS_CORETYPE": "Nehalem"}
 
@@ -49,8 +49,8 @@ def planted(set_up: Callable[[str], Project], tmp_path_factory: pytest.TempPathF
     project = clone(set_up("classification"), tmp_path_factory.mktemp("planted") / "bikes")
     path = project.path
     source = path / "bikes" / "train.py"
-    replace(source, '    run.stage("split", [', SENSITIVE)
-    replace(source, "from sklearn.metrics", "import importlib.metadata\n\nimport numpy as np\nfrom sklearn.metrics")
+    replace(source, '    run.stage("split", ', SENSITIVE)
+    replace(source, "import numpy as np", "import importlib.metadata\n\nimport numpy as np")
     # An environment of its own: one package is to change in it.
     (path / ".venv").unlink()
     replace(path / "pyproject.toml", '    "matplotlib', '    "iniconfig==2.1.0",\n    "matplotlib')
@@ -169,8 +169,8 @@ NOISE = {
 )
 def test_verify_fails_at_the_stage_that_does_not_repeat(project: Project, what: str) -> None:
     line, expression, stage, hint = NOISE[what]
-    source = project.path / "bikes" / "train.py"
-    replace(source, "from sklearn.metrics", f"{line}\nfrom sklearn.metrics" if line else "from sklearn.metrics")
+    source = project.path / "bikes" / ("metrics.py" if stage == "metrics" else "train.py")
+    replace(source, "import numpy as np", f"{line}\nimport numpy as np" if line else "import numpy as np")
     if stage == "metrics":
         replace(source, '"accuracy": ', f'"noise": {expression},\n        "accuracy": ')
     else:

@@ -70,12 +70,12 @@ def test_the_demo_shows_two_identical_runs(template: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_the_demo_names_what_differs(template: Path) -> None:
-    train = next(template.glob("template/*'scikit-learn'*/*'classification'*/*/train.py"))
-    planted = train.read_text("utf-8").replace(
+    metrics = next(template.glob("template/*'classification'*/*/metrics.py"))
+    planted = metrics.read_text("utf-8").replace(
         '"accuracy": ', '"noise": __import__("time").time(),\n        "accuracy": '
     )
-    assert planted != train.read_text("utf-8")
-    train.write_text(planted, "utf-8")
+    assert planted != metrics.read_text("utf-8")
+    metrics.write_text(planted, "utf-8")
     done = run_demo(template)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "different: noise, result" in done.stdout

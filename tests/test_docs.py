@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from conftest import TEMPLATE, Project, copy_project
+from conftest import FRAMEWORKS, TEMPLATE, Project, clone, copy_project
+from tables_of_animals import penguins
+from test_contributing import changes
 from test_run import METRICS, PLOTS, local_path
 
 BIKES = Path(os.environ.get("COPIER_MLFLOW_BIKES", TEMPLATE.parent / "shared" / "data" / "bike-sharing" / "hour.csv"))
@@ -48,6 +52,7 @@ def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> N
         "needs the file; the test of this guide brings it" if task == "regression" else "needs a file of yours",
         "needs the template's own repository",
         "takes five minutes; a test of its own runs it",
+        "needs these files; the test of this guide brings them",
         "needs docker or podman; a test of its own runs it",
         "needs nothing but docker; a test of its own runs it",
     }
@@ -61,6 +66,64 @@ def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> N
     assert {run.info.status for run in project.runs()} == {"FINISHED"}
 
 
+def write_into_conf(project: Project, lines: str) -> None:
+    """Give keys of the conf the values that a README tells."""
+    conf = project.path / "confs" / "train.yaml"
+    text = conf.read_text("utf-8")
+    for line in lines.splitlines():
+        key = line.partition(":")[0]
+        text, count = re.subn(rf"^( *){key}:.*$", rf"\g<1>{line}", text, flags=re.MULTILINE)
+        assert count == 1
+    conf.write_text(text, "utf-8")
+
+
+def edited(project: Project) -> dict[str, int]:
+    """Count the lines that were changed since the commit, by the file; of data, none."""
+    project.git("add", "--all")
+    lines = [line.split("\t") for line in project.git("diff", "--cached", "--numstat").splitlines()]
+    return {name: int(plus) + int(minus) for plus, minus, name in lines if not name.endswith(".csv")}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "framework", [pytest.param(name, marks=() if name == "scikit-learn" else pytest.mark.slow) for name in FRAMEWORKS]
+)
+def test_readme_guide_takes_categories_sentences_and_three_classes(
+    framework: str, set_up: Callable[..., Project], tmp_path: Path
+) -> None:
+    """Its command, its conf lines and its change of a file, and nothing else."""
+    project = clone(set_up("classification", framework), tmp_path / "bikes")
+    names = {"nest_id": "customer_id", "seen": "cancelled_on", "species": "churned"}
+    table = penguins().rename(columns=names)
+    table.to_csv(tmp_path / "churn.csv", index=False)
+    text = (project.path / "README.md").read_text("utf-8")
+    _, skipped = blocks(text)
+    [command] = [body for body, reason in skipped.items() if reason == "needs a file of yours"]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    [change] = [body for language, _, body in BLOCK.findall(text) if language == "diff"]
+    several = re.findall(r"`(\w+: [\w:]+)`", text.partition("For more than two classes")[2].partition(".\n")[0])
+    run(command, project.path)
+    write_into_conf(project, lines + "\n".join(several))
+    project.just("train")
+    preprocessing = project.path / "bikes" / "preprocessing.py"
+    for old, new in changes(change):
+        source = preprocessing.read_text("utf-8")
+        assert source.count(old) == 1
+        preprocessing.write_text(source.replace(old, new), "utf-8")
+    by_hand = edited(project)
+    assert by_hand.keys() == {"confs/train.yaml", "data/datasets.yaml", "bikes/preprocessing.py"}
+    assert by_hand["confs/train.yaml"] + by_hand["bikes/preprocessing.py"] <= 20
+    project.just("train")
+    trained, without_words = project.runs()
+    assert without_words.data.metrics["accuracy"] > 0.85
+    assert trained.data.metrics["accuracy"] > 0.95
+    assert trained.data.metrics["log_loss"] < without_words.data.metrics["log_loss"]
+    project.just("predict", trained.info.run_id, "../churn.csv")
+    predicted = pd.read_csv(project.path / "churn.predictions.csv")
+    assert (predicted["prediction"] == table["churned"]).mean() > 0.95
+    project.just("check")
+
+
 @pytest.mark.e2e
 def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Project) -> None:
     """Follow the guide to the letter: its command, its conf lines, and nothing else; and not, where it warns."""
@@ -70,18 +133,10 @@ def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Proj
     text = (regression_project.path / "README.md").read_text("utf-8")
     _, skipped = blocks(text)
     [command] = [body for body, reason in skipped.items() if reason.startswith("needs the file")]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and "\ntarget: " in body]
     run(command, regression_project.path)
-    conf = regression_project.path / "confs" / "train.yaml"
-    edited = conf.read_text("utf-8")
-    for line in lines.splitlines():
-        key = line.partition(":")[0]
-        edited, count = re.subn(rf"^{key}:.*$", line, edited, flags=re.MULTILINE)
-        assert count == 1
-    conf.write_text(edited, "utf-8")
-    regression_project.git("add", "--all")
-    changes = [line.split("\t") for line in regression_project.git("diff", "--cached", "--numstat").splitlines()]
-    edited_by_hand = {name: int(plus) + int(minus) for plus, minus, name in changes if not name.endswith(".csv")}
+    write_into_conf(regression_project, lines)
+    edited_by_hand = edited(regression_project)
     assert edited_by_hand.keys() == {"confs/train.yaml", "data/datasets.yaml"}
     assert sum(edited_by_hand.values()) <= 30
     regression_project.just("train")
@@ -94,6 +149,34 @@ def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Proj
     regression_project.just("check")
     regression_project.just("train", "--set", "drop=[instant, dteday]")
     assert regression_project.runs()[0].data.metrics["r2"] > 0.995  # the leak that the guide warns of
+
+
+@pytest.mark.e2e
+def test_readme_guide_to_steps_gives_a_chain_that_is_proven(project: Project) -> None:
+    """Follow the guide to the letter: its files, its two edits, its commands."""
+    text = (project.path / "README.md").read_text("utf-8")
+    guide = re.split(r"(?m)^## ", text[text.index("## Several steps") :])[1]
+    *files, edit = [body for language, _, body in BLOCK.findall(guide) if language in ("python", "yaml")]
+    for body in files:
+        first, content = body.split("\n", 1)
+        (project.path / first.removeprefix("# ")).write_text(content, "utf-8")
+    conf, train = project.path / "confs" / "train.yaml", project.path / "bikes" / "train.py"
+    conf.write_text(f"{conf.read_text('utf-8')}\n{edit}", "utf-8")
+    code = train.read_text("utf-8").replace("run.dataset(settings.dataset)", 'pd.read_parquet(run.input("clean"))')
+    train.write_text(code.replace("\nfrom sklearn", "\nimport pandas as pd\nfrom sklearn", 1), "utf-8")
+    project.commit()
+    [commands] = [body for body, reason in blocks(guide)[1].items() if reason.startswith("needs these files")]
+    pipeline, _, lineage, chain = [line.partition(" #")[0] for line in commands.splitlines()]
+    run(pipeline, project.path)
+    steps = {run.data.tags["repro.step"]: run for run in project.runs() if "repro.step" in run.data.tags}
+    assert steps.keys() == {"prepare", "train"}
+    assert not any("begins" in line for line in project.run(*pipeline.split()).stdout.splitlines())
+    run(lineage, project.path)
+    assert (local_path(steps["train"].info.artifact_uri) / "lineage.png").exists()
+    run(chain, project.path)
+    verdicts = [project.client().get_run(run.info.run_id).data.tags["repro.verdict"] for run in steps.values()]
+    assert verdicts == ["identical"] * 2
+    project.just("check")
 
 
 @pytest.mark.e2e

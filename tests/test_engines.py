@@ -67,7 +67,7 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("keeper_too", [False, True])
+@pytest.mark.parametrize("keeper_too", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_engine_of_an_owner_that_was_killed_is_cleared(keeper_too: bool, docker: engines.Docker) -> None:
     scripts = str(Path(engines.__file__).parent)
     variables = os.environ | {"PYTHONPATH": scripts}

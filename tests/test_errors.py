@@ -356,9 +356,7 @@ def test_a_conf_may_share_sections_and_an_override_reaches_only_its_own(project:
 @pytest.mark.e2e
 def test_an_error_of_the_projects_own_code_keeps_its_traceback(project: Project) -> None:
     train = project.path / "bikes" / "train.py"
-    train.write_text(
-        train.read_text().replace("    forest = model.build", '    open("weather.csv")\n    forest = model.build')
-    )
+    train.write_text(train.read_text().replace("    def fit(", '    open("weather.csv")\n\n    def fit('))
     done = project.just("train", check=False)
     assert done.returncode == 3
     assert 'open("weather.csv")' in done.stdout and "Free disk space" not in done.stdout

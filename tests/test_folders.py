@@ -303,6 +303,7 @@ def test_folder_is_registered_verified_restored_and_executed_again(training: Pro
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_every_version_of_a_large_folder_is_kept_each_file_once(training: Project, pictures: Path) -> None:
     project = training
     copy = project.path / "data/pictures"
@@ -333,6 +334,7 @@ def test_every_version_of_a_large_folder_is_kept_each_file_once(training: Projec
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_file_of_any_kind_and_parts_of_a_table_are_datasets(project: Project, tmp_path: Path) -> None:
     sound = tmp_path / "Sound 1.wav"
     sound.write_bytes(b"RIFF")
@@ -378,6 +380,7 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, monkey
 def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, retrieval = harness.load("datasets.manifest"), harness.load("datasets.retrieval")
     monkeypatch.setattr(manifest, "ROOT", tmp_path / "p")
+    monkeypatch.setattr(manifest, "data_root", lambda: None)
     source, target = tmp_path / "other/data/pictures", tmp_path / "p/data/pictures"
     (source / "none").mkdir(parents=True)
     (source / "1").write_text("one")
@@ -386,7 +389,7 @@ def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatc
     entry = manifest.Dataset("pictures", "data/pictures", harness.load("common.digest").of_bytes(listing), 3, files=1)
     drafts = []
 
-    def fetch(origin: str, part: Path) -> None:
+    def fetch(origin: str, part: Path, _: bool) -> None:
         shutil.copyfile(origin, part)
         drafts.append(part.parent.stat().st_ino)
 
@@ -397,6 +400,7 @@ def test_a_folder_that_was_not_there_is_there_at_once(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_archive_is_kept_packed_and_trained_on_unpacked(training: Project, pictures: Path, tmp_path: Path) -> None:
     project = training
     pack(pictures, tmp_path / "pictures.tar.gz")
@@ -419,6 +423,7 @@ def test_archive_is_kept_packed_and_trained_on_unpacked(training: Project, pictu
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_folder_of_elsewhere_is_fetched_and_fetched_again(training: Project, pictures: Path) -> None:
     project = training
     for path in (".git", "empty", "dogs"):

@@ -92,8 +92,10 @@ def test_images_are_learned_shown_and_predicted(base: Any) -> None:
 @pytest.mark.slow
 def test_a_listing_and_one_image_are_predicted_and_no_image_is_refused(base: Any, tmp_path: Path) -> None:
     project, _ = base
-    (project.path / "data/listing.csv").write_text("who,file\nAda,digits/4/0004.png\nBo,digits/7/0007.png\n")
-    table = predicted(project, "data/listing.csv")
+    listing = tmp_path / "listing.csv"
+    shutil.copytree(project.path / "data/digits/4", tmp_path / "four")
+    listing.write_text(f"who,file\nAda,four/0004.png\nBo,{project.path / 'data/digits/7/0007.png'}\n")
+    table = predicted(project, str(listing))
     assert table[["who", "prediction"]].to_numpy().tolist() == [["Ada", "4"], ["Bo", "7"]]
     assert predicted(project, "data/digits/7/0007.png")["prediction"].tolist() == ["7"]
     (tmp_path / "no.png").write_text("no image")

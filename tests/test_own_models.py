@@ -272,6 +272,7 @@ def test_a_model_whose_code_changed_is_refused_with_the_commit_that_has_it(broug
     project.just(*arguments)
 
 
+@pytest.mark.slow
 def test_a_difference_in_what_a_model_holds_alone_is_said_to_be_just_that(brought: Any) -> None:
     """Without its adapter the ensemble's address would be compared: that and nothing else is named."""
     project, _ = brought

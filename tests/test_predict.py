@@ -21,7 +21,8 @@ def test_predictions_that_are_not_one_a_row_are_refused(tmp_path: Path, monkeypa
         predict._single(rows, "rows.csv")
     assert predict._single(rows[["a"]], "rows.csv").tolist() == ["red", "blue"]
     model = SimpleNamespace(predict=lambda rows: [0.5], metadata=None)
-    for name, stand_in in (("_download", str), ("_load", lambda *_: model), ("_inputs", lambda rows, *_: rows)):
+    given = {"_download": str, "_load": lambda *_: model, "_inputs": lambda rows, *_: rows, "_texts": lambda *_: []}
+    for name, stand_in in given.items():
         monkeypatch.setattr(predict, name, stand_in)
     with pytest.raises(refusal, match=r"gave 1 predictions for the 2 rows of rows\.csv"):
         predict.predict("last", tmp_path / "rows.csv", tmp_path / "out.csv")

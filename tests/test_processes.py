@@ -178,7 +178,9 @@ def test_mlflow_takes_everything_and_keeps_nothing(load: Any, tmp_path: Path, mo
 
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     registry = tmp_path / "registry.db"
-    monkeypatch.setattr(os, "environ", os.environ | {"MLFLOW_REGISTRY_URI": f"sqlite:///{registry}"})
+    monkeypatch.setattr(
+        os, "environ", os.environ | {"MLFLOW_REGISTRY_URI": f"sqlite:///{registry}", "MLFLOW_EXPERIMENT_ID": "7"}
+    )
     try:
         with load("training.untracked").run(tmp_path / "store"):
             mlflow.log_metrics({"loss": 1.0, "loss/val": 2.0})

@@ -202,7 +202,7 @@ def test_another_person_reproduces_a_run_of_uncommitted_work_from_the_server(
     commit = ada.git("rev-parse", "HEAD")
     (ada.path / "bikes" / "factor.py").write_text("FACTOR = 2\n", "utf-8")
     train = ada.path / "bikes" / "train.py"
-    source = train.read_text("utf-8").replace("from . import features", "from . import factor, features")
+    source = train.read_text("utf-8").replace("from . import checks", "from . import factor, checks")
     source = source.replace('    run.stage("split"', '    run.stage("factor", factor.FACTOR)\n    run.stage("split"')
     train.write_text(source, "utf-8")
     assert ada.git("status", "--porcelain") == "M bikes/train.py\n?? bikes/factor.py"

@@ -94,7 +94,7 @@ def nasty(set_up: Callable[[str], Project], tmp_path_factory: pytest.TempPathFac
     project.git("add", "--intent-to-add", "planned.txt")
     (package / "helper.py").write_text("FACTOR = 2\n")
     source = (package / "train.py").read_text("utf-8")
-    source = source.replace("from . import features", "from . import helper\nfrom . import features")
+    source = source.replace("from . import checks", "from . import helper\nfrom . import checks")
     source = source.replace('    run.stage("split"', '    run.stage("factor", helper.FACTOR)\n    run.stage("split"')
     (package / "train.py").write_text(source, "utf-8")
     yield project, train(project)

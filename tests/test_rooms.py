@@ -12,21 +12,9 @@ from conftest import FRAMEWORKS, TEMPLATE
 
 #: From the command line down to what all stand on. A module at the top is a room of its own.
 ROOMS = (
-    *("locks", "__init__", "cli", "selftest", "serving", "proof", "execute", "training", "record", "datasets"),
-    *(
-        "tracking_server",
-        "store",
-        "containers",
-        "randomness",
-        "framework",
-        "distributed",
-        "modeling",
-        "adapter",
-        "environment",
-        "conf",
-        "source",
-    ),
-    *("common", "template_tool"),
+    *("locks", "__init__", "cli", "selftest", "serving", "pipeline", "proof", "execute", "training", "record"),
+    *("datasets", "tracking_server", "store", "containers", "randomness", "framework", "distributed", "modeling"),
+    *("adapter", "environment", "conf", "source", "common", "template_tool"),
 )
 HARNESS = "{{ package_name }}/reproducibility"
 

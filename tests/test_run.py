@@ -407,11 +407,11 @@ def test_the_model_of_a_run_is_the_one_that_train_gave_back_and_brings_no_code(p
         "    import mlflow\n"
         "    from sklearn.dummy import DummyClassifier\n"
         "    for name in 'abc':\n"
-        "        dummy = DummyClassifier().fit(data.X_train, data.y_train)\n"
+        "        dummy = DummyClassifier().fit(X, y)\n"
         "        mlflow.sklearn.log_model(dummy, name=name, serialization_format='skops', pip_requirements=[])\n"
-        "    forest = model.build"
+        "\n    def fit("
     )
-    train.write_text(train.read_text().replace("    forest = model.build", others))
+    train.write_text(train.read_text().replace("    def fit(", others))
     project.just("train", "--set", "model.n_estimators=20")
     run = project.runs()[0]
     project.just("predict", run.info.run_id, "data/breast_cancer.csv", "-o", "out.csv")

@@ -8,12 +8,11 @@ import gzip
 import itertools
 import lzma
 import sys
-from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from allpairspy import AllPairs
@@ -331,27 +330,51 @@ def test_no_entry_says_what_is_usual(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def split(monkeypatch: pytest.MonkeyPatch) -> Callable[[pd.DataFrame], Any]:
-    """Split a table as a new project does."""
-    source = (FOLDER.parent / "features.py").read_text("utf-8")
+def features(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What a new project makes of a table."""
+    of_tables = FOLDER.parents[1] / "{{ '.' if task != 'images' }}" / FOLDER.parent.name
+    source = (of_tables / "features.py").read_text("utf-8")
     module = ModuleType("features_under_test")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     text = source.replace("from .settings import Settings", "Settings = object")
     exec(text.replace("from .reproducibility", f"from {errors.__name__}"), vars(module))
-    conf = SimpleNamespace(dataset="d", target="y", drop=["gone"], test_fraction=0.5)
-    return lambda table: module.split(table, conf, np.random.default_rng(1))
+    return module
+
+
+CONF = SimpleNamespace(dataset="d", target="y", drop=["gone"])
 
 
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e300])
-def test_infinite_values_are_named_with_their_column(value: float, split: Callable[[pd.DataFrame], Any]) -> None:
+def test_infinite_values_are_named_with_their_column(value: float, features: ModuleType) -> None:
     """Of the features and of the target; also what is infinite in single precision."""
     table = pd.DataFrame({"speed [m/s]": [1, 2, 3, 4], "b": [True, False, True, False], "gone": [value] * 4})
     table = table.assign(n=pd.array([1, None, 3, 4], "Int64"), gap=[0.5, None, 1e30, 2], y=[0.0, 1.0, 0.0, 1.0])
-    assert len(split(table).X_test) == 2
+    assert list(features.columns(table, CONF)[0].dtypes) == ["float64"] * 4
     for wrong in ("speed [m/s]", "y"):
         changed = table.astype({wrong: "float64"})
         changed.loc[[1, 3], wrong] = value
         with pytest.raises(errors.ProjectError) as caught:
-            split(changed)
+            features.columns(changed, CONF)
         assert f"{wrong} in 2 of 4 rows, the first is row 2" in caught.value.cause
-    assert len(split(table.assign(y=["a", "b", "a", "b"])).X_test) == 2
+    features.columns(table.assign(y=["a", "b", "a", "b"]), CONF)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, None, 3], "float64"),
+        ([True, None, False], "float64"),
+        ([Decimal("1.5"), None], "float64"),
+        (["2026-11-27", None, "2024-02-29"], "datetime64"),
+        (["2026-11-27 13:45", "2026-11-27T13:45:10.5"], "datetime64"),
+        (["2026-11-27", "2025-02-29"], "str"),  # there was none
+        (["2026-11-27", "soon"], "str"),
+        (["2026", "2025"], "str"),
+        (["red", None, 7], "str"),
+        ([None, None], "str"),
+    ],
+)
+def test_a_column_is_of_numbers_dates_or_texts(values: list[Any], kind: str, features: ModuleType) -> None:
+    found = features.typed(pd.Series(values, dtype=object))
+    assert str(found.dtype).startswith(kind)
+    assert list(found.isna()) == [value is None for value in values]

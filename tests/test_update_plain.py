@@ -92,7 +92,7 @@ def test_a_deleted_file_stays_deleted_and_edits_stay(render: Callable[..., Path]
     assert path.read_text("utf-8").endswith("exit 3\n\n# mine\n")
 
 
-@pytest.mark.parametrize("version", [RELEASES[0], RELEASES[-2]])
+@pytest.mark.parametrize("version", [RELEASES[0], pytest.param(RELEASES[-2], marks=pytest.mark.slow)])
 def test_a_name_that_was_reserved_later_stays_and_is_given_to_no_project_anew(
     history: Path, version: str, tmp_path: Path
 ) -> None:

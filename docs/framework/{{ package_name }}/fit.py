@@ -1,42 +1,61 @@
 """The training of the weights: gradient descent, early stopping, checkpoints."""
 
 import json
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from . import progress
 from .model import Linear
 from .reproducibility import Run
 from .settings import Settings
 
-Rows = tuple[pd.DataFrame, pd.Series]
+#: Numbers of shape (rows, features), and the target: numbers of classes, or values.
+Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "round"
 
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Linear, History, int]:
+class Fitted(NamedTuple):
+    """What a training gives.
+
+    Parameters
+    ----------
+    model : Linear
+        Of the last round.
+    history : dict
+        The losses after each round: `{"train": [...], "validation": [...]}`.
+    best : int
+        The last round, counted from 1.
+    """
+
+    model: Linear
+    history: History
+    best: int
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
     """Descend until the validation loss has not fallen for a while.
 
     Parameters
     ----------
-    train, validation : tuple of (pandas.DataFrame, pandas.Series)
-        Rows and their target: those learned from, and those that decide when to stop.
+    train, validation : tuple of (ndarray, ndarray)
+        Numbers and their target: those learned from, and those that decide when to stop.
     settings : Settings
         `model` is used.
     run : Run
         Keeps checkpoints.
+    classes : int
+        How many there are, two at most; 0 where values are predicted.
 
     Returns
     -------
-    tuple of (Linear, dict, int)
-        The model of the last round; the losses after each round: `{"train": [...], "validation": [...]}`; and the last
-        round, counted from 1.
+    Fitted
     """
     model = settings.model
-    values, truth = train[0].to_numpy(), train[1].to_numpy(dtype="float64")
+    values, truth = train
     start = np.zeros(values.shape[1] + 1)
     linear = Linear(start, values.mean(axis=0), values.std(axis=0) + 1e-9, model.loss == "logistic")
     history: History = json.loads(run.restored.get("history.json", b'{"train": [], "validation": []}'))
@@ -53,4 +72,4 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Li
             if len(losses) % model.checkpoint_rounds == 0:
                 state = {"history": history, "weights": linear.weights.tolist()}
                 run.checkpoint({f"{name}.json": json.dumps(value).encode() for name, value in state.items()})
-    return linear, history, len(losses)
+    return Fitted(linear, history, len(losses))

@@ -1,12 +1,14 @@
 """What each column is worth to the model."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from .model import Linear
+from . import preprocessing
 
 
-def of_columns(linear: Linear, X: pd.DataFrame, y: pd.Series, rng: np.random.Generator) -> np.ndarray:
-    """Give each column's share of the weights; shape (features,)."""
-    sizes = np.abs(linear.weights[:-1])
-    return np.asarray(sizes / sizes.sum() if sizes.any() else sizes)
+def of_columns(predictor: Any, X: pd.DataFrame, y: pd.Series, rng: np.random.Generator) -> pd.Series:
+    """Give each column's share of the weights, by its name."""
+    sizes = np.abs(predictor.model.weights[:-1])
+    return pd.Series(sizes / sizes.sum() if sizes.any() else sizes, preprocessing.names(predictor.preprocessing))

@@ -1,9 +1,9 @@
 """The model: a weighted sum of the columns."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 
 @dataclass
@@ -20,21 +20,16 @@ class Linear:
         Whether the sum becomes a probability.
     """
 
-    weights: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
+    weights: np.ndarray[Any, Any]
+    mean: np.ndarray[Any, Any]
+    scale: np.ndarray[Any, Any]
     logistic: bool
 
-    def matrix(self, X: pd.DataFrame) -> np.ndarray:
+    def matrix(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Scale the columns, and add a constant; shape (rows, features + 1)."""
-        return np.column_stack([(X.to_numpy() - self.mean) / self.scale, np.ones(len(X))])
+        return np.column_stack([(numbers - self.mean) / self.scale, np.ones(len(numbers))])
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
+    def predict(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Predict for each row; shape (rows,)."""
-        values = self.matrix(X) @ self.weights
+        values = self.matrix(numbers) @ self.weights
         return np.asarray(1 / (1 + np.exp(-values)) if self.logistic else values)
-
-
-def predict(linear: Linear, X: pd.DataFrame) -> np.ndarray:
-    """Predict for rows of a table: probabilities of the positive class, or values of the target; shape (rows,)."""
-    return linear.predict(X)

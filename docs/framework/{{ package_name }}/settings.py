@@ -29,6 +29,9 @@ class Settings(Section):
     dataset: str = Field(description="An entry of data/datasets.yaml.")
     target: str = Field(description="The column to predict.")
     drop: list[str] = Field(description="Columns never to learn from: identifiers and leaks.")
+    split: Literal["random", "stratified", "group", "time"] = Field(description="How rows are held out.")
+    split_column: str | None = Field(description="The column of the groups, or of the times.")
     test_fraction: float = Field(gt=0, lt=1, description="Fraction of the rows held out.")
+    folds: int = Field(ge=1, description="Parts that are held out in turn; 1 is no cross-validation.")
     validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the others that decides when to stop.")
     model: ModelSettings

@@ -1,39 +1,64 @@
 """The training of the trees: boosting in parts, early stopping, checkpoints."""
 
 import json
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
-import pandas as pd
+import numpy as np
 
 from . import progress
-from .model import after, matrix
-from .reproducibility import Run
+from .model import after
+from .reproducibility import ProjectError, Run
 from .settings import Settings
 
-Rows = tuple[pd.DataFrame, pd.Series]
+#: Numbers of shape (rows, features), and the target: numbers of classes, or values.
+Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "round"
 
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lgb.Booster, History, int]:
+class Fitted(NamedTuple):
+    """What a training gives.
+
+    Parameters
+    ----------
+    model : lightgbm.Booster
+        With the trees up to the best round.
+    history : dict
+        The losses after each round: `{"train": [...], "validation": [...]}`.
+    best : int
+        The best round, counted from 1.
+    """
+
+    model: lgb.Booster
+    history: History
+    best: int
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
     """Boost trees until the validation loss has not fallen for a while.
 
     Parameters
     ----------
-    train, validation : tuple of (pandas.DataFrame, pandas.Series)
-        Rows and their target: those learned from, and those that decide when to stop.
+    train, validation : tuple of (ndarray, ndarray)
+        Numbers and their target: those learned from, and those that decide when to stop.
     settings : Settings
         `model` and `threads` are used.
     run : Run
         Draws the seed of the sampling of rows and columns; keeps checkpoints; notes the trees after rounds 1, 2, 4, ...
+    classes : int
+        How many there are; 0 where values are predicted.
 
     Returns
     -------
-    tuple of (lightgbm.Booster, dict, int)
-        The model with the trees up to the best round; the losses after each round: `{"train": [...],
-        "validation": [...]}`; and the best round, counted from 1.
+    Fitted
+
+    Raises
+    ------
+    ProjectError
+        If the objective is one of two classes, and there are more.
 
     Notes
     -----
@@ -41,6 +66,12 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
     of its own. So a resumed one goes through the same states as one that was never interrupted.
     """
     model = settings.model
+    several = {"num_class": classes} if classes > 2 else {}
+    if several and model.objective.startswith("binary"):
+        raise ProjectError(
+            f"objective {model.objective!r} is of two classes, and the target has {classes}.",
+            "In the conf, under `model:`, say objective: multiclass and metric: multi_logloss",
+        )
     seed = int(run.rng("model").integers(2**30))
     text = run.restored.get("model.txt", b"").decode()
     history: History = json.loads(run.restored.get("history.json", b'{"train": [], "validation": []}'))
@@ -57,6 +88,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
         while len(losses) < model.rounds and not progress.is_over(losses, model.early_stopping_rounds):
             parameters = {
                 **model.model_dump(exclude={"rounds", "early_stopping_rounds", "checkpoint_rounds"}),
+                **several,
                 "bagging_freq": 1,
                 "seed": seed + len(losses),
                 "num_threads": settings.threads,
@@ -65,13 +97,13 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
                 "force_row_wise": True,
                 "verbosity": -1,
             }
-            learned = lgb.Dataset(matrix(train[0]), train[1], params=parameters)
+            learned = lgb.Dataset(*train, params=parameters)
             booster = lgb.train(
                 parameters,
                 learned,
                 num_boost_round=min(model.checkpoint_rounds, model.rounds - len(losses)),
                 init_model=lgb.Booster(model_str=text) if text else None,
-                valid_sets=[learned, lgb.Dataset(matrix(validation[0]), validation[1], reference=learned)],
+                valid_sets=[learned, lgb.Dataset(*validation, reference=learned)],
                 valid_names=["train", "validation"],
                 callbacks=[note],
             )
@@ -81,4 +113,4 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[lg
     booster = lgb.Booster(model_str=lgb.Booster(model_str=text).model_to_string(num_iteration=best))
     for count in (1, 2, 4, 8, 16, 32):
         run.stage(f"round {count}", after(booster, count))
-    return booster, history, best
+    return Fitted(booster, history, best)

@@ -2,25 +2,27 @@
 
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
+from . import preprocessing
 
-def of_columns(booster: lgb.Booster, X: pd.DataFrame, y: pd.Series, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Add up what each column's splits gained in training.
+
+def of_columns(predictor: Any, X: pd.DataFrame, y: pd.Series, rng: np.random.Generator) -> pd.Series:
+    """Add up what the splits by each column, or by a category of it, gained in training.
 
     Parameters
     ----------
-    booster : lightgbm.Booster
+    predictor : Classifier or Regressor
         The trained model.
     X, y, rng
         Not used: trees know what they gained; another model would be measured on these held-out rows.
 
     Returns
     -------
-    numpy.ndarray of float, shape (features,)
-        Each column's share of what all splits gained.
+    pandas.Series of float
+        Each one's share of what all splits gained.
     """
-    gain = booster.feature_importance("gain")
-    return np.asarray(gain / gain.sum() if gain.any() else gain)
+    names = preprocessing.names(predictor.preprocessing)
+    gain = predictor.model.feature_importance("gain")
+    return pd.Series(gain / gain.sum() if gain.any() else gain, names)

@@ -1,20 +1,6 @@
 """The model: gradient-boosted trees of LightGBM, as many as the validation rows want."""
 
-from typing import Any
-
 import lightgbm as lgb
-import numpy as np
-import pandas as pd
-
-
-def matrix(X: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Put rows into the form that the model takes: by position, since LightGBM refuses `[]{}",:` in names."""
-    return X.to_numpy()
-
-
-def predict(booster: lgb.Booster, X: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Predict for rows of a table: probabilities of the positive class, or values of the target; shape (rows,)."""
-    return np.asarray(booster.predict(matrix(X)))
 
 
 def rounds(booster: lgb.Booster) -> int:

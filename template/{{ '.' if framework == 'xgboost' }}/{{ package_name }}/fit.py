@@ -1,17 +1,18 @@
 """The training of the trees: boosting in parts, early stopping, checkpoints."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 import xgboost as xgb
 
 from . import progress
-from .model import after, matrix
-from .reproducibility import Run
+from .model import after
+from .reproducibility import ProjectError, Run
 from .settings import Settings
 
-Rows = tuple[pd.DataFrame, pd.Series]
+#: Numbers of shape (rows, features), and the target: numbers of classes, or values.
+Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 History = dict[str, list[float]]
 
 #: What the curves go by.
@@ -34,23 +35,46 @@ class _Note(xgb.callback.TrainingCallback):  # type: ignore[misc]
         return progress.is_over(losses, self.patience)
 
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xgb.Booster, History, int]:
+class Fitted(NamedTuple):
+    """What a training gives.
+
+    Parameters
+    ----------
+    model : xgboost.Booster
+        With the trees up to the best round.
+    history : dict
+        The losses after each round: `{"train": [...], "validation": [...]}`.
+    best : int
+        The best round, counted from 1.
+    """
+
+    model: xgb.Booster
+    history: History
+    best: int
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
     """Boost trees until the validation loss has not fallen for a while.
 
     Parameters
     ----------
-    train, validation : tuple of (pandas.DataFrame, pandas.Series)
-        Rows and their target: those learned from, and those that decide when to stop.
+    train, validation : tuple of (ndarray, ndarray)
+        Numbers and their target: those learned from, and those that decide when to stop.
     settings : Settings
         `model` and `threads` are used.
     run : Run
         Draws the seed of the sampling of rows and columns; keeps checkpoints; notes the trees after rounds 1, 2, 4, ...
+    classes : int
+        How many there are; 0 where values are predicted.
 
     Returns
     -------
-    tuple of (xgboost.Booster, dict, int)
-        The model with the trees up to the best round; the losses after each round: `{"train": [...],
-        "validation": [...]}`; and the best round, counted from 1.
+    Fitted
+
+    Raises
+    ------
+    ProjectError
+        If the objective is one of two classes, and there are more.
 
     Notes
     -----
@@ -58,15 +82,22 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xg
     of its own. So a resumed one goes through the same states as one that was never interrupted.
     """
     model = settings.model
+    several = {"num_class": classes} if classes > 2 else {}
+    if several and model.objective.startswith("binary"):
+        raise ProjectError(
+            f"objective {model.objective!r} is of two classes, and the target has {classes}.",
+            "In the conf, under `model:`, say objective: multi:softprob and eval_metric: mlogloss",
+        )
     seed = int(run.rng("model").integers(2**30))
     content = run.restored.get("model.ubj", b"")
     history: History = json.loads(run.restored.get("history.json", b'{"train": [], "validation": []}'))
     losses = history["validation"]
-    learned, watched = matrix(*train), matrix(*validation)
+    learned, watched = xgb.DMatrix(*train), xgb.DMatrix(*validation)
     with progress.bar(model.rounds, len(losses)) as advance:
         while len(losses) < model.rounds and not progress.is_over(losses, model.early_stopping_rounds):
             parameters = {
                 **model.model_dump(exclude={"rounds", "early_stopping_rounds", "checkpoint_rounds"}),
+                **several,
                 "tree_method": "hist",
                 "seed": seed + len(losses),
                 "nthread": settings.threads,
@@ -87,4 +118,4 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[xg
     booster = xgb.Booster(model_file=bytearray(content))[:best]
     for count in (1, 2, 4, 8, 16, 32):
         run.stage(f"round {count}", after(booster, count))
-    return booster, history, best
+    return Fitted(booster, history, best)

@@ -1,54 +1,39 @@
-"""From the table to what the model learns from: columns, target, split."""
-
-from dataclasses import dataclass
+"""From the table to what the model learns from: columns of known types, and the target."""
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from .reproducibility import ProjectError
 from .settings import Settings
 
-
-@dataclass(frozen=True)
-class Split:
-    """Rows to learn from and rows held out.
-
-    Parameters
-    ----------
-    X_train, X_test : pandas.DataFrame, shape (rows, features)
-        Numeric columns.
-    y_train, y_test : pandas.Series, shape (rows,)
-        The target.
-    """
-
-    X_train: pd.DataFrame
-    X_test: pd.DataFrame
-    y_train: pd.Series
-    y_test: pd.Series
+#: What pandas calls a column of objects that are numbers.
+NUMBERS = {"boolean", "integer", "floating", "mixed-integer-float", "decimal"}
+#: A text that is a date, or a date and a time.
+DATE = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?"
 
 
-def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fraction: float | None = None) -> Split:
-    """Separate target from features, and hold rows out.
+def columns(table: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, pd.Series]:
+    """Separate the target from the columns to learn from.
 
     Parameters
     ----------
     table : pandas.DataFrame, shape (rows, columns)
         The dataset.
     settings : Settings
-        `target`, `drop` and `test_fraction` are used.
-    rng : numpy.random.Generator
-        Draws the rows that are held out.
-    fraction : float, optional
-        How many, of all rows; `test_fraction` by default.
+        `target` and `drop` are used.
 
     Returns
     -------
-    Split
+    X : pandas.DataFrame, shape (rows, features)
+        Numbers as float64, dates as datetime64, all else as text. Missing values stay missing.
+    y : pandas.Series, shape (rows,)
+        The target.
 
     Raises
     ------
     ProjectError
-        If a named column is missing, a feature is not numeric or not finite, or the target is not known in every row.
+        If a named column is missing, a number is not finite, or the target is not known in every row.
     """
     missing = [name for name in (settings.target, *settings.drop) if name not in table.columns]
     if missing:
@@ -56,17 +41,11 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fra
             f"dataset {settings.dataset!r} has no column {', '.join(missing)}; it has {', '.join(table.columns)}.",
             "Correct `target:` and `drop:` in the conf.",
         )
-    X, y = table.drop(columns=[settings.target, *settings.drop]), table[settings.target]
-    text = [name for name in X.columns if not pd.api.types.is_numeric_dtype(X[name])]
-    if text:
-        raise ProjectError(
-            f"these columns are not numbers: {', '.join(text)}.", "Encode them in features.py, or add them to `drop:`."
-        )
-    # Floats throughout, so that a missing value in new data is not another type.
-    X = X.astype("float64")
+    table = table.reset_index(drop=True)
+    X, y = table.drop(columns=[settings.target, *settings.drop]).apply(typed), table[settings.target]
     # Models compute in single precision, in which larger numbers are infinite too.
     infinite = []
-    for name, values in [*X.items(), *([(y.name, y)] if pd.api.types.is_numeric_dtype(y) else [])]:
+    for name, values in [*X.select_dtypes("number").items(), *([(y.name, y)] if is_numeric_dtype(y) else [])]:
         beyond = values.abs() > np.finfo(np.float32).max
         if beyond.any():
             infinite.append(f"{name} in {beyond.sum():,} of {len(y):,} rows, the first is row {beyond.argmax() + 1:,}")
@@ -80,7 +59,15 @@ def split(table: pd.DataFrame, settings: Settings, rng: np.random.Generator, fra
             f"target {settings.target!r} is empty in {y.isna().sum():,} of {len(y):,} rows.",
             "Leave those rows out of the file, then `just data-add` it again.",
         )
-    rows = rng.permutation(len(table))
-    held_out = round(len(table) * (settings.test_fraction if fraction is None else fraction))
-    test, train = np.sort(rows[:held_out]), np.sort(rows[held_out:])
-    return Split(X.iloc[train], X.iloc[test], y.iloc[train], y.iloc[test])
+    return X, y
+
+
+def typed(values: pd.Series) -> pd.Series:
+    """Give a column as numbers, dates or texts, whichever it holds; a text is a date where all of them are."""
+    if is_numeric_dtype(values) or infer_dtype(values, skipna=True) in NUMBERS:
+        return values.astype("float64")  # so that a missing value in new data is not another type
+    if is_datetime64_any_dtype(values):
+        return values
+    texts = values.astype("str")
+    dates = pd.to_datetime(texts.where(texts.str.fullmatch(DATE)), format="ISO8601", errors="coerce")
+    return dates if texts.notna().any() and dates.notna().equals(texts.notna()) else texts

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
 
-def confusion_matrix(truth: pd.Series, predictions: np.ndarray) -> Figure:
+def confusion_matrix(truth: pd.Series, predictions: pd.Series) -> Figure:
     """Count predicted against true classes.
 
     Parameters
     ----------
-    truth, predictions : array of labels, shape (rows,)
+    truth, predictions : Series of labels, shape (rows,)
 
     Returns
     -------
@@ -26,15 +26,16 @@ def confusion_matrix(truth: pd.Series, predictions: np.ndarray) -> Figure:
     return figure
 
 
-def roc(truth: pd.Series, scores: np.ndarray) -> Figure:
+def roc(truth: pd.Series, probabilities: pd.DataFrame, classes: np.ndarray) -> Figure:
     """Draw the true-positive against the false-positive rate over all thresholds.
 
     Parameters
     ----------
-    truth : Series of bool, shape (rows,)
-        Whether a row is of the positive class.
-    scores : ndarray of float, shape (rows,)
-        Its predicted probability.
+    truth : Series of labels, shape (rows,)
+    probabilities : DataFrame of float, shape (rows, classes)
+        What is predicted for each class.
+    classes : ndarray of labels
+        In the order of these columns. Of two the second is drawn, of more each against the others.
 
     Returns
     -------
@@ -42,7 +43,12 @@ def roc(truth: pd.Series, scores: np.ndarray) -> Figure:
     """
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    RocCurveDisplay.from_predictions(truth, scores, ax=axes, name="model", plot_chance_level=True)
+    several = len(classes) > 2
+    for number, name in enumerate(classes) if several else [(1, classes[1])]:
+        label = str(name).replace("$", r"\$") if several else "model"  # between two $ would be a formula
+        RocCurveDisplay.from_predictions(truth == name, probabilities.iloc[:, number], ax=axes, name=label)
+    axes.plot([0, 1], [0, 1], "k--", label="chance")
+    axes.legend(loc="lower right")
     axes.set_title("ROC, held-out rows")
     return figure
 

@@ -11,26 +11,28 @@ from .common.errors import ProjectError
 from .environment import check
 from .modeling.result import Result
 from .source import imports
-from .training.run_object import Experiment, Run, Train
+from .training.run_object import Run, Train
+from .training.steps import Definition, Experiment, Step
 
 imports.watch()  # before anything of the project's own is imported
 
-__all__ = ["Experiment", "ModelAdapter", "ProjectError", "Result", "Run", "Train", "main"]
+__all__ = ["Experiment", "ModelAdapter", "ProjectError", "Result", "Run", "Step", "Train", "main"]
 
 
-def main(experiment: Experiment) -> None:
+def main(experiment: Definition) -> None:
     """Run the project's command line, in an environment that is what the lock says.
 
     Parameters
     ----------
     experiment : callable
-        Gives the settings class and `train`; called only by commands that train.
+        Gives the settings class and `train`, or an `Experiment` of several steps; called only by commands that need it.
     """
 
     def body() -> int:
         shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` has started again.
-        check.ensure(files=sys.argv[1:2] == ["train"] and "launch" not in restart.REASONS)
+        trains = sys.argv[1:2] in (["train"], ["step"])
+        check.ensure(files=trains and "launch" not in restart.REASONS)
         from .cli.main import run_command  # only now: in a half-built environment its imports would fail
 
         return run_command(experiment)

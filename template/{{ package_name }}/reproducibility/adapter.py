@@ -232,3 +232,6 @@ class _Predictor:
 
     def predict(self, inputs: Any) -> Any:
         return self.adapter.predict(self.model, self.adapter.rows(inputs))
+
+    def get_raw_model(self) -> Any:
+        return self.model

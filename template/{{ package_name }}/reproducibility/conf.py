@@ -7,7 +7,7 @@ import reprlib
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -18,6 +18,10 @@ from .common.project import ROOT
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+#: The project's class of settings.
+Schema = TypeVar("Schema", bound="BaseModel")
+#: The key of a conf that names what a step takes from other runs.
+INPUTS = "inputs"
 #: A conf is written by hand: what is larger by far is another file, or made to stop whoever reads it.
 LIMIT_BYTES, LIMIT_VALUES, LIMIT_DEPTH = 1_000_000, 50_000, 50
 #: Characters of a number, a date or a truth; a text may have any.
@@ -167,8 +171,8 @@ def override(conf: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]
     return conf
 
 
-def validate(conf: dict[str, Any], schema: type[BaseModel]) -> BaseModel:
-    """Turn a conf into the project's settings.
+def validate(conf: dict[str, Any], schema: type[Schema]) -> Schema:
+    """Turn a conf into the project's settings. `inputs` are the harness's own, unless the class has them.
 
     Raises
     ------
@@ -177,6 +181,8 @@ def validate(conf: dict[str, Any], schema: type[BaseModel]) -> BaseModel:
     """
     from pydantic import ValidationError
 
+    if not declares_inputs(schema):
+        conf = {key: value for key, value in conf.items() if key != INPUTS}
     try:
         return schema.model_validate(conf)
     except ValidationError as error:
@@ -190,6 +196,11 @@ def validate(conf: dict[str, Any], schema: type[BaseModel]) -> BaseModel:
             "the conf does not fit settings.py:\n" + "\n".join(lines),
             "Correct the value or the spelling in the conf or in --set; settings.py says what each key means.",
         ) from error
+
+
+def declares_inputs(schema: type[BaseModel]) -> bool:
+    """Tell whether a class of settings has the inputs of a step among its own."""
+    return INPUTS in schema.model_fields
 
 
 def flatten(conf: dict[str, Any], prefix: str = "conf") -> dict[str, Any]:

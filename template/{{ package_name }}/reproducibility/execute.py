@@ -16,20 +16,22 @@ from .environment import check
 from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
+from .record.schema import MAIN
 from .store import tracking
-from .training import checkpoint, multiprocess, untracked
+from .training import checkpoint, given, multiprocess, terminal_log, untracked
 from .training.active_run import begun, joined
 from .training.garbage_collection import Collector
-from .training.run_object import Experiment
+from .training.steps import Definition
 from .training.trainer import Trainer, explained
 
 
 def execute(
-    experiment: Experiment,
+    experiment: Definition,
     config: str | Path | Mapping[str, Any],
     overrides: tuple[str, ...] = (),
     run_name: str | None = None,
     resume: str | None = None,
+    step: str = MAIN,
 ) -> str:
     """Do one tracked run.
 
@@ -38,7 +40,7 @@ def execute(
     Parameters
     ----------
     experiment : callable
-        Gives the settings class and `train`.
+        Gives the settings class and `train`, or an `Experiment`.
     config : str, Path or Mapping of str to Any
         The conf file, or the settings themselves.
     overrides : tuple of str
@@ -47,6 +49,8 @@ def execute(
         The run's name in MLflow, which invents one otherwise.
     resume : str, optional
         A run that was interrupted: its conf and its last checkpoint are taken, `config` and `overrides` are not.
+    step : str
+        The step of the project that is done; by default the training.
 
     Returns
     -------
@@ -59,7 +63,11 @@ def execute(
         With cause and fix; a run that has begun is marked FAILED by then, or KILLED if it was interrupted.
     """
     check.hold()
-    start = checkpoint.load(resume) if resume else checkpoint.Checkpoint(_settings(config, overrides))
+    if resume:
+        start = checkpoint.load(resume)
+        _require_step(start, step, resume)
+    else:
+        start = checkpoint.Checkpoint(_settings(config, overrides), step=step)
     settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
     last = launch.is_command()
@@ -72,24 +80,29 @@ def execute(
                 f"just train --set processes={processes}",
             )
         tracking.connect()
-        with begun(last, run_name, start.tag) as (active, interrupts), explained():
+        with (
+            given.at_hand(settings) as inputs,
+            begun(last, run_name, start.tag) as (active, interrupts),
+            terminal_log.kept(active, interrupts, last),
+            explained(),
+        ):
             interrupts.allow()
             if processes > 1:
                 multiprocess.train(processes, start, active.id)
             else:
-                result, outcome = trainer.track(active, collector)
+                result, outcome = trainer.track(active, collector, inputs)
     if processes == 1:  # else the first of them has told
         _report(active.id, result, outcome)
     return active.id
 
 
-def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
+def take_part(experiment: Definition, folder: Path, run_id: str) -> None:
     """Be one of the processes of a training: the first tracks it, the others do the same and keep nothing.
 
     Parameters
     ----------
     experiment : callable
-        Gives the settings class and `train`.
+        Gives the settings class and `train`, or an `Experiment`.
     folder : Path
         That of the training; see `multiprocess.train`.
     run_id : str
@@ -103,12 +116,19 @@ def take_part(experiment: Experiment, folder: Path, run_id: str) -> None:
     ):
         start = checkpoint.read(folder / multiprocess.START)
         trainer = Trainer(experiment, start, rank, processes, FRAMEWORK.group(rank, processes, folder))
-        with joined(run_id) if rank == 0 else untracked.run(folder / f"store-{rank}") as active, explained():
+        tracked = joined(run_id) if rank == 0 else untracked.run(folder / f"store-{rank}")
+        with given.at_hand(start.settings) as inputs, tracked as active, explained():
             interrupts.allow()
             if active:
-                _report(active.id, *trainer.track(active, collector))
+                _report(active.id, *trainer.track(active, collector, inputs))
             else:
-                trainer.follow(collector)
+                trainer.follow(collector, inputs)
+
+
+def _require_step(start: checkpoint.Checkpoint, step: str, run_id: str) -> None:
+    if start.step != step:
+        command = "just train" if start.step == MAIN else f"just step {start.step}"
+        raise ProjectError(f"run {run_id} is one of the step {start.step!r}.", f"{command} --resume {run_id}")
 
 
 def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """One training, top to bottom."""
 
-import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from typing import Any
 
-from . import curves, features, fit, importance, model, plots
-from .reproducibility import ProjectError, Result, Run
+import numpy as np
+
+from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
+from .predictor import Classifier
+from .reproducibility import Result, Run
 from .settings import Settings
 
 
@@ -21,44 +23,37 @@ def train(settings: Settings, run: Run) -> Result:
     Returns
     -------
     Result
-        What is logged, and what "the same result" is judged by. The predictions are probabilities of the second class.
+        What is logged, and what "the same result" is judged by.
     """
     table = run.dataset(settings.dataset)
-    data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train.index, data.X_test.index])
-    run.stage("features", [data.X_train, data.X_test])
-    classes = sorted(data.y_train.unique())
-    if len(classes) != 2:
-        raise ProjectError(
-            f"target {settings.target!r} has {len(classes)} classes; this training takes two.",
-            "For more, change the loss in the conf, the metrics in train.py and the plots in plots.py.",
-        )
-    positive = classes[1]
+    X, y = features.columns(table, settings)
+    parts = split.parts(table, settings, run.rng("split"))
+    run.stage("split", parts)
+    run.stage("features", [X, y])
+    checks.require_every_class(y, parts)
+    checks.warn_of_imbalance(y)
+    checks.warn_of_leaks(table, parts[0], settings)
+    classes, codes = np.unique(y.to_numpy(), return_inverse=True)
+    fits: list[fit.Fitted] = []
 
-    rest = table.loc[data.X_train.index]
-    rows = features.split(rest, settings, run.rng("validation"), settings.validation_fraction)
-    run.stage("validation", [rows.X_train.index, rows.X_test.index])
-    fitted, history, best = fit.fit(
-        (rows.X_train, rows.y_train == positive),
-        (rows.X_test, rows.y_test == positive),
-        settings,
-        run,
-    )
+    def learn(rows: np.ndarray[Any, Any], run: Run) -> Classifier:
+        parts = split.once(table.iloc[rows], settings, run.rng("validation"), settings.validation_fraction)
+        learned, watched = (rows[part] for part in parts)
+        run.stage("validation", [learned, watched])
+        columns = preprocessing.build(X).fit(X.iloc[learned])
+        numbers = [(columns.transform(X.iloc[part]), codes[part]) for part in (learned, watched)]
+        fits.append(fit.fit(numbers[0], numbers[1], settings, run, classes=len(classes)))
+        return Classifier(columns, fits[-1].model, classes)
+
+    fitted, answers, metrics = evaluation.evaluate(learn, X, y, parts, run)
+    history, best = fits[-1].history, fits[-1].best
     curves.log(history)
-
-    scores = model.predict(fitted, data.X_test)
-    truth, labels = data.y_test == positive, scores > 0.5
-    metrics = {
-        "accuracy": accuracy_score(truth, labels),
-        "f1": f1_score(truth, labels),
-        "roc_auc": roc_auc_score(truth, scores),
-        "log_loss": log_loss(truth, scores),
-    }
-    importances = importance.of_columns(fitted, data.X_test, truth, run.rng("importance"))
+    inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"]
+    importances = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
     figures = {
-        "confusion_matrix": plots.confusion_matrix(data.y_test, np.where(labels, positive, classes[0])),
-        "roc": plots.roc(truth, scores),
-        "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
+        "confusion_matrix": plots.confusion_matrix(truth, predictions),
+        "roc": plots.roc(truth, answers.iloc[:, 1:], classes),
+        "feature_importance": plots.feature_importance(importances.to_numpy(), list(importances.index)),
         "curves": curves.draw(history, best, step=fit.STEP),
     }
-    return Result(fitted, data.X_test, scores, metrics, figures)
+    return Result(fitted, inputs, predictions.to_numpy(), metrics, figures)

@@ -1,9 +1,12 @@
 """One training, top to bottom."""
 
-from pandas.api.types import is_numeric_dtype
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from typing import Any
 
-from . import curves, features, fit, importance, model, plots
+import numpy as np
+from pandas.api.types import is_numeric_dtype
+
+from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
+from .predictor import Regressor
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -24,34 +27,34 @@ def train(settings: Settings, run: Run) -> Result:
         What is logged, and what "the same result" is judged by.
     """
     table = run.dataset(settings.dataset)
-    data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train.index, data.X_test.index])
-    run.stage("features", [data.X_train, data.X_test])
-    if not is_numeric_dtype(data.y_train):
+    X, y = features.columns(table, settings)
+    parts = split.parts(table, settings, run.rng("split"))
+    run.stage("split", parts)
+    run.stage("features", [X, y])
+    if not is_numeric_dtype(y):
         raise ProjectError(f"target {settings.target!r} is not a number.", "Name a column of numbers in `target:`.")
+    checks.warn_of_leaks(table, parts[0], settings)
+    values = y.to_numpy("float64")
+    fits: list[fit.Fitted] = []
 
-    rest = table.loc[data.X_train.index]
-    rows = features.split(rest, settings, run.rng("validation"), settings.validation_fraction)
-    run.stage("validation", [rows.X_train.index, rows.X_test.index])
-    fitted, history, best = fit.fit(
-        (rows.X_train, rows.y_train),
-        (rows.X_test, rows.y_test),
-        settings,
-        run,
-    )
+    def learn(rows: np.ndarray[Any, Any], run: Run) -> Regressor:
+        parts = split.once(table.iloc[rows], settings, run.rng("validation"), settings.validation_fraction)
+        learned, watched = (rows[part] for part in parts)
+        run.stage("validation", [learned, watched])
+        columns = preprocessing.build(X).fit(X.iloc[learned])
+        numbers = [(columns.transform(X.iloc[part]), values[part]) for part in (learned, watched)]
+        fits.append(fit.fit(numbers[0], numbers[1], settings, run))
+        return Regressor(columns, fits[-1].model)
+
+    fitted, answers, metrics = evaluation.evaluate(learn, X, y, parts, run)
+    history, best = fits[-1].history, fits[-1].best
     curves.log(history)
-
-    predictions = model.predict(fitted, data.X_test)
-    metrics = {
-        "r2": r2_score(data.y_test, predictions),
-        "rmse": root_mean_squared_error(data.y_test, predictions),
-        "mae": mean_absolute_error(data.y_test, predictions),
-    }
-    importances = importance.of_columns(fitted, data.X_test, data.y_test, run.rng("importance"))
+    inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"].to_numpy()
+    importances = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
     figures = {
-        "predicted_against_true": plots.predicted_against_true(data.y_test, predictions),
-        "residuals": plots.residuals(data.y_test, predictions),
-        "feature_importance": plots.feature_importance(importances, list(data.X_train.columns)),
+        "predicted_against_true": plots.predicted_against_true(truth, predictions),
+        "residuals": plots.residuals(truth, predictions),
+        "feature_importance": plots.feature_importance(importances.to_numpy(), list(importances.index)),
         "curves": curves.draw(history, best, step=fit.STEP),
     }
-    return Result(fitted, data.X_test, predictions, metrics, figures)
+    return Result(fitted, inputs, predictions, metrics, figures)

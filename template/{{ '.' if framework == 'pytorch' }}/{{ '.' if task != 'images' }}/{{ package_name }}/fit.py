@@ -1,8 +1,9 @@
 """The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
 
 import json
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import nn
@@ -13,34 +14,53 @@ from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
 
-Rows = tuple[pd.DataFrame, pd.Series]
+#: Numbers of shape (rows, features), and the target: numbers of classes, or values.
+Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Network, History, int]:
+class Fitted(NamedTuple):
+    """What a training gives.
+
+    Parameters
+    ----------
+    model : nn.Sequential
+        With the weights of the best epoch.
+    history : dict
+        The losses after each epoch: `{"train": [...], "validation": [...]}`.
+    best : int
+        The best epoch, counted from 1.
+    """
+
+    model: nn.Sequential
+    history: History
+    best: int
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
     """Train until the validation loss has not fallen for a while; several processes do it together, in step.
 
     Parameters
     ----------
-    train, validation : tuple of (pandas.DataFrame, pandas.Series)
-        Rows and their target: those learned from, and those that decide when to stop.
+    train, validation : tuple of (ndarray, ndarray)
+        Numbers and their target: those learned from, and those that decide when to stop.
     settings : Settings
         `model` is used.
     run : Run
         Seeds each epoch; keeps checkpoints; notes the weights after steps 1, 2, 4, 8, ...
+    classes : int
+        How many there are; 0 where values are predicted.
 
     Returns
     -------
-    tuple of (Network, dict, int)
-        The network, on the CPU, with the weights of the best epoch; the losses after each epoch: `{"train": [...],
-        "validation": [...]}`; and the best epoch, counted from 1.
+    Fitted
     """
     model = settings.model
     run.reseed("init")
-    network = Network(*train, model).to(run.device)
+    network = Network(*train, classes, model).to(run.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=model.learning_rate, weight_decay=model.weight_decay)
     history: History = {"train": [], "validation": []}
     if run.restored:
@@ -72,7 +92,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[Ne
                 )
             advance(losses[-1])
     network.load_state_dict(best)
-    return network.cpu().eval(), history, epochs.best(losses)
+    return Fitted(network.answering(), history, epochs.best(losses))
 
 
 def _epoch(
@@ -116,7 +136,5 @@ def _loss(network: Network, rows: TensorDataset, run: Run) -> float:
 
 
 def _tensors(rows: Rows) -> TensorDataset:
-    X, y = rows
-    return TensorDataset(
-        torch.from_numpy(X.to_numpy("float64", copy=True)), torch.from_numpy(y.to_numpy("float64", copy=True))
-    )
+    numbers, target = rows
+    return TensorDataset(torch.from_numpy(numbers), torch.from_numpy(target.astype("float64")))

@@ -1,9 +1,12 @@
 """One training, top to bottom."""
 
-from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from typing import Any
 
-from . import features, model, plots
-from .reproducibility import ProjectError, Result, Run
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from . import checks, evaluation, features, model, plots, preprocessing, split
+from .reproducibility import Result, Run
 from .settings import Settings
 
 
@@ -23,32 +26,25 @@ def train(settings: Settings, run: Run) -> Result:
         What is logged, and what "the same result" is judged by.
     """
     table = run.dataset(settings.dataset)
-    data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train.index, data.X_test.index])
-    run.stage("features", [data.X_train, data.X_test])
-    if data.y_train.nunique() != 2:
-        raise ProjectError(
-            f"target {settings.target!r} has {data.y_train.nunique()} classes; this training takes two.",
-            "Change the metrics and plots in train.py and plots.py for more classes.",
-        )
+    X, y = features.columns(table, settings)
+    parts = split.parts(table, settings, run.rng("split"))
+    run.stage("split", parts)
+    run.stage("features", [X, y])
+    checks.require_every_class(y, parts)
+    checks.warn_of_imbalance(y)
+    checks.warn_of_leaks(table, parts[0], settings)
 
-    forest = model.build(settings, run.rng("model"))
-    forest.fit(data.X_train, data.y_train)
-    forest.set_params(n_jobs=1)  # threads add the votes of the trees in any order, to other last bits
+    def fit(rows: np.ndarray[Any, Any], run: Run) -> Pipeline:
+        pipeline = model.build(X, settings, run.rng("model"))
+        pipeline.fit(X.iloc[rows], y.iloc[rows])
+        return pipeline.set_params(forest__n_jobs=1)  # threads add the votes of the trees in any order, to other bits
 
-    predictions = forest.predict(data.X_test)
-    positive = forest.classes_[1]
-    scores = forest.predict_proba(data.X_test)[:, 1]
-    truth = data.y_test == positive
-    metrics = {
-        "accuracy": accuracy_score(data.y_test, predictions),
-        "f1": f1_score(data.y_test, predictions, pos_label=positive),
-        "roc_auc": roc_auc_score(truth, scores),
-        "log_loss": log_loss(truth, scores),
-    }
+    fitted, answers, metrics = evaluation.evaluate(fit, X, y, parts, run)
+    inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"]
+    importances = fitted["forest"].feature_importances_
     figures = {
-        "confusion_matrix": plots.confusion_matrix(data.y_test, predictions),
-        "roc": plots.roc(truth, scores),
-        "feature_importance": plots.feature_importance(forest.feature_importances_, list(data.X_train.columns)),
+        "confusion_matrix": plots.confusion_matrix(truth, predictions),
+        "roc": plots.roc(truth, answers.iloc[:, 1:], fitted.classes_),
+        "feature_importance": plots.feature_importance(importances, preprocessing.names(fitted["preprocessing"])),
     }
-    return Result(forest, data.X_test, predictions, metrics, figures)
+    return Result(fitted, inputs, predictions.to_numpy(), metrics, figures)

@@ -1,9 +1,12 @@
 """One training, top to bottom."""
 
-from pandas.api.types import is_numeric_dtype
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from typing import Any
 
-from . import features, model, plots
+import numpy as np
+from pandas.api.types import is_numeric_dtype
+from sklearn.pipeline import Pipeline
+
+from . import checks, evaluation, features, model, plots, preprocessing, split
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
 
@@ -24,25 +27,25 @@ def train(settings: Settings, run: Run) -> Result:
         What is logged, and what "the same result" is judged by.
     """
     table = run.dataset(settings.dataset)
-    data = features.split(table, settings, run.rng("split"))
-    run.stage("split", [data.X_train.index, data.X_test.index])
-    run.stage("features", [data.X_train, data.X_test])
-    if not is_numeric_dtype(data.y_train):
+    X, y = features.columns(table, settings)
+    parts = split.parts(table, settings, run.rng("split"))
+    run.stage("split", parts)
+    run.stage("features", [X, y])
+    if not is_numeric_dtype(y):
         raise ProjectError(f"target {settings.target!r} is not a number.", "Name a column of numbers in `target:`.")
+    checks.warn_of_leaks(table, parts[0], settings)
 
-    forest = model.build(settings, run.rng("model"))
-    forest.fit(data.X_train, data.y_train)
-    forest.set_params(n_jobs=1)  # threads add the predictions of the trees in any order, to other last bits
+    def fit(rows: np.ndarray[Any, Any], run: Run) -> Pipeline:
+        pipeline = model.build(X, settings, run.rng("model"))
+        pipeline.fit(X.iloc[rows], y.iloc[rows])
+        return pipeline.set_params(forest__n_jobs=1)  # threads add what the trees predict in any order, to other bits
 
-    predictions = forest.predict(data.X_test)
-    metrics = {
-        "r2": r2_score(data.y_test, predictions),
-        "rmse": root_mean_squared_error(data.y_test, predictions),
-        "mae": mean_absolute_error(data.y_test, predictions),
-    }
+    fitted, answers, metrics = evaluation.evaluate(fit, X, y, parts, run)
+    inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"].to_numpy()
+    importances = fitted["forest"].feature_importances_
     figures = {
-        "predicted_against_true": plots.predicted_against_true(data.y_test, predictions),
-        "residuals": plots.residuals(data.y_test, predictions),
-        "feature_importance": plots.feature_importance(forest.feature_importances_, list(data.X_train.columns)),
+        "predicted_against_true": plots.predicted_against_true(truth, predictions),
+        "residuals": plots.residuals(truth, predictions),
+        "feature_importance": plots.feature_importance(importances, preprocessing.names(fitted["preprocessing"])),
     }
-    return Result(forest, data.X_test, predictions, metrics, figures)
+    return Result(fitted, inputs, predictions, metrics, figures)

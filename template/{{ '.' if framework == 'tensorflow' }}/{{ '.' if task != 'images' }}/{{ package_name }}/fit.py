@@ -2,40 +2,59 @@
 
 import io
 import json
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import pandas as pd
 
 from . import epochs, progress, state
 from .model import build
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
 
-Rows = tuple[pd.DataFrame, pd.Series]
+#: Numbers of shape (rows, features), and the target: numbers of classes, or values.
+Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[keras.Model, History, int]:
+class Fitted(NamedTuple):
+    """What a training gives.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With the weights of the best epoch.
+    history : dict
+        The losses after each epoch: `{"train": [...], "validation": [...]}`.
+    best : int
+        The best epoch, counted from 1.
+    """
+
+    model: keras.Model
+    history: History
+    best: int
+
+
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
     """Train until the validation loss has not fallen for a while.
 
     Parameters
     ----------
-    train, validation : tuple of (pandas.DataFrame, pandas.Series)
-        Rows and their target: those learned from, and those that decide when to stop.
+    train, validation : tuple of (ndarray, ndarray)
+        Numbers and their target: those learned from, and those that decide when to stop.
     settings : Settings
         `model` is used.
     run : Run
         Seeds each epoch; keeps checkpoints; notes the weights after steps 1, 2, 4, 8, ...
+    classes : int
+        How many there are; 0 where values are predicted.
 
     Returns
     -------
-    tuple of (keras.Model, dict, int)
-        The network with the weights of the best epoch; the losses after each epoch:
-        `{"train": [...], "validation": [...]}`; and the best epoch, counted from 1.
+    Fitted
     """
     model = settings.model
     run.reseed("init")
@@ -46,7 +65,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
             best = list(stored.values())
         history = json.loads(run.restored["history.json"])
     else:
-        network = build(*train, model)
+        network = build(*train, classes, model)
         best = network.get_weights()
         run.stage("init", best)
 
@@ -70,7 +89,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run) -> tuple[ke
                 )
             advance(losses[-1])
     network.set_weights(best)
-    return network, history, epochs.best(losses)
+    return Fitted(network, history, epochs.best(losses))
 
 
 def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:
@@ -95,5 +114,5 @@ def _loss(network: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
 
 
 def _arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    X, y = rows
-    return X.to_numpy("float32"), y.to_numpy("float32").reshape(-1, 1)
+    numbers, target = rows
+    return numbers, target.astype("float32").reshape(-1, 1)

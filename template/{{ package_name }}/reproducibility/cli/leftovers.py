@@ -16,6 +16,7 @@ from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..common.waiting import is_free
 from ..containers import engine, start
+from ..datasets.manifest import data_root
 from ..environment import mlflow_environment
 from ..source.git import git
 
@@ -68,6 +69,7 @@ def _scratch() -> Iterator[Path]:
 def _parts() -> Iterator[Path]:
     environment = mlflow_environment.current()
     places = [ROOT.glob("*.part*"), (ROOT / "data").rglob("*.part"), (ROOT / ".venv").glob("*.part")]
+    places += [root.glob("*.part")] if (root := data_root()) else []
     for path in (path for place in (*places, environment.rglob("*.part")) for path in place):
         found = PART.search(path.name)
         if found and _is_old(path) and not (found[1] and _lives(int(found[1]))):

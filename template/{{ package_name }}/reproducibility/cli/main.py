@@ -11,22 +11,25 @@ import click
 from ..common.command_line import own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED, USAGE
-from . import data, images, models, proofs, server, training, upkeep
+from . import data, images, models, proofs, server, steps, training, upkeep
 
 if TYPE_CHECKING:
-    from ..training.run_object import Experiment
+    from ..training.steps import Definition
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     commands=[
         training.train,
+        training.step,
         training.run_project,
         training.rank,
         proofs.verify,
         proofs.reproduce,
         proofs.compare,
         proofs.runs,
+        steps.pipeline,
+        steps.lineage,
         models.promote,
         models.predict,
         data.data,
@@ -43,13 +46,13 @@ def cli() -> None:
     """Train, predict, and look after the data. Every command has a recipe: `just --list`."""
 
 
-def run_command(experiment: Experiment) -> int:
+def run_command(experiment: Definition) -> int:
     """Parse the command line and do what it says.
 
     Parameters
     ----------
     experiment : callable
-        Gives the project's settings class and training.
+        Gives the project's settings class and training, or its steps.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..common.files import absolute, write_whole
+from ..record.schema import MAIN
 from .options import (
     RUN_ID,
     config_option,
@@ -23,7 +24,8 @@ from .options import (
 @set_option
 @text_option
 @container_option
-def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, container: bool | None) -> None:
+@click.option("--step", default=MAIN, show_default=True, help="Of a project of several steps; give its --config too.")
+def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, container: bool | None, step: str) -> None:
     """Train twice, with all that must not matter changed between the two, and compare to the last bit.
 
     The second training starts from the record of the first: another folder, time zone, locale, umask, process and
@@ -33,15 +35,16 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, contai
     from ..training import just_run
 
     overrides = (*overrides, *just_run.overrides(seed, text))
-    raise SystemExit(verify.verify(absolute(config), overrides, bool(container)))
+    raise SystemExit(verify.verify(absolute(config), overrides, bool(container), step))
 
 
 @click.command()
 @click.argument("run_id", metavar=RUN_ID)
 @store_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--chain", is_flag=True, help="Also all that it was made from, from the raw data on: a line a link.")
 @container_option
-def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, container: bool | None) -> None:
+def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, chain: bool, container: bool | None) -> None:
     """Execute a run again from its ID alone, and compare every stage to the last bit.
 
     The first digits of the ID are enough, four or more; `last` is the newest run that finished and is no replay.
@@ -53,9 +56,14 @@ def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, container: b
 
     Exits with 0 (identical, or equivalent on other hardware), 1 (different), 2 (cannot be tried).
     """
+    from ..pipeline.chain import reproduce_chain
     from ..proof import reproduce
 
     use_store(tracking_uri)
+    if chain and dry_run:
+        raise click.UsageError("--chain executes; what it would execute: just lineage RUN_ID")
+    if chain:
+        raise SystemExit(reproduce_chain(run_id, container))
     raise SystemExit(reproduce.reproduce(run_id, dry_run, container))
 
 

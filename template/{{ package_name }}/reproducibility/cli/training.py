@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..common.files import write_whole
+from ..common.files import absolute, write_whole
+from ..record.schema import MAIN
 from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
 
 if TYPE_CHECKING:
-    from ..training.run_object import Experiment
+    from ..training.steps import Definition
+
+
+name_option = click.option("--name", "run_name", help="The run's name in MLflow; invented by default.")
+resume_option = click.option(
+    "--resume",
+    metavar=RUN_ID,
+    help="Go on from the last checkpoint of a run, with that run's conf; `last` is the last one that did not finish.",
+)
+id_file_option = click.option("--id-file", metavar="FILE", help="Also write the run's ID into a file, for scripts.")
 
 
 @click.command()
@@ -20,32 +30,57 @@ if TYPE_CHECKING:
 @seed_option
 @set_option
 @text_option
-@click.option("--name", help="The run's name in MLflow; invented by default.")
-@click.option(
-    "--resume",
-    metavar=RUN_ID,
-    help="Go on from the last checkpoint of a run, with that run's conf; `last` is the last one that did not finish.",
-)
-@click.option("--id-file", metavar="FILE", help="Also write the run's ID into a file, for scripts.")
+@name_option
+@resume_option
+@id_file_option
 @click.pass_obj
-def train(
-    experiment: Experiment,
+def train(experiment: Definition, /, config: str, **options: Any) -> None:
+    """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
+    _execute(experiment, MAIN, config, **options)
+
+
+@click.command()
+@click.argument("step")
+@click.option("--config", default="", help="The conf file; by default confs/STEP.yaml.")
+@seed_option
+@set_option
+@text_option
+@name_option
+@resume_option
+@id_file_option
+@click.pass_obj
+def step(experiment: Definition, /, step: str, config: str, **options: Any) -> None:
+    """Do one step of a project of several, once, and track everything, as `train` does.
+
+    Its inputs are those that its conf names; `step:NAME/…` is what the newest run of that step made that finished.
+    To do all steps in their order, and only those whose proof does not hold any more: just pipeline.
+    """
+    own = f"confs/{step}.yaml"
+    if not config and not absolute(own).exists():
+        from ..training import steps
+
+        steps.load(experiment, step)  # if there is no such step, that is to be said
+    _execute(experiment, step, config or own, **options)
+
+
+def _execute(
+    experiment: Definition,
+    step: str,
     config: str,
     seed: str,
     overrides: tuple[str, ...],
     text: str,
-    name: str | None,
+    run_name: str | None,
     resume: str | None,
     id_file: str | None,
 ) -> None:
-    """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
     from .. import execute
     from ..training import just_run
 
     overrides = (*overrides, *just_run.overrides(seed, text))
     if resume and overrides:
         raise click.UsageError("--resume goes on with the settings that the run had; leave --set and --seed out.")
-    run_id = execute.execute(experiment, config, overrides, name, resume)
+    run_id = execute.execute(experiment, config, overrides, run_name, resume, step)
     if id_file:
         write_whole(to_write(id_file), run_id)
 
@@ -55,7 +90,7 @@ def train(
 @click.argument("run_id")
 @click.argument("parent", type=int)
 @click.pass_obj
-def rank(experiment: Experiment, folder: Path, run_id: str, parent: int) -> None:
+def rank(experiment: Definition, folder: Path, run_id: str, parent: int) -> None:
     """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
     from .. import execute
     from ..training import just_run, multiprocess  # noqa: F401 - a record names what was imported: as much as by `train`

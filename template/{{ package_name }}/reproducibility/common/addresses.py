@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 MASK = "***"
+#: Names of environment variables whose values are secrets, unless they are those of files.
+SECRET_VARIABLE = re.compile(r"(?i)token|key|secret|passw|pwd|cred|auth(?!or)|jwt|signature")
+#: What is shorter stands in any text by chance.
+SHORTEST = 4
 #: Names of query parameters that are, or may be, secrets; and of path segments after which one comes.
 SECRET_NAME = re.compile(r"(?i)sig|token|key|secret|pass|pwd|cred|auth|sas|jwt|session|user|login|^code$")
 SECRET_FOLLOWS = re.compile(r"(?i)((access|api)[_-]?)?(token|key)|secret|sig|signature|auth|sas|password")
@@ -50,17 +57,41 @@ def _split(address: str) -> SplitResult:
 def scrubbed(text: str, address: str) -> str:
     """Take out of a text what `public` takes out of an address."""
     try:
-        parts = _split(address)
+        found = secrets(address)
     except ValueError:
         return MASK
+    for secret in found:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def secrets(address: str) -> list[str]:
+    """Give what `public` takes out of an address, the longest first.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    parts = _split(address)
     user = parts.netloc.rpartition("@")[0]
     hidden = [user, *user.split(":", 1), parts.fragment]
     if _is_secret_query(parts.query):
         hidden += [parts.query, *(value for _, value in parse_qsl(parts.query))]
     hidden += [old for old, new in zip(parts.path.split("/"), _path(parts.path).split("/"), strict=True) if old != new]
-    for secret in sorted({*hidden, *map(unquote, hidden)}, key=len, reverse=True):
-        text = text.replace(secret, MASK) if secret else text
-    return text
+    return sorted({*hidden, *map(unquote, hidden)} - {""}, key=len, reverse=True)
+
+
+def of_environment(variables: Mapping[str, str]) -> list[str]:
+    """Give the secrets among the values of environment variables and in addresses there, the longest first."""
+    found = set()
+    for name, value in variables.items():
+        if "://" in value:
+            with contextlib.suppress(ValueError):
+                found |= {*secrets(value)}
+        elif (SECRET_VARIABLE.search(name) and not Path(value).exists()) or _is_secret(value):
+            found |= {line.strip() for line in value.splitlines()}
+    return sorted((one for one in found if len(one) >= SHORTEST), key=len, reverse=True)
 
 
 def _path(path: str) -> str:

@@ -14,13 +14,13 @@ HARNESS = Path(__file__).resolve().parents[1]
 
 @functools.cache
 def options() -> dict[str, str]:
-    """Read `[tool.reproducibility]` of pyproject.toml: `experiment` and `tracking-uri`."""
+    """Read `[tool.reproducibility]` of pyproject.toml: `experiment`, `tracking-uri`, and `data` where there is one."""
     import tomllib
 
     try:
         pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
         found: dict[str, str] = pyproject["tool"]["reproducibility"]
-        return {"experiment": found["experiment"], "tracking-uri": found["tracking-uri"]}
+        return {"experiment": found["experiment"], "tracking-uri": found["tracking-uri"], "data": found.get("data", "")}
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise ProjectError(
             f"pyproject.toml cannot be used: {error!r}.",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
 import ssl
-from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..common import digest
 from ..common.addresses import public, scrubbed, without_user
 from ..common.errors import ProjectError
+from ..common.files import clone
 from ..common.project import ROOT
+from ..store import tracking
 from . import web_index
 
 #: How often a server is asked again that breaks off, or answers with one of these codes: after 0, 0.6 and 1.2 seconds.
@@ -22,7 +25,7 @@ RETRIES, BACKOFF, TEMPORARY = 3, 0.3, (500, 502, 503, 504)
 TIMEOUT = (10, 60)
 
 
-def fetch(origin: str, target: Path) -> None:
+def fetch(origin: str, target: Path, one_of_many: bool = False) -> None:
     """Copy a file, or a folder of elsewhere, from wherever a URI says, to a path.
 
     Parameters
@@ -32,6 +35,8 @@ def fetch(origin: str, target: Path) -> None:
         that ends in a slash is a folder, whose files are those that its page has links to.
     target : Path
         Where to; overwritten.
+    one_of_many : bool, default False
+        Whether it is one file of a folder: nobody asks what it is, and it has no progress of its own.
 
     Raises
     ------
@@ -41,17 +46,17 @@ def fetch(origin: str, target: Path) -> None:
     scheme = origin.partition(":")[0].lower() if "://" in origin or origin.startswith("runs:/") else ""
     try:
         if scheme in {"http", "https"} and origin.endswith("/"):
-            for path, address in dict(web_index.files(origin, partial(_page, target))).items():
+            for path, address in dict(web_index.files(origin, functools.partial(_page, target))).items():
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
-                _download(address, target / path)
+                _download(address, target / path, one_of_many=True)
         elif scheme in {"http", "https"}:
-            _download(origin, target)
+            _download(origin, target, one_of_many)
         elif scheme in {"runs", "s3"}:
-            _download_artifact(origin, target, scheme)
+            _download_artifact(origin, target, scheme, one_of_many)
         elif scheme:
             raise ProjectError(f"{scheme}:// cannot be fetched.", "Give a path or an http(s), s3 or runs:/ address.")
         else:
-            shutil.copyfile(ROOT / origin, target)
+            clone(ROOT / origin, target)
     except (OSError, ValueError) as error:
         root = _root_cause(error)
         why = getattr(root, "strerror", None) or root
@@ -76,7 +81,7 @@ def _root_cause(error: BaseException) -> BaseException:
     return given if isinstance(given, BaseException) else error
 
 
-def _download(address: str, target: Path) -> None:
+def _download(address: str, target: Path, one_of_many: bool = False) -> None:
     import click
     import requests
     from requests.adapters import HTTPAdapter
@@ -108,7 +113,8 @@ def _download(address: str, target: Path) -> None:
         if not answer.ok:
             raise OSError(f"HTTP Error {answer.status_code}: {answer.reason}")
         size = int(answer.headers.get("Content-Length") or 0)
-        with target.open("wb") as file, click.progressbar(length=size, label=f"fetching {public(address)}") as bar:
+        progress = click.progressbar(length=size, label=f"fetching {public(address)}", hidden=one_of_many)
+        with target.open("wb") as file, progress as bar:
             try:
                 for piece in answer.raw.stream(digest.CHUNK, decode_content=False):
                     file.write(piece)
@@ -117,11 +123,8 @@ def _download(address: str, target: Path) -> None:
                 raise OSError(f"the connection ended after {file.tell():,} of {size:,} bytes") from None
 
 
-def _download_artifact(origin: str, target: Path, scheme: str) -> None:
+def _download_artifact(origin: str, target: Path, scheme: str, one_of_many: bool) -> None:
     import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from ..store import tracking
 
     if scheme == "s3":
         if "@" in urlsplit(origin).netloc:
@@ -135,16 +138,32 @@ def _download_artifact(origin: str, target: Path, scheme: str) -> None:
                 "s3:// needs boto3, which is not among this project's dependencies.",
                 'Add "boto3" to `dependencies` in pyproject.toml, then `just lock && just setup`.',
             ) from error
-    else:
-        tracking.connect()
     folder = target.with_suffix(".download.part")
     try:
+        if one_of_many:
+            parent, _, name = origin.rpartition("/")
+            _repository(parent)._download_file(name, str(target))
+            return
+        if scheme == "runs":
+            tracking.connect()
         found = Path(mlflow.artifacts.download_artifacts(origin, dst_path=str(folder)))
         found.replace(target)
-    except MlflowException as error:
+    except (ProjectError, OSError):
+        raise
+    except Exception as error:  # every kind of store has its own
         raise ProjectError(
             f"{public(origin)} cannot be fetched: {scrubbed(str(error), origin)}",
             "Check the run ID and the path in it.",
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _repository(folder: str) -> Any:
+    """Give MLflow's access to a folder of artifacts, which asks the store where that is: once for all files."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    if folder.startswith("runs:"):
+        tracking.connect()
+    return get_artifact_repository(folder)

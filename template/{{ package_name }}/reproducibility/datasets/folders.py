@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from ..common import digest
 from ..common.errors import ProjectError
+from . import remembered
 
 #: The text lies beside the folder: data/pictures.files, where git keeps it also of a folder that is too large for it.
 ENDING = ".files"
@@ -21,6 +24,8 @@ ENDING = ".files"
 NO_DATA = frozenset({".git", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 #: Of each kind of difference, so many are named.
 NAMED = 5
+#: So many files are handed to a thread at once.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,17 @@ def listing_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{ENDING}")
 
 
-def scan(folder: Path, progress: Callable[[int], object] | None = None) -> dict[str, File]:
+def scan(place: Path, progress: Callable[[int], object] | None = None, remember: bool = False) -> dict[str, File]:
     """List what a folder holds, on as many threads as there are cores; links are followed.
 
     Parameters
     ----------
-    folder : Path
-        The folder.
+    place : Path
+        The folder; or a file, which is listed by the path "".
     progress : callable, optional
         Called as by `digest.of_file`, from any of the threads.
+    remember : bool, default False
+        Whether a file that is unchanged since an earlier call is not read again.
 
     Returns
     -------
@@ -67,25 +74,38 @@ def scan(folder: Path, progress: Callable[[int], object] | None = None) -> dict[
     ProjectError
         If something in it is no file, leads nowhere or in a circle, or has a name that is no text.
     """
-    found = dict(sorted(walk(folder), key=lambda pair: pair[0].encode()))
+    began = time.time_ns()
+    found = dict(sorted(walk(place), key=lambda pair: pair[0].encode()))
+    files = {path: status for path, status in found.items() if status}
+    remember = remember and remembered.worth(files)
+    digests = remembered.recall(place, files) if remember else {}
+    if missing := [path for path in files if path not in digests]:
+        digests |= zip(missing, _hash(place, missing, progress), strict=True)
+        if remember:
+            remembered.keep(place, files, digests, began)
+    return {path: File(digests[path], status.st_size) if status else File("", 0) for path, status in found.items()}
 
-    def look(path: Path | None) -> File:
-        return File(digest.of_file(path, progress), path.stat().st_size) if path else File("", 0)
+
+def _hash(place: Path, paths: list[str], progress: Callable[[int], object] | None) -> list[str]:
+    """Hash files on as many threads as there are cores, several at a time: handing over one costs as much as a file."""
+
+    def hash_batch(start: int) -> list[str]:
+        return [digest.of_file(place / path, progress) for path in paths[start : start + BATCH]]
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        return dict(zip(found, pool.map(look, found.values()), strict=True))
+        return [*itertools.chain.from_iterable(pool.map(hash_batch, range(0, len(paths), BATCH)))]
     finally:
         pool.shutdown(cancel_futures=True)  # of an interrupted scan nothing is waited for
 
 
-def walk(folder: Path, without: frozenset[str] = frozenset()) -> Iterator[tuple[str, Path | None]]:
-    """Give every file of a folder with its path relative to it; for a folder with nothing in it None.
+def walk(place: Path, without: frozenset[str] = frozenset()) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Give the path of every file of a folder, relative to it, and what the system says of the file.
 
     Parameters
     ----------
-    folder : Path
-        The folder.
+    place : Path
+        The folder, where one with nothing in it comes with None; or a file, which has the path "".
     without : frozenset of str
         Names of files and folders that are passed over.
 
@@ -94,38 +114,43 @@ def walk(folder: Path, without: frozenset[str] = frozenset()) -> Iterator[tuple[
     ProjectError
         As `scan` does.
     """
-    yield from _walk(folder, folder, without, ())
+    if place.is_dir():
+        yield from _walk(place, "", without, ())
+    else:
+        yield "", place.stat()
 
 
 def _walk(
-    folder: Path, top: Path, without: frozenset[str], above: tuple[Path, ...]
-) -> Iterator[tuple[str, Path | None]]:
+    folder: Path, prefix: str, without: frozenset[str], above: tuple[Path, ...]
+) -> Iterator[tuple[str, os.stat_result | None]]:
     real = folder.resolve()
     if real in above:
         fix = f"rm {shlex.quote(str(folder))}      or let it lead elsewhere"
         raise ProjectError(f"{folder} leads in a circle, to {real}.", fix)
     empty = True
-    for path in folder.iterdir():
-        if path.name in without:
-            continue
-        empty = False
-        try:
-            path.name.encode()
-            mode = path.stat().st_mode
-        except UnicodeEncodeError:
-            fix = "Rename it: other systems could not even write it."
-            raise ProjectError(f"the name {os.fsencode(path)!r} is no UTF-8.", fix) from None
-        except OSError as error:
-            fix = f"ls -l {shlex.quote(str(path))}"
-            raise ProjectError(f"{path} cannot be read: {error.strerror}.", fix) from error
-        if stat.S_ISDIR(mode):
-            yield from _walk(path, top, without, (*above, real))
-        elif stat.S_ISREG(mode):
-            yield path.relative_to(top).as_posix(), path
-        else:
-            raise ProjectError(f"{path} is neither file nor folder.", "Take it out: it has no content to compare.")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in without:
+                continue
+            empty = False
+            try:
+                entry.name.encode()
+                status = entry.stat()
+            except UnicodeEncodeError:
+                fix = "Rename it: other systems could not even write it."
+                raise ProjectError(f"the name {os.fsencode(entry.path)!r} is no UTF-8.", fix) from None
+            except OSError as error:
+                fix = f"ls -l {shlex.quote(entry.path)}"
+                raise ProjectError(f"{entry.path} cannot be read: {error.strerror}.", fix) from error
+            if stat.S_ISDIR(status.st_mode):
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", without, (*above, real))
+            elif stat.S_ISREG(status.st_mode):
+                yield f"{prefix}{entry.name}", status
+            else:
+                fix = "Take it out: it has no content to compare."
+                raise ProjectError(f"{entry.path} is neither file nor folder.", fix)
     if empty:
-        yield f"{folder.relative_to(top).as_posix()}/", None
+        yield prefix or "./", None
 
 
 def text(listing: Listing) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
+from ..common.project import ROOT
 from ..source import handed
-from . import recognition, tables
+from . import recognition, remembered, tables
 from .manifest import Dataset, find
 from .retrieval import restore
 from .verification import refuse_pointer, verify
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 def require(name: str, patience: float = 0) -> Dataset:
     """Give a dataset that is there and is the registered one; fetch it if it is missing.
+
+    Outside of a proof, what is unchanged since it was verified is not read again.
 
     Parameters
     ----------
@@ -37,9 +40,9 @@ def require(name: str, patience: float = 0) -> Dataset:
     if not handed.container():  # where data can only be read
         if not dataset.file.exists():
             restore(dataset)
-        elif dataset.files and dataset.file.is_dir():
+        elif dataset.files and dataset.file.is_dir() and dataset.file.is_relative_to(ROOT):
             _make_empty(dataset)
-    verify(dataset)
+    verify(dataset, remember=remembered.allowed())
     return dataset
 
 
@@ -86,7 +89,11 @@ def table(dataset: Dataset, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def read(
-    file: Path, label: str | None = None, how: Mapping[str, Any] | None = None, columns: list[str] | None = None
+    file: Path,
+    label: str | None = None,
+    how: Mapping[str, Any] | None = None,
+    columns: list[str] | None = None,
+    texts: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read a file as a table: text, JSON lines, parquet or feather.
 
@@ -100,6 +107,8 @@ def read(
         How a text table is written, as its entry says; recognised by default.
     columns : list of str, optional
         Which columns, in this order; all by default.
+    texts : sequence of str
+        Columns of a text table that are taken as they are written, whatever they look like.
 
     Raises
     ------
@@ -121,7 +130,7 @@ def read(
                 raise ValueError("names stand twice")
             return found
         how = recognition.recognise(file, label or file, nameless=True) if how is None else how
-        found = tables.load(file, how)
+        found = tables.load(file, how, dtype=dict.fromkeys(texts, "str"))
         missing = [name for name in columns or () if name not in found]
         if missing:
             raise ValueError(f"it has no column {', '.join(missing)}")

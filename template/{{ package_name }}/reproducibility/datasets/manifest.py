@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.files import write_whole
-from ..common.project import ROOT
+from ..common.project import ROOT, options
 from . import folders, tables
 from .folders import File
 
@@ -34,7 +35,7 @@ class Dataset:
     name : str
         What `run.dataset(name)` asks for.
     path : str
-        Where the file or folder lies, relative to the project.
+        Where the file or folder lies, relative to the project; with a data root, what is not there lies below that.
     digest : str
         "sha256:" and 64 hexadecimal digits, of the whole file; of a folder, of its listing.
     size : int
@@ -63,12 +64,11 @@ class Dataset:
     file: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Resolve the path, which must stay inside the project, whoever wrote the entry; look at `read`."""
+        """Find the place, which only a link or the data root has outside the project; look at `read`."""
         tables.require_known(self.read)
-        file = (ROOT / self.path).resolve()
-        if not file.is_relative_to(ROOT):
+        if not Path(os.path.normpath(ROOT / self.path)).is_relative_to(ROOT):
             raise ProjectError(f"dataset {self.name!r}: {self.path} lies outside the project.", "just data-add PATH")
-        object.__setattr__(self, "file", file)
+        object.__setattr__(self, "file", place_of(self.path).resolve())
 
     def entry(self) -> dict[str, Any]:
         """Give what stands in data/datasets.yaml and in records under the name: no password or token does."""
@@ -83,8 +83,30 @@ class Dataset:
 
     @property
     def listing(self) -> Path:
-        """Where the list of a folder's files lies."""
-        return folders.listing_of(self.file)
+        """Where the list of a folder's files lies: in the project, wherever the folder is."""
+        return folders.listing_of(ROOT / self.path)
+
+    def listing_of(self, place: Path) -> Path:
+        """Say where the list lies that belongs to a copy of the folder, or to the folder itself."""
+        return self.listing if place == self.file else folders.listing_of(place)
+
+    def require_own(self) -> None:
+        """Refuse to write where a link leads out of project and data root: it may be somebody's only copy.
+
+        Raises
+        ------
+        ProjectError
+            Also where the data root is not there.
+        """
+        if self.file.is_relative_to(ROOT):
+            return
+        root = data_root()
+        if not root or not self.file.is_relative_to(root):
+            raise ProjectError(
+                f"dataset {self.name!r}: {self.path} leads to {self.file}, where nothing is written.",
+                f"Put back there what is registered; or: rm {shlex.quote(self.path)} && just data-check --restore",
+            )
+        require_folder(root)
 
     def contents(self) -> dict[str, File]:
         """Give the registered files of a folder by path; a file is its own.
@@ -102,6 +124,30 @@ class Dataset:
                 "just data-check --restore",
             )
         return folders.parse(self.listing.read_bytes())
+
+
+def data_root() -> Path | None:
+    """Give the folder outside the project in which datasets lie that are not in data/; None where there is none."""
+    named = Path(options()["data"])
+    if named == Path():
+        return None
+    if not named.is_absolute():
+        raise ProjectError(f"the data root {named} in pyproject.toml is no absolute path.", 'data = "/mnt/data"')
+    return named.resolve()
+
+
+def require_folder(root: Path) -> None:
+    """Refuse a data root that is not there, such as one that is not mounted."""
+    if not root.is_dir():
+        raise ProjectError(f"the data root {root}, of pyproject.toml, is not there.", f"Mount it; or: mkdir -p {root}")
+
+
+def place_of(path: str) -> Path:
+    """Say where an entry of this path lies, or is put: in the project, else below the data root."""
+    relative = Path(os.path.normpath(path))
+    if relative.parts[0] != "data" or os.path.lexists(ROOT / relative) or not (root := data_root()):
+        return ROOT / relative
+    return root / relative.relative_to("data")
 
 
 def read_manifest() -> dict[str, Dataset]:

@@ -9,8 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import Any
 
 import click
 
@@ -18,10 +17,10 @@ from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
-from ..common.files import absolute, write_whole
+from ..common.files import write_whole
 from ..common.project import ROOT
 from ..source.git import run_git
-from . import archives, copies, download, folders, loading, manifest, recognition, tables, verification
+from . import archives, copies, download, folders, loading, manifest, origins, recognition, tables, verification
 from .manifest import Dataset
 
 #: What is larger stays out of git; a copy goes to the tracking store.
@@ -67,19 +66,21 @@ def add(
         If nothing is there, it is a table that could be read in two ways, or the name cannot be used. Nothing is
         changed then.
     """
-    what = _Origin.of(origin, packed)
+    what = origins.Origin.of(origin, packed)
     name = name or re.sub(r"\W+", "_", what.name.removesuffix(what.suffix)).strip("_").lower()
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise ProjectError(f"{name!r} is no name for a dataset.", "--name with letters, digits and _", exit_code=USAGE)
     entries = manifest.read_manifest()
     former = entries.get(name)
-    target = what.place if what.inside else ROOT / "data" / f"{name}{what.suffix}"
+    target = what.place if what.inside else manifest.place_of(f"data/{name}{what.suffix}")
     content = target.with_name(target.name[: -len(what.archive)]) if what.archive else target
-    own = {one.file for one in (former, former and former.packed) if one}
+    own = {manifest.place_of(one.path) for one in (former, former and former.packed) if one}
     for path in {target, content} - own - ({target} if what.inside else set()):
         if path.exists():
-            raise ProjectError(f"{path.relative_to(ROOT)} exists and is not this dataset's.", "--name another_name")
+            raise ProjectError(f"{origins.named(path)} exists and is not this dataset's.", "--name another_name")
 
+    if (root := manifest.data_root()) and target.is_relative_to(root):
+        manifest.require_folder(root)
     with _scratch(target.parent) as scratch:
         label = public(origin)
         draft = unpacked = target if what.inside else scratch / target.name
@@ -89,14 +90,14 @@ def add(
             _copy(what.place, draft)
         about: dict[str, Any] = {}
         if what.archive:
-            about["archive"] = {"path": _inside(target), **_of_bytes(draft)}
+            about["archive"] = {"path": origins.named(target), **_of_bytes(draft)}
             unpacked = scratch / "unpacked" / content.name
             archives.unpack(draft, unpacked, label)
         is_folder = unpacked.is_dir()
         about |= _of_folder(unpacked, label, scratch) if is_folder else _of_file(draft, label, what.name, read)
         entry = Dataset(
             name=name,
-            path=_inside(content),
+            path=origins.named(content),
             source=public(source or (origin if what.remote else former.source if former else "unknown")),
             licence=licence or (former.licence if former else "unknown"),
             **about,
@@ -110,38 +111,8 @@ def add(
                     place.replace(scratch / "former")
                 made.replace(place)
         if is_folder:
-            (scratch / LISTING).replace(entry.listing)
+            write_whole(entry.listing, (scratch / LISTING).read_bytes())
     return entry
-
-
-class _Origin(NamedTuple):
-    """What was named: where it lies, what it is called, and of which kind it is by that name."""
-
-    place: Path
-    remote: bool
-    inside: bool
-    name: str
-    suffix: str
-    archive: str
-
-    @classmethod
-    def of(cls, origin: str, packed: bool) -> _Origin:
-        remote = "://" in origin or origin.startswith("runs:/")
-        place = absolute(origin)
-        if not remote and not place.exists():
-            raise ProjectError(f"{origin} does not exist.", "Check the path.", exit_code=USAGE)
-        if not remote and (ROOT.is_relative_to(place) or manifest.MANIFEST.is_relative_to(place)):
-            fix = "Give a folder that has data alone."
-            raise ProjectError(f"{origin} holds the project itself.", fix, exit_code=USAGE)
-        name = unquote(re.split("[?#]", origin)[0].rstrip("/").rpartition("/")[2]) if remote else place.name
-        is_folder = origin.endswith("/") if remote else place.is_dir()
-        archive = "" if is_folder or packed else archives.ending(name)
-        suffix = "" if is_folder else archive or tables.suffix(name) or Path(name).suffix
-        return cls(place, remote, not remote and place.is_relative_to(ROOT), name, suffix, archive)
-
-
-def _inside(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
 
 
 def _keep(entry: Dataset, draft: Path, scratch: Path, limit: int) -> None:
@@ -149,12 +120,13 @@ def _keep(entry: Dataset, draft: Path, scratch: Path, limit: int) -> None:
     whole = entry.packed or entry
     contents = folders.parse((scratch / LISTING).read_bytes()) if whole.files else whole.contents()
     large = whole.size > limit
-    if large or _git_ignores(whole.file / path for path in contents):  # git will not have these bytes
+    outside = not whole.file.is_relative_to(ROOT)
+    if large or outside or _git_ignores(whole.file / path for path in contents):  # git will not have these bytes
         with _progress("keeping a copy of", whole.path, whole.size) as bar:
             copies.keep(whole, draft, contents, scratch / LISTING, bar.update)
-    _keep_out_of_git(whole.file, large)
+    _keep_out_of_git(ROOT / whole.path, large or outside)
     if entry.archive:
-        _keep_out_of_git(entry.file, True)
+        _keep_out_of_git(ROOT / entry.path, True)
 
 
 @contextlib.contextmanager
@@ -170,13 +142,13 @@ def _copy(place: Path, draft: Path) -> None:
         download.fetch(str(place), draft)
         return
     names = dict(folders.walk(place, folders.NO_DATA))
-    with _progress("copying", place, sum(file.stat().st_size for file in names.values() if file)) as bar:
-        for path, file in names.items():
+    with _progress("copying", place, sum(status.st_size for status in names.values() if status)) as bar:
+        for path, status in names.items():
             target = draft / path
-            (target if file is None else target.parent).mkdir(parents=True, exist_ok=True)
-            if file:
-                download.fetch(str(file), target)
-                bar.update(target.stat().st_size)
+            (target.parent if status else target).mkdir(parents=True, exist_ok=True)
+            if status:
+                download.fetch(str(place / path), target)
+                bar.update(status.st_size)
 
 
 def _of_bytes(draft: Path) -> dict[str, Any]:
@@ -203,7 +175,7 @@ def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
     if nested := next((path for path in names if ".git" in path.split("/")), None):
         fix = "Give a folder of data alone, or the path of a copy outside the project, of which .git is left out."
         raise ProjectError(f"{label} holds a repository of its own: {nested}.", fix, exit_code=USAGE)
-    size = sum(file.stat().st_size for file in names.values() if file)
+    size = sum(status.st_size for status in names.values() if status)
     with _progress("hashing", label, size) as bar:
         listing = folders.scan(draft, bar.update)
     files = sum(bool(file.digest) for file in listing.values())
@@ -230,6 +202,7 @@ def _git_ignores(paths: Iterable[Path]) -> bool:
 
 
 def _keep_out_of_git(file: Path, out: bool) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)  # where the data root alone has it
     ignored = file.parent / ".gitignore"
     lines = ignored.read_text("utf-8").splitlines() if ignored.exists() else []
     line = f"/{file.name}"

@@ -7,8 +7,11 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import click
@@ -16,12 +19,18 @@ import click
 from ..common import digest
 from ..common.addresses import public
 from ..common.errors import ProjectError
-from ..source.filters import committed
+from ..common.files import write_whole
+from ..common.project import ROOT
+from ..source.filters import committed, committed_paths
 from . import archives, copies, folders
 from .download import fetch
-from .folders import File, listing_of
+from .folders import File
 from .manifest import Dataset
 from .verification import is_pointer
+
+#: So many files are fetched at once; a store elsewhere is waited for more than it works.
+THREADS = 8
+Result = TypeVar("Result")
 
 
 def restore(dataset: Dataset) -> None:
@@ -34,6 +43,7 @@ def restore(dataset: Dataset) -> None:
     ProjectError
         If none of them has the bytes.
     """
+    dataset.require_own()
     obtain(dataset, dataset.file)
 
 
@@ -56,66 +66,75 @@ def obtain(dataset: Dataset, target: Path, projects: Iterable[Path] = ()) -> Non
     """
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    places = [project / dataset.path for project in projects]
+    places = [dataset.file if project == ROOT else project / dataset.path for project in projects]
     try:
         if dataset.files:
-            _obtain_folder(dataset, target, part, places)
+            packed = dataset.packed
+            unpack = _once(lambda: _unpacked(packed, dataset, target, part, projects)) if packed else None
+            _obtain_folder(dataset, target, part, places, unpack)
         else:
             _obtain_file(dataset, dataset.file, dataset.digest, _origins(dataset, places), part)
-            _put(part, target, target.with_name(f"{target.name}.changed"))
+            _put(part, target)
     finally:
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Path]) -> None:
+def _obtain_folder(
+    dataset: Dataset, target: Path, draft: Path, places: list[Path], unpack: Callable[[], Path] | None
+) -> None:
     """Get what of a folder is missing or changed, and only when all of it is there put it in its place."""
     draft.mkdir()
-    packed = dataset.packed
-    # Only where nothing nearer has a file.
-    unpacked = functools.cache(lambda: _unpacked(packed, target, draft, places)) if packed else None
-    listing = listing_of(target)
+    listing = dataset.listing_of(target)
 
     def lists() -> Iterator[str]:
-        yield from _origins(dataset, map(listing_of, places))
-        if unpacked:
-            yield str(listing_of(unpacked()))
+        yield from _origins(dataset, map(dataset.listing_of, places))
+        if unpack:
+            yield str(folders.listing_of(unpack()))
 
     if not digest.fits(listing, dataset.digest):
         _obtain_file(dataset, dataset.listing, dataset.digest, lists(), draft / "listing")
-        _put(draft / "listing", listing, listing.with_name(f"{listing.name}.changed"))
+        _put_aside(listing)
+        write_whole(listing, (draft / "listing").read_bytes())  # perhaps on another disk
     registered = folders.parse(listing.read_bytes())
     here = folders.scan(target) if target.is_dir() else {}
     missing = {path: file for path, file in registered.items() if here.get(path) != file}
     changed = [path for path in here if registered.get(path) != here[path]]
     _require_inside(target, [*missing, *changed])
-    stored = functools.cache(lambda: copies.of_folder(dataset))
+    in_git = _once(lambda: committed_paths(dataset.file))
+    stored = _once(lambda: copies.of_folder(dataset))
 
     def origins(path: str, file: File) -> Iterator[str]:
         yield from (str(place / path) for place in places)
-        if unpacked:
-            yield str(unpacked() / path)
-        yield "git"
+        if unpack:  # only where nothing nearer has a file
+            yield str(unpack() / path)
+        if path in in_git():
+            yield "git"
         if copy := stored().get(file.digest):
             yield copy
         if is_remote(dataset.source) and not dataset.archive:
             yield f"{dataset.source.rstrip('/')}/{path if dataset.source.startswith('runs:') else quote(path)}"
 
+    def get(path: str) -> int:
+        file, part = missing[path], draft / "files" / path
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if file.digest:
+            _obtain_file(dataset, dataset.file / path, file.digest, origins(path, file), part, one_of_many=True)
+        else:
+            part.mkdir(exist_ok=True)
+        return file.size
+
     total = sum(file.size for file in missing.values())
-    with click.progressbar(length=total, label=f"getting {dataset.path}", file=sys.stderr) as bar:
-        for path, file in missing.items():
-            part = draft / "files" / path
-            part.parent.mkdir(parents=True, exist_ok=True)
-            if file.digest:
-                _obtain_file(dataset, dataset.file / path, file.digest, origins(path, file), part)
-            else:
-                part.mkdir(exist_ok=True)
-            bar.update(file.size)
-    aside = target.with_name(f"{target.name}.changed")
-    if target.is_file():
-        target.replace(aside)
-    if not target.exists():  # at once: another process may wait for it
-        (draft / "files").replace(target)
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        with click.progressbar(length=total, label=f"getting {dataset.path}", file=sys.stderr) as bar:
+            for size in pool.map(get, missing):
+                bar.update(size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if not target.is_dir():  # at once: another process may wait for it
+        _put(draft / "files", target)
         return
+    aside = _aside(target)
     for path in changed:
         if here[path].digest:
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
@@ -129,35 +148,56 @@ def _obtain_folder(dataset: Dataset, target: Path, draft: Path, places: list[Pat
             place.mkdir(exist_ok=True)
 
 
+def _once(function: Callable[[], Result]) -> Callable[[], Result]:
+    """Call a function when its result is first needed, in whichever thread, and never again."""
+    lock, cached = threading.Lock(), functools.cache(function)
+
+    def get() -> Result:
+        with lock:
+            return cached()
+
+    return get
+
+
 def _require_inside(target: Path, paths: Iterable[str]) -> None:
     """Refuse to write through a link: what it leads to may be somebody's only copy."""
-    for path in paths:
-        leads = (target / path).parent.resolve()
+    for folder in {(target / path).parent for path in paths}:
+        leads = folder.resolve()
         if not leads.is_relative_to(target.resolve()):
             raise ProjectError(
-                f"{target.name}/{path} differs, and a link leads there out of the folder, to {leads}.",
+                f"{folder.relative_to(target.parent)} differs, and a link leads there out of the folder, to {leads}.",
                 "Put back what is there; or put a folder in the place of the link, then try again.",
             )
 
 
-def _unpacked(packed: Dataset, target: Path, draft: Path, places: list[Path]) -> Path:
+def _unpacked(packed: Dataset, dataset: Dataset, target: Path, draft: Path, projects: Iterable[Path]) -> Path:
     """Unpack the archive of a folder beside it, which is fetched first if it is not there; and list what it holds."""
-    archive = target.with_name(Path(packed.path).name)
+    archive = packed.file if target == dataset.file else target.with_name(Path(packed.path).name)
     if not digest.fits(archive, packed.digest):
-        obtain(packed, archive, [place.parents[len(Path(packed.path).parts) - 1] for place in places])
+        obtain(packed, archive, projects)
     unpacked = draft / "archive" / target.name
     archives.unpack(archive, unpacked, packed.path)
-    listing_of(unpacked).write_bytes(folders.text(folders.scan(unpacked)))
+    folders.listing_of(unpacked).write_bytes(folders.text(folders.scan(unpacked)))
     return unpacked
 
 
-def _put(part: Path, target: Path, aside: Path) -> None:
-    if target.exists():
-        target.replace(aside)
+def _aside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.changed")
+
+
+def _put(part: Path, target: Path) -> None:
+    _put_aside(target)
     part.replace(target)
 
 
-def _obtain_file(dataset: Dataset, own: Path, wanted: str, origins: Iterable[str], part: Path) -> None:
+def _put_aside(target: Path) -> None:
+    if target.exists():
+        target.replace(_aside(target))
+
+
+def _obtain_file(
+    dataset: Dataset, own: Path, wanted: str, origins: Iterable[str], part: Path, one_of_many: bool = False
+) -> None:
     """Get the bytes of a digest from the first origin that has them."""
     tried = []
     for origin in origins:
@@ -165,7 +205,7 @@ def _obtain_file(dataset: Dataset, own: Path, wanted: str, origins: Iterable[str
             if origin == "git":
                 part.write_bytes(committed(own, wanted))
             else:
-                fetch(origin, part)
+                fetch(origin, part, one_of_many)
         except ProjectError as error:
             tried.append(error.cause.rstrip("."))
             continue

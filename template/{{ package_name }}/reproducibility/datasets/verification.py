@@ -17,8 +17,17 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 LARGEST_POINTER = 1024
 
 
-def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> None:
-    """Compare a file or folder with its entry; `progress` is called as by `digest.of_file`.
+def verify(dataset: Dataset, progress: Callable[[int], object] | None = None, remember: bool = False) -> None:
+    """Compare a file or folder with its entry.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The entry.
+    progress : callable, optional
+        Called as by `digest.of_file`.
+    remember : bool, default False
+        Whether what is unchanged since an earlier call, and was as registered then, is not read again.
 
     Raises
     ------
@@ -31,7 +40,10 @@ def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) ->
             f"dataset {dataset.name!r}: {dataset.path} is missing.",
             "just data-check --restore",
         )
-    differs = _folder_differs(dataset, progress) if dataset.files else _file_differs(dataset, progress)
+    look = _folder_differs if dataset.files else _file_differs
+    differs = look(dataset, progress, remember)
+    if differs and remember:  # which may say that it is as registered, and never that it is not
+        differs = look(dataset, progress)
     if differs:
         kind = "folder" if dataset.files else "file"
         raise ProjectError(
@@ -45,30 +57,27 @@ def fits(dataset: Dataset, place: Path) -> bool:
     """Tell whether a place has a dataset as it was registered; a folder together with its listing."""
     if not dataset.files:
         return digest.fits(place, dataset.digest)
-    listing = folders.listing_of(place)
+    listing = dataset.listing_of(place)
     if not (place.is_dir() and digest.fits(listing, dataset.digest)):
         return False
     return folders.parse(listing.read_bytes()) == folders.scan(place)
 
 
-def _file_differs(dataset: Dataset, progress: Callable[[int], object] | None) -> str:
+def _file_differs(dataset: Dataset, progress: Callable[[int], object] | None, remember: bool = False) -> str:
     if dataset.file.is_dir():
         return "  it is a folder now"
-    found = digest.of_file(dataset.file, progress)
-    if found == dataset.digest:
+    found = folders.scan(dataset.file, progress, remember)[""]
+    if found.digest == dataset.digest:
         return ""
     refuse_pointer(dataset.file, dataset.path)
-    return (
-        f"  expected {dataset.digest} ({dataset.size:,} bytes)\n"
-        f"  found    {found} ({dataset.file.stat().st_size:,} bytes)"
-    )
+    return f"  expected {dataset.digest} ({dataset.size:,} bytes)\n  found    {found.digest} ({found.size:,} bytes)"
 
 
-def _folder_differs(dataset: Dataset, progress: Callable[[int], object] | None) -> str:
+def _folder_differs(dataset: Dataset, progress: Callable[[int], object] | None, remember: bool = False) -> str:
     if not dataset.file.is_dir():
         return "  it is a file now"
     expected = dataset.contents()
-    return folders.differences(expected, folders.scan(dataset.file, progress))
+    return folders.differences(expected, folders.scan(dataset.file, progress, remember))
 
 
 def refuse_pointer(file: Path, label: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Result:
         The pictures of the run, by name.
     adapter : ModelAdapter, optional
         Of your own, for a model that the framework's does not know: what of it is compared, and how it is stored.
+    outputs : Mapping of str to Path
+        Files and folders that later steps use, by name: `step:NAME_OF_THIS_STEP/NAME` is their address in a conf.
+        A step without a model is `Result(None, None, None, metrics, outputs={…})`.
     """
 
     model: Any
@@ -38,3 +42,4 @@ class Result:
     metrics: Mapping[str, float]
     figures: Mapping[str, Figure] = field(default_factory=dict)
     adapter: ModelAdapter | None = None
+    outputs: Mapping[str, Path] = field(default_factory=dict)

@@ -27,6 +27,7 @@ MEANINGS = {
 #: What to look at first where runs part, by the stage in which they do.
 HINTS = {
     "data": "the file changed between the two runs. Does the training itself write it?",
+    "input": "another run made it otherwise: just reproduce RUN_ID --chain finds the step that parts.",
     "weights": (
         "the model was given the same rows and learned something else. Is there an estimator without "
         "`random_state=int(run.rng(…).integers(2**32))`, or with more threads (n_jobs) than add up in a fixed order?"
@@ -114,7 +115,7 @@ def _by_likelihood(a: Record, b: Record, parted: bool) -> list[Difference]:
     for what moves the last bits; larger differences speak for seed, settings and code.
     """
     rounding = parted and _close(a.metrics, b.metrics, 1e-6)
-    return sorted(differences(a, b), key=lambda found: rounding and found.cause not in ("data", *ROUNDING))
+    return sorted(differences(a, b), key=lambda found: rounding and found.cause not in ("data", "inputs", *ROUNDING))
 
 
 def _remarks(a: Record, b: Record, stages: list[Row], found: list[Difference]) -> list[str]:
@@ -127,8 +128,8 @@ def _remarks(a: Record, b: Record, stages: list[Row], found: list[Difference]) -
     if apart == ["weights"] and any(row.name == "probe" for row in stages):
         remarks.append(f"only there: {HINTS['only weights']}")
     elif not found:
-        # Rounds and steps are of the training of a model.
-        stage = "weights" if apart[0].startswith(("round ", "step ")) else apart[0].partition(" ")[0]
+        # Rounds, steps and folds are of the training of a model.
+        stage = "weights" if apart[0].startswith(("round ", "step ", "fold ")) else apart[0].partition(" ")[0]
         remarks.append(f"nothing that was recorded differs, so it is the code: {HINTS.get(stage, HINTS[''])}")
     return remarks
 

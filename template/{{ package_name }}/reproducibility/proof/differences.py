@@ -18,7 +18,7 @@ class Difference:
     Parameters
     ----------
     cause : str
-        Its kind: data, seed, conf, code, packages, python, threads, processes,
+        Its kind: data, inputs, seed, conf, code, packages, python, threads, processes,
         precision, launch, cpu, gpu, libc, machine or image.
     details : tuple of str
         What differs, one phrase each.
@@ -40,6 +40,9 @@ def differences(one: Record, other: Record) -> Iterator[Difference]:
     data_a, data_b = ({name: entry["digest"] for name, entry in side["data"].items()} for side in (a, b))
     shared = data_a.keys() & data_b.keys()  # a dataset of another name was chosen by the conf
     yield from part("data", *({name: side[name] for name in shared} for side in (data_a, data_b)))
+    given_a, given_b = ({name: one["digest"] for name, one in side.get("inputs", {}).items()} for side in (a, b))
+    shared = given_a.keys() & given_b.keys()
+    yield from part("inputs", *({name: side[name] for name in shared} for side in (given_a, given_b)))
     flat = [conf.flatten(side, "conf") for side in (one.conf, other.conf)]
     for cause, chosen in (("seed", ["conf.seed"]), ("conf", None)):
         names = chosen or sorted({*flat[0], *flat[1]} - {"conf.seed", "conf.threads", "conf.processes"})

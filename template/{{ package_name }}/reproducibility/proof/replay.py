@@ -19,20 +19,22 @@ from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import ROOT
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
-from ..datasets import retrieval, verification
+from ..datasets import remembered
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
-from ..record import reader
+from ..record import inputs, reader
+from ..record.inputs import Input
 from ..record.metrics import keys
 from ..record.recorder import REPLAY
-from ..record.schema import LOCK, Record
+from ..record.schema import LOCK, MAIN, Record
 from ..source import checkout
 from ..source.capture import capture
 from ..source.checkout import inside
 from ..source.snapshot import Source
 from ..store import sqlite
-from . import replay_image
+from ..training import given
+from . import replay_data, replay_image
 from .refusals import require_confined
 from .replay_image import Containers
 
@@ -67,6 +69,8 @@ class Recipe:
         File mode mask of the replay; this process's by default.
     containers : Containers, optional
         Where it is executed in an image; by default it is not.
+    inputs : dict of str to Path, optional
+        What it is given of other replays, by name; of other inputs it gets what the run had.
     """
 
     code: Record
@@ -76,6 +80,7 @@ class Recipe:
     variables: dict[str, str] = field(default_factory=dict)
     umask: int = -1
     containers: Containers | None = None
+    inputs: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, record: Record, variables: dict[str, str] | None = None, **options: Any) -> Recipe:
@@ -98,6 +103,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     code = capture(project) if recipe.containers else None
     picture = _image(recipe, project, code) if code else None
     _put_data(recipe, project, scratch)
+    handed = _put_inputs(recipe, scratch / "inputs")
     settings = scratch / "conf.yaml"
     settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
     store = scratch / "store"
@@ -105,15 +111,17 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     in_files = not needs_database(recipe)
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
-    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore", REPLAY: "1"}
-    variables = launch.child(*FOREIGN) | own | recipe.variables
-    command = ["-m", recipe.code.content["project"], "train", "--config", str(settings)]
+    own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
+    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1")
+    variables = launch.child(*FOREIGN) | own | handed | recipe.variables
+    step = ["train"] if recipe.code.step == MAIN else ["step", recipe.code.step]
+    command = ["-m", recipe.code.content["project"], *step, "--config", str(settings)]
     # Artifacts of a database's runs lie where MLflow puts them by default: in the folder where it works.
     artifacts = store if in_files else project / "mlruns"
     artifacts.mkdir(exist_ok=True)
     with (scratch / LOG).open("wb") as output:
         if recipe.containers and code and picture:
-            places = [Mount(settings), Mount(store, writable=True)]
+            places = [Mount(settings), Mount(store, writable=True), *(Mount(Path(place)) for place in handed.values())]
             places += [] if in_files else [Mount(artifacts, PROJECT / "mlruns", writable=True)]
             arguments = (["python", *command], variables, places, recipe.umask, output)
             exit_code = recipe.containers.train(picture, code, *arguments)
@@ -180,18 +188,10 @@ def check_out(record: Record, folder: Path) -> Path:
 def _copy(file: Path, target: Path, folder: Path) -> None:
     """Copy a file into a checkout; a link on the way that leads out of it is replaced by a folder."""
     for place in (*reversed(target.parents), target):
-        if place.is_symlink() and place.is_relative_to(folder) and not _leads_inside(place, folder):
-            place.unlink()
+        if place.is_relative_to(folder):
+            replay_data.cut(place, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
-
-
-def _leads_inside(link: Path, folder: Path) -> bool:
-    try:
-        inside(folder, str(link.relative_to(folder)))
-    except ProjectError:
-        return False
-    return True
 
 
 def put_lock(project: Path, record: Record) -> None:
@@ -208,14 +208,30 @@ def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
     if recipe.data is not recipe.code:
         folders.append(check_out(recipe.data, scratch / "data"))
         _enter(entries, inside(project, "data/datasets.yaml"))
-    for entry in entries:
-        target = inside(project, entry.path)
-        if verification.fits(entry, target):
-            continue
-        try:
-            retrieval.obtain(entry, target, folders)
-        except ProjectError as error:
-            raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
+    replay_data.put(entries, project, folders)
+
+
+def _put_inputs(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Bring what the run was given of other runs, and give the variable that says where it lies; none without inputs.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2, if it cannot be had as it was.
+    """
+    found = {}
+    for number, (name, entry) in enumerate(recipe.code.content.get("inputs", {}).items()):
+        (folder / str(number)).mkdir(parents=True)
+        place = recipe.inputs.get(name)
+        found[name] = (
+            inputs.again(Input(name, **entry), folder / str(number))
+            if place is None
+            else inputs.instead(Input(name, **entry), place, folder / str(number))
+        )
+    if not found:
+        return {}
+    given.write(folder, found)
+    return {given.VARIABLE: str(folder)}
 
 
 def _enter(entries: list[Dataset], manifest: Path) -> None:

@@ -17,7 +17,7 @@ from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
 from ..record import lookup, reader
-from ..record.schema import PATCH, Record
+from ..record.schema import MAIN, PATCH, Record
 from ..source import git
 from ..store import tracking
 from . import refusals, replay, replay_image, report, terminal, verdict
@@ -63,12 +63,21 @@ def reproduce(run_id: str, dry_run: bool = False, container: bool | None = None)
 
 def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, **options: Any) -> Comparison:
     """Replay a run with what must not matter (variables, a umask, a container), keep it, and show what came of it."""
-    comparison = compare(record, replay.execute(Recipe.of(record, variables, **options), scratch / "replay"))
+    comparison = again(record, scratch, variables, **options)
+    terminal.show(comparison, keep(comparison, scratch))
+    return comparison
+
+
+def again(record: Record, scratch: Path, variables: dict[str, str] | None = None, **options: Any) -> Comparison:
+    """Replay a run, and compare."""
+    return compare(record, replay.execute(Recipe.of(record, variables, **options), scratch / "replay"))
+
+
+def keep(comparison: Comparison, scratch: Path) -> str:
+    """Keep a replay as a run, with its report and the verdict, and give that run; "" where the store takes none."""
     page = scratch / "report.html"
     page.write_text(report.report(comparison), "utf-8")
-    replayed = verdict.keep(comparison, page, scratch / "replay" / replay.LOG)
-    terminal.show(comparison, replayed)
-    return comparison
+    return verdict.keep(comparison, page, scratch / "replay" / replay.LOG)
 
 
 def plan(record: Record, scratch: Path, containers: Containers | None = None) -> Iterator[tuple[str, str]]:
@@ -106,8 +115,11 @@ def plan(record: Record, scratch: Path, containers: Containers | None = None) ->
             "environment",
             f"{environment}, {'verified anew' if environment.exists() else 'built from the recorded lock'}",
         )
+    for name, entry in record.content.get("inputs", {}).items():
+        yield f"input {name}", f"{entry['uri']}, {entry['size']:,} bytes, by its digest"
     yield "settings", ", ".join(f"{name}={value}" for name, value in record.conf.items())
-    yield "command", f"python -m {record.content['project']} train --config CONF_OF_THE_RECORD"
+    step = "train" if record.step == MAIN else f"step {record.step}"
+    yield "command", f"python -m {record.content['project']} {step} --config CONF_OF_THE_RECORD"
     yield "result", f"one new run in {tracking.public(tracking.store_uri())}, tagged repro.reproduces={record.name}"
 
 

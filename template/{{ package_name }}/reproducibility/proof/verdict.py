@@ -80,6 +80,7 @@ def _log(comparison: Comparison, page: Path, log: Path) -> str:
         mlflow.set_tags(
             {
                 "repro.project": content["project"],
+                "repro.step": record.step,
                 "repro.seed": record.conf["seed"],
                 "repro.commit": content["code"]["commit"],
                 "repro.dirty": content["code"]["dirty"],

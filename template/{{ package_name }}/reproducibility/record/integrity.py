@@ -21,7 +21,7 @@ def contradictions(record: Record) -> list[str]:
     pairs = {
         "the lock": (found[LOCK], content["environment"]["lock"]),
         "the uncommitted work": (found.get(PATCH, ""), content["code"]["patch"]),
-        "the digest of the result": (digest_of_result(record.stages), content["result"]),
+        "the digest of the result": (digest_of_result(record.stages, content.get("outputs", ())), content["result"]),
         "the tag repro.result": (tags.get("repro.result"), content["result"]),
         "the tag repro.commit": (tags.get("repro.commit"), content["code"]["commit"]),
         "the tag repro.environment": (tags.get("repro.environment"), content["environment"]["lock"]),

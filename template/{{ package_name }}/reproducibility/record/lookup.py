@@ -25,7 +25,7 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
         are searched for; or "last".
     last : tuple of str
         The status of the run that "last" means: the newest training of the project's experiment that is neither a
-        replay nor another run's child.
+        replay nor another run's child; a step of a pipeline counts.
 
     Returns
     -------
@@ -79,7 +79,9 @@ def _last(status: tuple[str, ...]) -> Any | None:
             page_token=token,
         )
         for run in page:
-            if run.info.status in status and not {"repro.reproduces", "mlflow.parentRunId"} & run.data.tags.keys():
+            tags = run.data.tags.keys()
+            child = "mlflow.parentRunId" in tags and "repro.pipeline" not in tags
+            if run.info.status in status and not child and "repro.reproduces" not in tags:
                 return run
         token = page.token
         if not token:

@@ -21,13 +21,14 @@ from ..datasets import copies, retrieval
 from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import capture, handed, imports, used_files
-from . import fingerprint, metrics
+from . import fingerprint, metrics, outputs
 from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
 from .stored_model import STORED, Kept, attempt, files_of_model
 
 if TYPE_CHECKING:
     from ..datasets.manifest import Dataset
     from ..modeling.result import Result
+    from .inputs import Input
 
 #: Set for a replay, which has a store of its own: from where it could be executed again is not asked.
 REPLAY = "REPRO_REPLAY"
@@ -38,15 +39,31 @@ class Recorder:
 
     Parameters
     ----------
+    step : str
+        The step of the project that it does.
+    given : dict
+        The conf as it was given, before defaults were filled in.
     settings : dict
         The resolved conf.
     seeded : dict of str to int
         The generators that were seeded.
+    inputs : list of Input
+        What it was given of other runs.
     """
 
-    def __init__(self, settings: dict[str, Any], seeded: dict[str, int]) -> None:
+    def __init__(
+        self,
+        step: str,
+        given: dict[str, Any],
+        settings: dict[str, Any],
+        seeded: dict[str, int],
+        inputs: list[Input],
+    ) -> None:
+        self.step = step
+        self.given = digest.of_value(given)
         self.settings = settings
         self.seeded = seeded
+        self.inputs = inputs
         self.code = handed.take() or capture.capture()
         # Read once: the file may change while the run goes on.
         self.lock_bytes = lockfile.RUNTIME_LOCK.read_bytes()
@@ -59,7 +76,10 @@ class Recorder:
             "repro.dirty": self.code.dirty,
             "repro.environment": self.lock,
             "repro.project": PACKAGE,
+            "repro.step": step,
         }
+        if inputs:
+            self.tags["repro.inputs"] = json.dumps({given.name: given.uri for given in inputs})
         if self.container:
             self.tags["repro.image"] = self.container["container"]["image"]
 
@@ -83,7 +103,8 @@ class Recorder:
             stages["predictions"] = digest.of_value(result.predictions)
         values = metrics.exact(result.metrics)
         stages["metrics"] = digest.of_value(values)
-        outcome = digest_of_result(stages)
+        made = outputs.keep(result.outputs, stages) if getattr(result, "outputs", None) else {}
+        outcome = digest_of_result(stages, made)
         run_id = mlflow.active_run().info.run_id
         metrics.log(run_id, values)
         for name, figure in result.figures.items():
@@ -93,6 +114,8 @@ class Recorder:
         content = {
             "schema": SCHEMA_VERSION,
             "project": PACKAGE,
+            "step": self.step,
+            "given": self.given,
             "code": {**self.code.content(), "modules": modules},
             "seeded": self.seeded,
             "launch": self.launch,
@@ -103,6 +126,8 @@ class Recorder:
                 **self.container,
             },
             "data": {name: entry.entry() for name, entry in data.items()},
+            "inputs": {given.name: given.entry() for given in self.inputs},
+            "outputs": made,
             "stages": stages,
             "metrics": {name: value.hex() for name, value in values.items()},
             "result": outcome,

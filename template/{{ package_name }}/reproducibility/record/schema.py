@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 #: The stages that make the result.
 RESULT = ("weights", "predictions", "metrics")
+#: The step that every project has.
+MAIN = "train"
 #: The files of a record: the one that speaks of all others, and those of the same name everywhere.
 RECORD, CONF, LOCK, PATCH = "record.json", "conf.yaml", "constraints.txt", "uncommitted.patch"
 PARTS, PREDICTIONS = "model.json", "predictions.parquet"
@@ -54,6 +57,11 @@ class Record:
     metrics: dict[str, float]
     run: Any = None
 
+    @property
+    def step(self) -> str:
+        """The step of the project that the run did; before there were several, the training."""
+        return str(self.content.get("step", MAIN))
+
     @functools.cached_property
     def digests(self) -> dict[str, str]:
         """The digest of every file, by its path in the folder."""
@@ -73,9 +81,10 @@ class Record:
         return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
 
 
-def digest_of_result(stages: dict[str, str]) -> str:
-    """Put the digests of weights, predictions and metrics together."""
-    return digest.of_value({stage: stages[stage] for stage in RESULT if stage in stages})
+def digest_of_result(stages: dict[str, str], outputs: Iterable[str] = ()) -> str:
+    """Put the digests of weights, predictions, metrics and outputs together."""
+    names = (*RESULT, *(f"output {name}" for name in outputs))
+    return digest.of_value({stage: stages[stage] for stage in names if stage in stages})
 
 
 def files(folder: Path) -> dict[str, str]:

@@ -43,6 +43,12 @@ RECORD: dict[str, Any] = {
             }
         },
     ),
+    **dict.fromkeys(("step", "given"), (OPTIONAL, str)),
+    "inputs": (
+        OPTIONAL,
+        {str: {**dict.fromkeys(("address", "uri", "run", "digest"), (1, str)), "size": (1, int)}},
+    ),
+    "outputs": (OPTIONAL, {str: _DIGESTS}),
     "model": (2, {"kind": (2, str), "files": (3, _DIGESTS)}),
     "stages": (1, _DIGESTS),
     "metrics": (1, _TEXTS),

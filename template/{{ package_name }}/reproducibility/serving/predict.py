@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) -> pd.DataFrame:
-    """Predict for every row of a file, and write the rows with a column `prediction`, or several.
+    """Predict for every row of a file, and write the rows with what is predicted.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     Returns
     -------
     pandas.DataFrame
-        The rows with their predictions: `prediction`, and of a model with more outputs `prediction 1` and so on.
+        The rows with their predictions: `prediction`, and of a model with more outputs `prediction 1` and so on; of a
+        classifier that can tell, a column `probability CLASS` for each class.
 
     Raises
     ------
@@ -57,9 +58,11 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     path = _download(model)
     loaded = _load(model, path, allow_unsafe)
     of_files = named_files.are_inputs(loaded.metadata)
-    rows = named_files.listed(file) if of_files and not tables.suffix(file.name) else read(file)
+    listed = of_files and not tables.suffix(file.name)
+    rows = named_files.listed(file) if listed else read(file, texts=_texts(loaded.metadata))
     inputs = _inputs(rows, loaded.metadata, file.name)
-    predictions = as_table(loaded.predict(named_files.placed(inputs, file) if of_files else inputs))
+    inputs = named_files.placed(inputs, file) if of_files else inputs
+    predictions = as_table(loaded.predict(inputs))
     if len(predictions) != len(rows):
         raise ProjectError(
             f"the model gave {len(predictions):,} predictions for the {len(rows):,} rows of {file.name}.",
@@ -67,10 +70,33 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
         )
     for name in predictions:
         rows[name] = predictions[name].to_numpy()
+    for name, column in _probabilities(loaded, inputs).items():
+        rows[name] = column
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
     write_whole(output, text.getvalue())
     return rows
+
+
+def _texts(metadata: Any) -> list[str]:
+    """Name the columns that the model takes as texts, of which a file may have digits alone."""
+    schema = metadata.get_input_schema()
+    if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
+        return []
+    return [column.name for column in schema.inputs if column.type.name == "string"]
+
+
+def _probabilities(loaded: Any, inputs: Any) -> dict[str, Any]:
+    """Ask a classifier for the probability of each class; empty where it knows none."""
+    import numpy as np
+
+    model: Any = loaded.get_raw_model() if hasattr(loaded._model_impl, "get_raw_model") else None
+    if not (hasattr(model, "predict_proba") and hasattr(model, "classes_")):
+        return {}
+    columns = np.asarray(model.predict_proba(inputs)).T
+    if columns.ndim != 2:  # of a model with several targets
+        return {}
+    return {f"probability {name}": column for name, column in zip(model.classes_, columns, strict=True)}
 
 
 def _inputs(rows: pd.DataFrame, metadata: Any, label: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
-from .git import EXACT, QUIET, run_git
+from .git import EXACT, QUIET, git, run_git
 
 
 def convert(path: str, wanted: str, target: Path, folder: Path, kept: Path) -> None:
@@ -57,6 +57,14 @@ def forms(name: str, folder: Path) -> Iterator[bytes]:
     yield blob
     yield blob.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     yield run_git("cat-file", "--filters", name, folder=folder, variables=QUIET, options=EXACT)
+
+
+def committed_paths(folder: Path) -> set[str]:
+    """Give the paths, relative to a folder, of the files that the last commit has in it; the folder may be gone."""
+    here = next(place for place in (folder, *folder.parents) if place.is_dir())
+    below = f"{folder.relative_to(here).as_posix()}/" if here != folder else ""
+    listed = git("ls-tree", "-r", "-z", "--name-only", "HEAD", *([below] if below else []), folder=here)
+    return {name.removeprefix(below) for name in (listed or "").split("\0") if name}
 
 
 def committed(file: Path, wanted: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..store import joining, liveness, tracking
+
+#: Set by a pipeline for its steps: its own run.
+PIPELINE = "REPRO_PIPELINE"
 
 
 class ActiveRun:
@@ -83,6 +87,8 @@ def begun(
 
     if other := mlflow.active_run():
         raise ProjectError(f"run {other.info.run_id} is still active in MLflow.", "mlflow.end_run()      first")
+    if parent := os.environ.get(PIPELINE):
+        tags = tags | {"mlflow.parentRunId": parent, "repro.pipeline": parent}
     with Interrupts(last) as interrupts, liveness.held() as alive:
         if invitation := joining.invited():
             mlflow.set_experiment(experiment_id=invitation.info.experiment_id)

@@ -15,6 +15,7 @@ import yaml
 from ..common.errors import ProjectError
 from ..common.scratch import temporary_folder
 from ..record import lookup
+from ..record.schema import MAIN
 from ..store import tracking
 
 FOLDER = "checkpoint"
@@ -36,12 +37,15 @@ class Checkpoint:
         The digests that it had noted by then.
     tag : dict of str to str
         Says of the run that goes on which one it goes on from.
+    step : str
+        The step of the project whose run it was.
     """
 
     settings: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
     tag: dict[str, str] = field(default_factory=dict)
+    step: str = MAIN
 
 
 class Checkpoints:
@@ -58,7 +62,7 @@ class Checkpoints:
         self.count += 1
         with temporary_folder("checkpoint") as scratch:
             path = scratch / f"{self.count % 2}.zip"
-            write(path, Checkpoint(self.start.settings, dict(files), dict(stages)), self.count)
+            write(path, replace(self.start, files=dict(files), stages=dict(stages)), self.count)
             mlflow.log_artifact(str(path), FOLDER)
 
 
@@ -66,7 +70,7 @@ def write(path: Path, checkpoint: Checkpoint, count: int = 0) -> None:
     """Write a checkpoint into a file, with the number of those that its run has made."""
     own = {
         CONF: yaml.safe_dump(checkpoint.settings, sort_keys=False).encode(),
-        STATE: json.dumps({"count": count, "stages": checkpoint.stages}).encode(),
+        STATE: json.dumps({"count": count, "stages": checkpoint.stages, "step": checkpoint.step}).encode(),
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in {**checkpoint.files, **own}.items():
@@ -107,8 +111,8 @@ def load(run_id: str) -> Checkpoint:
 
 
 def _checkpoint(files: dict[str, bytes]) -> Checkpoint:
-    settings, stages = yaml.safe_load(files.pop(CONF)), json.loads(files.pop(STATE))["stages"]
-    return Checkpoint(settings, files, stages)
+    settings, state = yaml.safe_load(files.pop(CONF)), json.loads(files.pop(STATE))
+    return Checkpoint(settings, files, state["stages"], step=state.get("step", MAIN))
 
 
 def _read(content: bytes) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 from ..environment import mlflow_environment
 from ..randomness import launch
+from ..record.schema import MAIN
 from ..store import joining, liveness, tracking
 from .active_run import cut_short
 from .garbage_collection import Collector
@@ -202,8 +203,8 @@ def require_known(entry_point: str, parameters: dict[str, str]) -> None:
 
 
 def config(parameters: Mapping[str, str]) -> Path:
-    """Name the conf file that an entry point is given."""
-    return absolute(parameters.get("config", "confs/train.yaml"))
+    """Name the conf file that an entry point is given; by default that of its step."""
+    return absolute(parameters.get("config") or f"confs/{parameters.get('name', MAIN)}.yaml")
 
 
 def settings(parameters: Mapping[str, str]) -> dict[str, object]:

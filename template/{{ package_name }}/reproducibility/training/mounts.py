@@ -30,10 +30,15 @@ def data(project: Path = ROOT) -> Iterator[Mount]:
     """Let a container read the data of a project: of this one, or of a checkout."""
     if (folder := project / "data").is_dir():
         yield Mount(folder, PROJECT / "data")
+    outside = set()
     for entry in manifest.read_manifest().values():
+        if not entry.file.is_relative_to(ROOT):  # a link leads there, or the data root: inside as here
+            outside |= {entry.file} if project == ROOT and entry.file.exists() else set()
+            continue
         path = entry.file.relative_to(ROOT)
         if path.parts[0] != "data" and (project / path).exists():
             yield Mount(project / path, PROJECT / path)
+    yield from map(Mount, sorted(outside))
 
 
 def left_out(code: Source) -> Iterator[Mount]:

@@ -1,19 +1,22 @@
-"""What `train` can ask of its run: generators, datasets, stages, checkpoints; and what the project tells of it."""
+"""What `train` can ask of its run: generators, datasets, inputs, stages, checkpoints."""
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.errors import ProjectError
 from ..common.locking import PATIENCE
+from ..common.scratch import PREFIX
 from ..modeling.result import Result
 from ..randomness import seeds
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from pydantic import BaseModel
 
     from ..datasets.manifest import Dataset
     from .checkpoint import Checkpoints
@@ -32,14 +35,24 @@ class Run:
         Which process this is, of those that train together. Only the first, 0, tracks and keeps anything.
     processes : int, default 1
         How many there are.
+    inputs : Mapping of str to Path, optional
+        Where that lies which the conf names under `inputs`.
     """
 
-    def __init__(self, seed: int, checkpoints: Checkpoints | None = None, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        seed: int,
+        checkpoints: Checkpoints | None = None,
+        rank: int = 0,
+        processes: int = 1,
+        inputs: Mapping[str, Path] | None = None,
+    ) -> None:
         self.seed = seed
         self.checkpoints = checkpoints
         self.rank = rank
         self.processes = processes
         self.datasets: dict[str, Dataset] = {}
+        self.inputs = inputs or {}
         self.stages: dict[str, str] = dict(checkpoints.start.stages) if checkpoints else {}
 
     def rng(self, name: str) -> np.random.Generator:
@@ -92,6 +105,27 @@ class Run:
         entry = self._entry(name)
         self._note(entry, None)
         return entry.file
+
+    def input(self, name: str) -> Path:
+        """Give what another run made, which the conf names under `inputs`: the file or folder, verified.
+
+        Raises
+        ------
+        ProjectError
+            If the conf names none so.
+        """
+        if name not in self.inputs:
+            raise ProjectError(
+                f"there is no input {name!r} in the conf; it has {', '.join(self.inputs) or 'none'}.",
+                f"In the conf:\ninputs:\n  {name}: step:NAME/PATH",
+            )
+        return self.inputs[name]
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """An empty folder for what the run writes, which is gone when it has ended: a place for `outputs`."""
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}folder-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
 
     def _entry(self, name: str) -> Dataset:
         from ..datasets import loading
@@ -150,7 +184,5 @@ class Run:
             self.checkpoints.save(files, self.stages)
 
 
-#: The project's training: settings and run in, result out.
+#: A training, or another step: settings and run in, result out.
 Train = Callable[[Any, Run], Result]
-#: Gives the project's settings class and training; imports them only when they are needed.
-Experiment = Callable[[], "tuple[type[BaseModel], Train]"]

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,13 +16,21 @@ from ..common.errors import ProjectError
 from ..framework import FRAMEWORK
 from ..modeling.result import Result
 from ..randomness import seeds
-from . import autolog
+from ..record import inputs
+from . import autolog, steps
 from .checkpoint import Checkpoint, Checkpoints
-from .run_object import Experiment, Run
+from .run_object import Run
+from .steps import Definition
+from .terminal_log import logging_shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..record.inputs import Input
     from .active_run import ActiveRun
     from .garbage_collection import Collector
+
+    Inputs = Mapping[str, tuple[Input, Path]]
 
 
 @dataclass
@@ -32,9 +40,9 @@ class Trainer:
     Parameters
     ----------
     experiment : callable
-        Gives the settings class and `train`.
+        Gives the settings class and `train`, or the steps; see `steps.Definition`.
     start : Checkpoint
-        What it starts from.
+        What it starts from, and of which step.
     rank, processes : int
         Which process this is, of how many.
     group : context manager
@@ -43,10 +51,10 @@ class Trainer:
     Raises
     ------
     ProjectError
-        If the settings are not what the class wants.
+        If there is no such step, or the settings are not what its class wants.
     """
 
-    experiment: Experiment
+    experiment: Definition
     start: Checkpoint
     rank: int = 0
     processes: int = 1
@@ -54,11 +62,13 @@ class Trainer:
 
     def __post_init__(self) -> None:
         """Import the project's code, and hold the settings to its class."""
-        schema, self._train = self.experiment()
+        schema, self._train = steps.load(self.experiment, self.start.step)
         self._settings = conf.validate(self.start.settings, schema)
         self.resolved = self._settings.model_dump(mode="json")
+        if not conf.declares_inputs(schema) and (addresses := inputs.addresses(self.start.settings)):
+            self.resolved[conf.INPUTS] = addresses
 
-    def track(self, active: ActiveRun, collector: Collector) -> tuple[Result, str]:
+    def track(self, active: ActiveRun, collector: Collector, given: Inputs) -> tuple[Result, str]:
         """Train, and log all of it to a run.
 
         Returns
@@ -70,26 +80,29 @@ class Trainer:
 
         # MLflow warns that it finds no pip; environments made by uv have none and need none.
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-        recorder = Recorder(self.resolved, self._prepare())
+        taken = [one for one, _ in given.values()]
+        recorder = Recorder(self.start.step, self.start.settings, self.resolved, self._prepare(), taken)
         recorder.start()
-        run, result = self._fit(collector)
+        run, result = self._fit(collector, given)
         active.regain()
         return result, recorder.finish(result, run.stages, run.datasets)
 
-    def follow(self, collector: Collector) -> None:
+    def follow(self, collector: Collector, given: Inputs) -> None:
         """Train along with the process that tracks it, and keep nothing."""
         self._prepare()
-        self._fit(collector)
+        self._fit(collector, given)
 
     def _prepare(self) -> dict[str, int]:
         """Switch determinism on, and seed every generator; tell which."""
         FRAMEWORK.set_deterministic(warn_only=self.start.settings.get("nondeterminism") == "warn")
         return seeds.set_all(self.start.settings["seed"])
 
-    def _fit(self, collector: Collector) -> tuple[Run, Result]:
+    def _fit(self, collector: Collector, given: Inputs) -> tuple[Run, Result]:
         checkpoints = Checkpoints(replace(self.start, settings=self.resolved))
-        run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes)
-        with collector.at_work(), autolog.beside(), _heard(), self.group:
+        places = {name: place for name, (_, place) in given.items()}
+        run = Run(self.start.settings["seed"], checkpoints, self.rank, self.processes, places)
+        run.stages = {f"input {name}": one.digest for name, (one, _) in given.items()} | run.stages
+        with collector.at_work(), autolog.beside(), logging_shown(), _heard(), self.group:
             result = self._train(self._settings, run)
         _require_result(result)
         return run, result

@@ -16,7 +16,8 @@ WRITING = ("log_batch", "log_metric", "log_param", "set_tag")
 def run(folder: Path) -> Iterator[None]:
     """Let every call of MLflow's succeed and do nothing that lasts: what is logged as files goes to a folder."""
     os.environ |= {"MLFLOW_TRACKING_URI": folder.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
-    os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):  # of the store that is kept
+        os.environ.pop(name, None)
     import mlflow
     from mlflow.store.tracking.file_store import FileStore
 

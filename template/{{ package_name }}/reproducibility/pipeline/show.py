@@ -1,0 +1,97 @@
+"""A chain in the terminal, and as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from rich.tree import Tree
+
+from ..proof.terminal import STYLES, wide_console
+from .lineage import Link, in_order
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Inches of a box and its surroundings.
+WIDTH, HEIGHT = 2.6, 1.1
+
+
+def tree(link: Link) -> None:
+    """Print a chain as a tree, the run first and raw data last; what stands twice is told once."""
+    console = wide_console()
+    console.print(_tree(link, set()))
+
+
+def _tree(link: Link, told: set[str]) -> Tree:
+    style = STYLES.get(link.verdict, "")
+    title = Text.assemble((link.step, "bold"), f"  run {link.id}  ", (link.verdict, style))
+    if link.id in told:
+        return Tree(title.append("  (see above)"))
+    told.add(link.id)
+    branch = Tree(title)
+    for name, entry in link.inputs.items():
+        made = branch.add(Text(f"{name}: {entry['address']}  {_short(entry['digest'])}  {entry['size']:,} bytes"))
+        if name in link.made_by:
+            made.add(_tree(link.made_by[name], told))
+        else:
+            made.add(Text(f"{entry['uri']}, of which no run is known"))
+    for name, entry in link.data.items():
+        source = f"  from {entry['source']}" if entry["source"] != "unknown" else ""
+        branch.add(
+            Text(f"data {name}: {entry['path']}  {_short(entry['digest'])}  {entry['size']:,} bytes{source}", "cyan")
+        )
+    return branch
+
+
+def picture(link: Link) -> Figure:
+    """Draw a chain from raw data on the left to the run on the right."""
+    from matplotlib.figure import Figure
+
+    links = in_order(link)
+    column = {one.id: 0 for one in links}
+    for one in links:
+        column[one.id] = 1 + max((column[other.id] for other in one.made_by.values()), default=0)
+    rows: dict[int, int] = {}
+    place: dict[str, tuple[int, int]] = {}
+    data = {name: entry for one in links for name, entry in one.data.items()}
+    for key, at in [*((f"data {name}", 0) for name in data), *((one.id, column[one.id]) for one in links)]:
+        place[key] = at, rows.setdefault(at, 0)
+        rows[at] += 1
+    figure = Figure(figsize=(WIDTH * (max(rows) + 1), HEIGHT * (max(rows.values()) + 0.5)), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.5, max(rows) + 0.5), ylim=(max(rows.values()) - 0.4, -0.8))
+    axes.axis("off")
+
+    def box(key: str, text: str, colour: str) -> None:
+        style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
+        axes.text(*place[key], text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
+
+    def arrow(start: str, end: str, text: str = "") -> None:
+        (x, y), (to_x, to_y) = place[start], place[end]
+        over = 0.25 if to_x - x > 1 else 0.0  # around what stands between
+        style = {
+            "arrowstyle": "->",
+            "color": "0.4",
+            "shrinkA": 45,
+            "shrinkB": 45,
+            "connectionstyle": f"arc3,rad=-{over}",
+        }
+        axes.annotate("", (to_x, to_y), (x, y), arrowprops=style, zorder=1)
+        height = (y + to_y) / 2 - 0.12 - over * (to_x - x) / 2
+        axes.text((x + to_x) / 2, height, text, ha="center", fontsize=6, color="0.3")
+
+    colours = {"identical": "#d9f2d9", "equivalent": "#fff3cd", "different": "#f8d7da"}
+    for name, entry in data.items():
+        box(f"data {name}", f"{name}\n{_short(entry['digest'])}\n{entry['size']:,} bytes", "#dbe9f6")
+    for one in links:
+        box(one.id, f"{one.step}\nrun {one.id[:8]}\n{one.verdict}", colours.get(one.verdict, "white"))
+        for name in one.data:
+            arrow(f"data {name}", one.id)
+        for other in {made.id for made in one.made_by.values()}:
+            arrow(other, one.id, ", ".join(name for name, made in one.made_by.items() if made.id == other))
+    return figure
+
+
+def _short(digest: str) -> str:
+    return digest[:19]
