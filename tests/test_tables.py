@@ -332,7 +332,8 @@ def test_no_entry_says_what_is_usual(tmp_path: Path) -> None:
 @pytest.fixture
 def features(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """What a new project makes of a table."""
-    source = (FOLDER.parent / "features.py").read_text("utf-8")
+    of_tables = FOLDER.parents[1] / "{{ '.' if task != 'images' }}" / FOLDER.parent.name
+    source = (of_tables / "features.py").read_text("utf-8")
     module = ModuleType("features_under_test")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     text = source.replace("from .settings import Settings", "Settings = object")

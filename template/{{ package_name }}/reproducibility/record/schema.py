@@ -94,10 +94,12 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def as_table(predictions: Any) -> Any:
-    """Give predictions as a table of one row each: columns `prediction`, `prediction 1` and so on."""
+    """Give predictions as a table, a row each: as they are, or with columns `prediction`, `prediction 1` and so on."""
     import numpy as np
     import pandas as pd
 
+    if isinstance(predictions, pd.DataFrame) and "prediction" in predictions:
+        return predictions
     if hasattr(predictions, "toarray"):
         predictions = predictions.toarray()
     array = np.asarray(predictions)

@@ -13,6 +13,7 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.files import write_whole
 from ..common.project import PACKAGE
+from ..datasets import tables
 from ..datasets.loading import read
 from ..framework import FRAMEWORK
 from ..record import lookup
@@ -20,7 +21,7 @@ from ..record.schema import as_table
 from ..record.stored_model import stored
 from ..source import own_code
 from ..store import tracking
-from . import promote
+from . import named_files, promote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     model : str
         A run ID, or "champion" for the registered model of that alias.
     file : Path
-        CSV or parquet, with the columns that the model was trained on; others are kept and not used.
+        CSV or parquet, with the columns that the model was trained on; others are kept and not used. For a model of
+        files, their folder or one of them.
     output : Path
         A CSV file, written wholly or not at all.
     allow_unsafe : bool, default False
@@ -51,12 +53,15 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     ProjectError
         If there is no such model or file, a column is missing, or the model is not safe to load.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ProjectError(f"{file} does not exist.", "Give a .csv or .parquet file.", exit_code=USAGE)
     path = _download(model)
     loaded = _load(model, path, allow_unsafe)
-    rows = read(file, texts=_texts(loaded.metadata))
+    of_files = named_files.are_inputs(loaded.metadata)
+    listed = of_files and not tables.suffix(file.name)
+    rows = named_files.listed(file) if listed else read(file, texts=_texts(loaded.metadata))
     inputs = _inputs(rows, loaded.metadata, file.name)
+    inputs = named_files.placed(inputs, file) if of_files else inputs
     predictions = as_table(loaded.predict(inputs))
     if len(predictions) != len(rows):
         raise ProjectError(

@@ -2,14 +2,12 @@
 
 import io
 import json
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from . import epochs, progress
+from . import epochs, progress, state
 from .model import build
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
@@ -62,7 +60,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     run.reseed("init")
     history: History = {"train": [], "validation": []}
     if run.restored:
-        network = _read(run.restored["network.keras"])
+        network = state.read(run.restored["network.keras"])
         with np.load(io.BytesIO(run.restored["best.npz"])) as stored:
             best = list(stored.values())
         history = json.loads(run.restored["history.json"])
@@ -84,7 +82,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
                 np.savez(arrays, *best)
                 run.checkpoint(
                     {
-                        "network.keras": _content(network),
+                        "network.keras": state.content(network),
                         "best.npz": arrays.getvalue(),
                         "history.json": json.dumps(history).encode(),
                     }
@@ -97,7 +95,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
 def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:
     """Go through the rows once, in an order of this epoch's own, and give the mean loss."""
     if epoch % model.checkpoint_epochs == 0:  # where a resumed training begins; not oftener: TensorFlow takes 0.1 s
-        _reseed(network, epoch, run)
+        state.reseed(network, epoch, run)
     network.optimizer.learning_rate = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     order = run.rng(f"order {epoch}").permutation(len(X))
     batches = [order[first : first + model.batch_size] for first in range(0, len(X), model.batch_size)]
@@ -110,15 +108,6 @@ def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model
     return loss
 
 
-def _reseed(network: keras.Model, epoch: int, run: Run) -> None:
-    """Make every generator a function of seed and epoch; those of the dropout too, which Keras does not store."""
-    run.reseed(f"epoch {epoch}")
-    numbers = run.rng(f"dropout {epoch}")
-    for variable in network.variables:
-        if variable.path.endswith("seed_generator_state"):
-            variable.assign([int(numbers.integers(2**31)), 0])
-
-
 def _loss(network: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
     network.reset_metrics()
     return float(network.test_on_batch(X, y))
@@ -127,19 +116,3 @@ def _loss(network: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
 def _arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     numbers, target = rows
     return numbers, target.astype("float32").reshape(-1, 1)
-
-
-def _content(network: keras.Model) -> bytes:
-    """Store a network as Keras does: architecture, weights, and the state of its optimizer."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "network.keras")
-        network.save(path)
-        return path.read_bytes()
-
-
-def _read(content: bytes) -> keras.Model:
-    """Read what `_content` gave."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "network.keras")
-        path.write_bytes(content)
-        return keras.saving.load_model(path)

@@ -1,7 +1,6 @@
 """The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from . import epochs, parallel, progress
+from . import epochs, parallel, progress, state
 from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
@@ -67,11 +66,11 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     if run.restored:
         network.load_state_dict(load(run.restored["weights.safetensors"]))
         best = load(run.restored["best.safetensors"])
-        _restore(optimizer, load(run.restored["optimizer.safetensors"]))
+        state.restore(optimizer, load(run.restored["optimizer.safetensors"]))
         history = json.loads(run.restored["history.json"])
     else:
-        best = _copy(network)
-        run.stage("init", _arrays(network))
+        best = state.copy(network)
+        run.stage("init", state.arrays(network))
 
     learner = parallel.losses(network, run)
     learned, watched = _tensors(train), _tensors(validation)
@@ -81,13 +80,13 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
             history["train"].append(_epoch(network, learner, optimizer, learned, len(losses), model, run))
             losses.append(_loss(network, watched, run))
             if losses[-1] == min(losses):
-                best = _copy(network)
+                best = state.copy(network)
             if len(losses) % model.checkpoint_epochs == 0:
                 run.checkpoint(
                     {
-                        "weights.safetensors": save(_copy(network)),
+                        "weights.safetensors": save(state.copy(network)),
                         "best.safetensors": save(best),
-                        "optimizer.safetensors": save(_state(optimizer)),
+                        "optimizer.safetensors": save(state.of(optimizer)),
                         "history.json": json.dumps(history).encode(),
                     }
                 )
@@ -125,7 +124,7 @@ def _epoch(
         total += float(losses.detach().double().sum())
         step = epoch * len(batches) + number + 1
         if step & (step - 1) == 0:  # a power of two: few digests, and still the step in which two runs part
-            run.stage(f"step {step}", _arrays(network))
+            run.stage(f"step {step}", state.arrays(network))
     return parallel.total(total, run) / len(rows)
 
 
@@ -139,26 +138,3 @@ def _loss(network: Network, rows: TensorDataset, run: Run) -> float:
 def _tensors(rows: Rows) -> TensorDataset:
     numbers, target = rows
     return TensorDataset(torch.from_numpy(numbers), torch.from_numpy(target.astype("float64")))
-
-
-def _copy(network: Network) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-
-
-def _arrays(network: Network) -> dict[str, object]:
-    return {name: tensor.numpy() for name, tensor in _copy(network).items()}
-
-
-def _state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Give an optimizer's tensors by "number of the parameter.name"."""
-    states = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": tensor.cpu().clone() for i, state in states.items() for name, tensor in state.items()}
-
-
-def _restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put back what `_state` gave."""
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        states.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,201 @@
+"""The task `images`: real trainings on the digits that are shipped, and by the README on a folder of one's own."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import TEMPLATE, Project, clone, refused
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+from test_docs import BLOCK, blocks, run
+from test_frameworks import STOP
+from test_randomness import train
+from test_run import local_path
+
+import harness
+
+digest = harness.load("common.digest")
+archives = harness.load("datasets.archives")
+folders = harness.load("datasets.folders")
+
+DATA = TEMPLATE / "template/{{ '.' if task == 'images' }}/data"
+SCRIPT = TEMPLATE / "scripts/digits.py"
+
+
+# --- The data -----------------------------------------------------------------
+def test_the_archive_is_what_its_script_makes_and_holds_every_digit(tmp_path: Path) -> None:
+    archive = tmp_path / "digits.zip"
+    subprocess.run([sys.executable, SCRIPT, archive], check=True)
+    assert archive.read_bytes() == (DATA / "digits.zip").read_bytes()
+    assert archive.stat().st_size < 1_000_000
+    digits = load_digits()
+    with zipfile.ZipFile(archive) as packed:
+        assert len(packed.namelist()) == len(digits.target)
+        for row, digit in enumerate(digits.target):
+            with Image.open(io.BytesIO(packed.read(f"{digit}/{row:04}.png"))) as image:
+                np.testing.assert_array_equal(np.asarray(image), digits.images[row] * 255 // 16)
+
+
+def test_the_entry_is_that_of_the_archive_and_of_what_is_in_it(tmp_path: Path) -> None:
+    entry = yaml.safe_load((DATA / "datasets.yaml").read_text("utf-8"))["digits"]
+    assert entry["archive"]["digest"] == digest.of_file(DATA / "digits.zip")
+    assert entry["digest"] == digest.of_file(DATA / "digits.files")
+    archives.unpack(DATA / "digits.zip", tmp_path / "digits", "digits.zip")
+    assert folders.parse((DATA / "digits.files").read_bytes()) == folders.scan(tmp_path / "digits")
+
+
+# --- Trainings ----------------------------------------------------------------
+NETWORKS = ["pytorch", pytest.param("tensorflow", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def base(request: pytest.FixtureRequest, set_up: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A project of images that can be stopped in the middle of a training, and a run of it that was not."""
+    project = clone(set_up("images", request.param), tmp_path_factory.mktemp("images") / "bikes")
+    module = project.path / "bikes" / "progress.py"
+    module.write_text(module.read_text("utf-8").replace("    return bool(losses)", STOP), "utf-8")
+    yield project, train(project)
+    shutil.rmtree(project.path / "mlruns")
+
+
+def predicted(project: Project, *command: str) -> pd.DataFrame:
+    """Predict, and read what was written."""
+    project.just("predict", "last", *command, "-o", "out.predictions.csv")
+    return pd.read_csv(project.path / "out.predictions.csv", dtype={"file": str, "prediction": str})
+
+
+@pytest.mark.e2e
+def test_images_are_learned_shown_and_predicted(base: Any) -> None:
+    project, first = base
+    assert float.fromhex(first["metrics"]["accuracy"]) > 0.95
+    plots = (local_path(first["run"].info.artifact_uri) / "plots").iterdir()
+    assert {path.name for path in plots} == {"confusion_matrix.png", "mistakes.png", "curves.png"}
+    table = predicted(project, "data/digits/3")
+    assert [*table] == ["file", "prediction", *(f"probability {digit}" for digit in range(10))]
+    assert len(table) == 183 and (table["prediction"] == "3").mean() > 0.9
+    assert np.allclose(table.drop(columns=["file", "prediction"]).sum(axis=1), 1)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_listing_and_one_image_are_predicted_and_no_image_is_refused(base: Any, tmp_path: Path) -> None:
+    project, _ = base
+    listing = tmp_path / "listing.csv"
+    shutil.copytree(project.path / "data/digits/4", tmp_path / "four")
+    listing.write_text(f"who,file\nAda,four/0004.png\nBo,{project.path / 'data/digits/7/0007.png'}\n")
+    table = predicted(project, str(listing))
+    assert table[["who", "prediction"]].to_numpy().tolist() == [["Ada", "4"], ["Bo", "7"]]
+    assert predicted(project, "data/digits/7/0007.png")["prediction"].tolist() == ["7"]
+    (tmp_path / "no.png").write_text("no image")
+    (tmp_path / "table.csv").write_text("who\nAda\n")
+    for name, said in {"no.png": "no.png is no image", "table.csv": "lacks columns"}.items():
+        assert said in refused(project.just("predict", "last", str(tmp_path / name), check=False))
+    (tmp_path / "no.png").unlink()
+    source = project.path / "bikes" / "images.py"
+    source.write_text(source.read_text("utf-8") + "# changed\n", "utf-8")
+    try:
+        assert "needs bikes/images.py as in commit" in refused(
+            project.just("predict", "last", "data/digits/7", check=False)
+        )
+    finally:
+        project.git("checkout", "bikes/images.py")
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_any_number_of_workers_gives_the_same_bits(base: Any) -> None:
+    project, first = base
+    for workers in (0, 1, 4):
+        again = train(project, f"model.workers={workers}")
+        assert again["stages"] == first["stages"]
+        assert again["result"] == first["result"]
+    other = train(project, "images.rotation=0")
+    assert other["stages"]["init"] == first["stages"]["init"]
+    assert other["stages"]["step 1"] != first["stages"]["step 1"], "images are not changed at random"
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_training_on_images_verifies_and_reproduces(base: Any) -> None:
+    project, first = base
+    assert "identical: every stage is equal" in project.just("verify").stdout
+    shutil.rmtree(project.path / "data/digits")
+    done = project.just("reproduce", first["run"].info.run_id)
+    assert "identical: every stage is equal" in done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_resumed_training_on_images_gives_the_bits_of_one_that_was_not_interrupted(base: Any) -> None:
+    project, first = base
+    project.just("train", check=False, STOP_AT="5", STOP_BY="SIGKILL")
+    stopped = project.runs()[0]
+    assert stopped.info.status == "RUNNING"
+    project.just("train", "--resume", stopped.info.run_id)
+    resumed = project.runs()[0]
+    assert resumed.data.tags["repro.resumes"] == stopped.info.run_id
+    assert resumed.data.tags["repro.result"] == first["result"]
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_project_of_images_is_clean(base: Any) -> None:
+    project, _ = base
+    project.just("check")
+    project.just("test")
+    project.just("data-add", "data/digits.zip")
+    assert project.git("status", "--porcelain", "data") == "", "the entry is that of data-add"
+
+
+# --- A folder of one's own ----------------------------------------------------
+def draw(folder: Path) -> None:
+    """Make photographs of three sorts of flowers, of other sizes and places each."""
+    rng = np.random.default_rng(0)
+    for sort, colour in {"daisy": (240, 240, 230), "poppy": (220, 40, 30), "Veilchen ü": (110, 60, 200)}.items():
+        (folder / sort).mkdir(parents=True)
+        for number in range(40):
+            size = rng.integers(40, 90, 2)
+            image = Image.fromarray(rng.integers(0, 120, (*size, 3), np.uint8))
+            at = rng.integers(5, 20, 2)
+            ImageDraw.Draw(image).ellipse([*map(int, at), *map(int, at + 20)], fill=colour)
+            image.save(folder / sort / f"{number}.jpg")
+    (folder / "README.txt").write_text("Found in the garden.\n")
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", NETWORKS)
+def test_readme_guide_to_own_images(framework: str, set_up: Any, tmp_path: Path) -> None:
+    """Follow the guide to the letter: its command, its conf lines, and nothing else."""
+    project = clone(set_up("images", framework), tmp_path / "bikes")
+    draw(tmp_path / "flowers")
+    text = (project.path / "README.md").read_text("utf-8")
+    [command] = [body for body, reason in blocks(text)[1].items() if reason == "needs a folder of yours"]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    run(command, project.path)
+    conf = project.path / "confs" / "train.yaml"
+    edited = conf.read_text("utf-8").splitlines()
+    for line in lines.splitlines():
+        [at] = [number for number, old in enumerate(edited) if old.startswith(line.partition(":")[0] + ":")]
+        edited[at] = line
+    conf.write_text("\n".join(edited) + "\n", "utf-8")
+    project.git("add", "--all")
+    changes = project.git("diff", "--cached", "--numstat", "--", "bikes", "confs").splitlines()
+    assert [change.split("\t") for change in changes] == [["5", "5", "confs/train.yaml"]]
+    first = train(project)
+    assert float.fromhex(first["metrics"]["accuracy"]) > 0.9
+    assert {*predicted(project, os.path.relpath(tmp_path / "flowers/poppy", project.path))["prediction"]} >= {"poppy"}
+    assert "identical" in project.just("reproduce", "last").stdout
+    project.just("test")
