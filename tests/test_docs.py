@@ -99,7 +99,7 @@ def test_readme_guide_takes_categories_sentences_and_three_classes(
     text = (project.path / "README.md").read_text("utf-8")
     _, skipped = blocks(text)
     [command] = [body for body, reason in skipped.items() if reason == "needs a file of yours"]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and "\ntarget: " in body]
     [change] = [body for language, _, body in BLOCK.findall(text) if language == "diff"]
     several = re.findall(r"`(\w+: [\w:]+)`", text.partition("For more than two classes")[2].partition(".\n")[0])
     run(command, project.path)
