@@ -205,7 +205,8 @@ def test_a_table_in_another_dialect_trains_reproduces_and_predicts_as_the_usual_
     assert other.data.tags["repro.result"] == usual.data.tags["repro.result"]
     project.just("reproduce", other.info.run_id)
     project.just("predict", usual.info.run_id, str(file), "-o", str(tmp_path / "predictions.csv"))
-    assert list(pd.read_csv(tmp_path / "predictions.csv")) == [*table.columns, "prediction"]
+    answers = ["prediction", "probability benign", "probability malignant"]
+    assert list(pd.read_csv(tmp_path / "predictions.csv")) == [*table.columns, *answers]
 
     entries = manifest(project)
     entries["krebs"]["read"]["converters"] = {"y": "eval"}

@@ -26,6 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(manifest, "ROOT", tmp_path / "p")
     monkeypatch.setattr(manifest, "options", lambda: {"data": str(tmp_path / "mnt")})
     (tmp_path / "p/data").mkdir(parents=True)
+    (tmp_path / "p/pyproject.toml").touch()
     return tmp_path / "mnt"
 
 

@@ -309,7 +309,9 @@ def test_predictions_are_those_of_the_model(classified: Project, tmp_path: Path)
 
     table = pd.read_csv(tmp_path / "inside.csv")
     given = pd.read_csv(source)
-    pd.testing.assert_frame_equal(table.drop(columns="prediction"), given)
+    pd.testing.assert_frame_equal(table[given.columns], given)
+    probabilities = table[["probability benign", "probability malignant"]]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert (table["prediction"] == table["diagnosis"]).mean() > 0.95
     assert (tmp_path / "outside.csv").read_bytes() == (tmp_path / "inside.csv").read_bytes()
     assert (classified.path / "of-data.csv").read_bytes() == (tmp_path / "inside.csv").read_bytes()

@@ -69,7 +69,8 @@ def _scratch() -> Iterator[Path]:
 def _parts() -> Iterator[Path]:
     environment = mlflow_environment.current()
     places = [ROOT.glob("*.part*"), (ROOT / "data").rglob("*.part"), (ROOT / ".venv").glob("*.part")]
-    places += [root.glob("*.part")] if (root := data_root()) else []
+    with contextlib.suppress(ProjectError):  # of pyproject.toml, which others tell
+        places += [root.glob("*.part")] if (root := data_root()) else []
     for path in (path for place in (*places, environment.rglob("*.part")) for path in place):
         found = PART.search(path.name)
         if found and _is_old(path) and not (found[1] and _lives(int(found[1]))):

@@ -128,7 +128,7 @@ class Dataset:
 
 def data_root() -> Path | None:
     """Give the folder outside the project in which datasets lie that are not in data/; None where there is none."""
-    named = Path(options()["data"])
+    named = Path(options()["data"]) if (ROOT / "pyproject.toml").exists() else Path()
     if named == Path():
         return None
     if not named.is_absolute():
