@@ -26,7 +26,7 @@ def promote(run_id: str, force: bool) -> None:
 @click.option("-o", "--output", help="The CSV file to write; by default FILE's name with `.predictions.csv`, here.")
 @click.option("--allow-unsafe", is_flag=True, help="Load a model that can run code of its author: a pickle.")
 def predict(model: str, file: str, output: str | None, allow_unsafe: bool) -> None:
-    """Predict for every row of FILE (CSV or parquet) with the model of a run, or with the champion."""
+    """Predict for every row of FILE (CSV, parquet), or every image of a folder, by a run's model or the champion."""
     from ..serving import predict
 
     source = absolute(file)
