@@ -18,7 +18,7 @@ for name, module in (pair for framework in FRAMEWORKS for pair in modules(framew
     name = name.removesuffix(".__init__")
     KNOWN[name] = KNOWN.get(name, "") + module.read_text("utf-8")
 #: The last two name modules that are nowhere.
-NO_TEXTS = (".csv", ".png", "test_names.py", "test_moved.py")
+NO_TEXTS = (".csv", ".png", ".zip", "test_names.py", "test_moved.py")
 #: What git knows: what a run leaves in these folders (bytecode) is written by the other test processes meanwhile.
 FOLDERS = ("tests", "scripts", "bin", "copier_mlflow", "template")
 FILES = ("README.md", "CONTRIBUTING.md", "justfile", "copier.yml")

@@ -230,8 +230,11 @@ class _Predictor:
         self.adapter = adapter
         self.model = model
 
+    def rows(self, inputs: Any) -> Any:
+        return self.adapter.rows(inputs)
+
     def predict(self, inputs: Any) -> Any:
-        return self.adapter.predict(self.model, self.adapter.rows(inputs))
+        return self.adapter.predict(self.model, self.rows(inputs))
 
     def get_raw_model(self) -> Any:
         return self.model

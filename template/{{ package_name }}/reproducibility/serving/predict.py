@@ -90,13 +90,14 @@ def _probabilities(loaded: Any, inputs: Any) -> dict[str, Any]:
     """Ask a classifier for the probability of each class; empty where it knows none."""
     import numpy as np
 
-    model: Any = loaded.get_raw_model() if hasattr(loaded._model_impl, "get_raw_model") else None
+    wrapper = loaded._model_impl
+    model: Any = wrapper.get_raw_model() if hasattr(wrapper, "get_raw_model") else None
     if not (hasattr(model, "predict_proba") and hasattr(model, "classes_")):
         return {}
-    columns = np.asarray(model.predict_proba(inputs)).T
-    if columns.ndim != 2:  # of a model with several targets
+    found = np.asarray(model.predict_proba(wrapper.rows(inputs) if hasattr(wrapper, "rows") else inputs))
+    if found.ndim != 2 or found.shape[1] != len(model.classes_):  # of a model with several targets
         return {}
-    return {f"probability {name}": column for name, column in zip(model.classes_, columns, strict=True)}
+    return {f"probability {name}": column for name, column in zip(model.classes_, found.T, strict=True)}
 
 
 def _inputs(rows: pd.DataFrame, metadata: Any, label: str) -> Any:
