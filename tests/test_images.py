@@ -183,7 +183,7 @@ def test_readme_guide_to_own_images(framework: str, set_up: Any, tmp_path: Path)
     draw(tmp_path / "flowers")
     text = (project.path / "README.md").read_text("utf-8")
     [command] = [body for body, reason in blocks(text)[1].items() if reason == "needs a folder of yours"]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and body.startswith("dataset")]
     run(command, project.path)
     conf = project.path / "confs" / "train.yaml"
     edited = conf.read_text("utf-8").splitlines()

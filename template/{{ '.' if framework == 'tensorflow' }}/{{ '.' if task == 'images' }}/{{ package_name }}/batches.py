@@ -1,5 +1,6 @@
 """From files to batches: images are read, brought to one size and, to learn from, changed at random, on any thread."""
 
+import os
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -28,7 +29,7 @@ class Images:
     """
 
     def __init__(self, files: Iterable[str], settings: ImageSettings, workers: int, seed: int | None = None) -> None:
-        self.files = np.array(list(files), "bytes")
+        self.files = np.array([os.fsencode(file) for file in files])
         self.settings = settings
         self.workers = workers
         self.seed = seed
