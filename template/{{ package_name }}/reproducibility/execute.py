@@ -12,11 +12,11 @@ from . import conf
 from .common.errors import ProjectError
 from .common.files import absolute
 from .common.interrupts import Interrupts
+from .common.project import MAIN
 from .environment import check
 from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
-from .record.schema import MAIN
 from .store import tracking
 from .training import checkpoint, given, multiprocess, terminal_log, untracked
 from .training.active_run import begun, joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..common.files import absolute, write_whole
-from ..record.schema import MAIN
+from ..common.project import MAIN
 from .options import (
     RUN_ID,
     config_option,

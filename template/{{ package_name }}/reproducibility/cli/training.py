@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..common.files import absolute, write_whole
-from ..record.schema import MAIN
+from ..common.project import MAIN
 from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from .errors import ProjectError
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(__file__).resolve().parents[2].name
 HARNESS = Path(__file__).resolve().parents[1]
+#: The step that every project has.
+MAIN = "train"
 
 
 @functools.cache

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
+from ..common.project import MAIN
 from ..record import inputs
-from ..record.schema import MAIN
 
 
 @dataclass

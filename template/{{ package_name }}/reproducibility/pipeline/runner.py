@@ -14,10 +14,9 @@ from typing import Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED
-from ..common.project import PACKAGE, ROOT
+from ..common.project import MAIN, PACKAGE, ROOT
 from ..common.scratch import temporary_folder
 from ..randomness import launch
-from ..record.schema import MAIN
 from ..store import tracking
 from ..training import given
 from ..training.active_run import PIPELINE, begun

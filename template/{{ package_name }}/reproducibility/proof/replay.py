@@ -16,7 +16,7 @@ from .. import conf
 from ..common import digest, shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
-from ..common.project import ROOT
+from ..common.project import MAIN, ROOT
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
 from ..datasets import remembered
@@ -27,7 +27,7 @@ from ..record import inputs, reader
 from ..record.inputs import Input
 from ..record.metrics import keys
 from ..record.recorder import REPLAY
-from ..record.schema import LOCK, MAIN, Record
+from ..record.schema import LOCK, Record
 from ..source import checkout
 from ..source.capture import capture
 from ..source.checkout import inside

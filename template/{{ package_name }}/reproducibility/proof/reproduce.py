@@ -10,14 +10,14 @@ from typing import Any
 from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
-from ..common.project import ROOT
+from ..common.project import MAIN, ROOT
 from ..common.scratch import temporary_folder
 from ..datasets import verification
 from ..datasets.manifest import Dataset
 from ..environment import mlflow_environment
 from ..randomness import launch
 from ..record import lookup, reader
-from ..record.schema import MAIN, PATCH, Record
+from ..record.schema import PATCH, Record
 from ..source import git
 from ..store import tracking
 from . import refusals, replay, replay_image, report, terminal, verdict

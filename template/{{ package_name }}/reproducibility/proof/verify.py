@@ -9,11 +9,10 @@ from pathlib import Path
 from ..common import shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import EXIT_CODES
-from ..common.project import PACKAGE, ROOT
+from ..common.project import MAIN, PACKAGE, ROOT
 from ..datasets import remembered
 from ..randomness import launch
 from ..record import lookup, reader
-from ..record.schema import MAIN
 from ..store import joining, tracking
 from ..training import just_run
 from ..training.in_container import Container

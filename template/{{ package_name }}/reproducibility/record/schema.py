@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import digest
+from ..common.project import MAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 #: The stages that make the result.
 RESULT = ("weights", "predictions", "metrics")
-#: The step that every project has.
-MAIN = "train"
 #: The files of a record: the one that speaks of all others, and those of the same name everywhere.
 RECORD, CONF, LOCK, PATCH = "record.json", "conf.yaml", "constraints.txt", "uncommitted.patch"
 PARTS, PREDICTIONS = "model.json", "predictions.parquet"

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from ..common.errors import ProjectError
+from ..common.project import MAIN
 from ..common.scratch import temporary_folder
 from ..record import lookup
-from ..record.schema import MAIN
 from ..store import tracking
 
 FOLDER = "checkpoint"

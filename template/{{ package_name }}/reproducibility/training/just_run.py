@@ -16,11 +16,10 @@ from ..common.errors import ProjectError
 from ..common.exit_codes import FAILED, USAGE
 from ..common.files import absolute
 from ..common.interrupts import Interrupts
-from ..common.project import ROOT
+from ..common.project import MAIN, ROOT
 from ..common.scratch import temporary_folder
 from ..environment import mlflow_environment
 from ..randomness import launch
-from ..record.schema import MAIN
 from ..store import joining, liveness, tracking
 from .active_run import cut_short
 from .garbage_collection import Collector

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
-from ..record.schema import MAIN
+from ..common.project import MAIN
 from .run_object import Train
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The settings class of a step and what it does; or a function that imports and gives both, only when the step runs,
 #: so that an edit in the code of one step is none in that of another.
-Step = tuple[type, Train] | Callable[[], tuple[type, Train]]
+Step = Union[tuple[type, Train], Callable[[], tuple[type, Train]]]  # noqa: UP007 - read by doctor in any Python
 
 
 @dataclass(frozen=True)
