@@ -64,7 +64,7 @@ def test_data_of_which_only_this_folder_has_the_bytes_is_only_here(
     digest, copies, asked = harness("common.digest").of_bytes(CONTENT), harness("datasets.copies"), []
     monkeypatch.setattr(copies, "find", lambda content: asked.append(content) or copied or None)
     entry = harness("datasets.manifest").Dataset(name, f"data/{name}.csv", digest, len(CONTENT), source)
-    recorder = harness("record.recorder").Recorder({"seed": 1, "threads": 1}, {})
+    recorder = harness("record.recorder").Recorder("train", {}, {"seed": 1, "threads": 1}, {}, [])
     if what == "written since":
         entry.file.write_bytes(b"another")
     recorder.note_data([entry])
@@ -81,6 +81,6 @@ def test_a_replay_is_not_asked_from_where(
     entry = harness("datasets.manifest").Dataset(
         "ignored", "data/ignored.csv", harness("common.digest").of_bytes(CONTENT), 12
     )
-    recorder = recorder.Recorder({"seed": 1, "threads": 1}, {})
+    recorder = recorder.Recorder("train", {}, {"seed": 1, "threads": 1}, {}, [])
     recorder.note_data([entry])
     assert recorder._say_from_where() == "anywhere" and not capsys.readouterr().err
