@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +63,7 @@ def trace(run: Any, known: dict[str, Link] | None = None) -> Link:
     Parameters
     ----------
     run : mlflow.entities.Run
-        The run; of a replay, its original is followed.
+        The run.
     known : dict of str to Link, optional
         Those that were followed so far, by their IDs.
 
@@ -87,10 +86,13 @@ def trace(run: Any, known: dict[str, Link] | None = None) -> Link:
 
 def in_order(link: Link) -> list[Link]:
     """List the links of a chain, each after those that it was made from."""
-    return list({one.id: one for one in _visit(link)}.values())
+    ordered: dict[str, Link] = {}
 
+    def visit(one: Link) -> None:
+        if one.id not in ordered:
+            for other in one.made_by.values():
+                visit(other)
+            ordered[one.id] = one
 
-def _visit(link: Link) -> Iterator[Link]:
-    for other in link.made_by.values():
-        yield from _visit(other)
-    yield link
+    visit(link)
+    return [*ordered.values()]

@@ -15,6 +15,7 @@ from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..conf import INPUTS
+from ..datasets import folders
 from ..store import tracking
 from . import outputs
 from .schema import RECORD
@@ -119,7 +120,7 @@ def resolve(name: str, address: str, standing: Mapping[str, str], folder: Path) 
     else:
         run, uri = _model(name, address)
     place = fetch(name, uri, folder)
-    contents = outputs.contents(place)
+    contents = folders.scan(place)
     if run is not None:
         _require_as_recorded(name, run, uri, {path: file.digest for path, file in contents.items()})
     size = sum(file.size for file in contents.values())
@@ -178,7 +179,7 @@ def again(given: Input, folder: Path) -> tuple[Input, Path]:
         place = fetch(given.name, given.uri, folder)
     except ProjectError as error:
         raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
-    if outputs.digest_of(outputs.contents(place)) != given.digest:
+    if outputs.digest_of(folders.scan(place)) != given.digest:
         raise ProjectError(
             f"the input {given.name!r} is not what the run was given: {given.uri} was changed in the store.",
             "Restore the store's artifacts from a backup; or from the raw data: just reproduce RUN_ID --chain",
@@ -194,7 +195,7 @@ def instead(given: Input, place: Path, folder: Path) -> tuple[Input, Path]:
         shutil.copytree(place, target)
     else:
         shutil.copyfile(place, target)
-    contents = outputs.contents(target)
+    contents = folders.scan(target)
     size = sum(file.size for file in contents.values())
     return replace(given, digest=outputs.digest_of(contents), size=size), target
 

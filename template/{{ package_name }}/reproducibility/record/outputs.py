@@ -14,13 +14,6 @@ from ..datasets.folders import File
 FOLDER = "outputs"
 
 
-def contents(place: Path) -> dict[str, File]:
-    """List what a file or folder holds, by path relative to it; a file is its own, under an empty path."""
-    if place.is_dir():
-        return folders.scan(place)
-    return {"": File(digest.of_file(place), place.stat().st_size)}
-
-
 def digest_of(found: Mapping[str, File]) -> str:
     """Give the digest of a file, or of the list of a folder."""
     return found[""].digest if "" in found else digest.of_bytes(folders.text(found))
@@ -53,7 +46,7 @@ def keep(outputs: Mapping[str, Path], stages: dict[str, str]) -> dict[str, dict[
         _require_own_place(name, outputs)
         if not place.exists():
             raise ProjectError(f"the output {name!r} is not there: {place}.", "Write it before the step returns.")
-        found = contents(place)
+        found = folders.scan(place)
         stages[f"output {name}"] = digest_of(found)
         kept[name] = {path: file.digest for path, file in found.items()}
         if place.is_dir():
