@@ -98,16 +98,16 @@ def test_run_refuses_what_mlproject_does_not_name(project: Project) -> None:
 def test_data_that_does_not_fit_the_training_is_refused_by_name(project: Project, tmp_path: Path) -> None:
     cancer = pd.read_csv(project.path / "data/breast_cancer.csv")
     tables = {
-        "three": cancer.assign(diagnosis=["a", "b", "c"] * 189 + ["a", "b"]),
-        "text": cancer.assign(colour="red"),
+        "one": cancer.assign(diagnosis="a"),
         "gaps": cancer.assign(diagnosis=[None, *cancer["diagnosis"][1:]]),
+        "large": cancer.assign(colour=1e300),
     }
     for name, table in tables.items():
         table.to_csv(tmp_path / f"{name}.csv", index=False)
         project.just("data-add", str(tmp_path / f"{name}.csv"))
-    assert "3 classes" in train(project, "--set", "dataset=three")
-    assert "colour" in train(project, "--set", "dataset=text")
+    assert "one class alone" in train(project, "--set", "dataset=one")
     assert "1 of 569 rows" in train(project, "--set", "dataset=gaps")
+    assert "colour in 569 of 569 rows" in train(project, "--set", "dataset=large")
     assert "no column nosuch" in train(project, "--set", "target=nosuch")
     assert "no dataset 'nosuch'" in train(project, "--set", "dataset=nosuch")
     assert {run.info.status for run in project.runs()} <= {"FAILED", "FINISHED"}

@@ -643,7 +643,7 @@ def recorded(project: Path, folder: Path, code: Any = None) -> Any:
         (folder / name).write_bytes(patch)
     (folder / "constraints.txt").write_bytes((project / "constraints.txt").read_bytes())
     (folder / "record.json").touch()
-    content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}}
+    content = {"schema": 2, "project": "git_under_test", "code": code.content(), "data": {}, "environment": {}}
     return of(project, "record.schema").Record("run", folder, content, {"seed": 1}, {}, {})
 
 

@@ -158,7 +158,7 @@ def test_raw_rows_are_learned_from_verified_and_predicted(
     table.to_csv(project.path / "data" / "penguins.csv", index=False)
     project.just("data-add", "data/penguins.csv")
     settings = ["dataset=penguins", f"target={target}", "drop=[nest_id, comment]", f"split={split}"]
-    settings += [SMALL.get(framework, "model.epochs=20"), "folds=1" if split == "random" else "folds=3"]
+    settings += [SMALL.get(framework, "model.epochs=60"), "folds=1" if split == "random" else "folds=3"]
     settings += [f"split_column={SPLITS[split]}"] * (SPLITS[split] is not None)
     settings += OBJECTIVES.get(framework, ()) if task == "classification" else ()
     done = project.just("verify", *(part for setting in settings for part in ("--set", setting)))
