@@ -755,7 +755,7 @@ def test_no_link_of_a_commit_leads_what_is_written_out_of_the_checkout(
     if link != "constraints.txt":
         other = recorded(project, tmp_path / "other")
         with pytest.raises(of(project, "common.errors").ProjectError, match="outside the project"):
-            replay._put_data(replay.Recipe(record, other, record, {}), checked_out, tmp_path / "data scratch")
+            replay._put_data(replay.Recipe(record, other, record, record, {}), checked_out, tmp_path / "data scratch")
     assert files(outside) == before
 
 

@@ -299,7 +299,7 @@ def test_a_replay_has_a_database_only_where_names_could_not_be_those_of_files(
         assert replay.needs_database(replay.Recipe.of(record)) is not NAMES[names]
     settings = {"seed": 1, **dict.fromkeys(names, 1)}
     if "Loss" not in names:
-        assert replay.needs_database(replay.Recipe(plain, plain, plain, settings)) is not NAMES[names]
+        assert replay.needs_database(replay.Recipe(plain, plain, plain, plain, settings)) is not NAMES[names]
 
 
 def test_a_record_that_is_downloaded_is_that_of_its_run(store: Store, tmp_path: Path) -> None:

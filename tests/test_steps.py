@@ -417,7 +417,8 @@ def test_steps_are_put_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     def write(**needed: str) -> list[str]:
         for name, address in needed.items():
-            (tmp_path / "confs" / f"{name}.yaml").write_text(f"inputs: {{x: '{address}'}}" if address else "seed: 1")
+            lines = ["seed: 1", "threads: 1", *([f"inputs: {{x: '{address}'}}"] if address else [])]
+            (tmp_path / "confs" / f"{name}.yaml").write_text("\n".join(lines))
         return list(needed)
 
     names = write(c="step:b/x", b="step:a/x", a="", other="")
@@ -432,6 +433,9 @@ def test_steps_are_put_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         order.load(names, "z")
     with pytest.raises(ProjectError, match="cannot be read"):
         order.load(["missing"])
+    (tmp_path / "confs/a.yaml").write_text("threads: 1")
+    with pytest.raises(ProjectError, match=r"confs/a.yaml: `seed` is None"):
+        order.load(names)
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", "a//b", "a/../b", "a/b"])

@@ -12,6 +12,7 @@ from . import conf
 from .common.errors import ProjectError
 from .common.files import absolute
 from .common.interrupts import Interrupts
+from .common.parent import follow
 from .common.project import MAIN
 from .environment import check
 from .framework import FRAMEWORK
@@ -70,7 +71,8 @@ def execute(
         start = checkpoint.Checkpoint(_settings(config, overrides), step=step)
     settings = start.settings
     launch.ensure(settings.get("seed"), settings.get("threads"))  # type: ignore[arg-type]
-    last = launch.is_command()
+    if last := launch.is_command():
+        follow()
     with Collector(last) as collector:
         trainer = Trainer(experiment, start)
         processes = FRAMEWORK.processes(trainer.resolved)

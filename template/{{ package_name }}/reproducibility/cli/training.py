@@ -93,9 +93,10 @@ def _execute(
 def rank(experiment: Definition, folder: Path, run_id: str, parent: int) -> None:
     """Be one of the processes of a training: `train` starts them where the conf has `processes`."""
     from .. import execute
-    from ..training import just_run, multiprocess  # noqa: F401 - a record names what was imported: as much as by `train`
+    from ..common import parent as starter
+    from ..training import just_run  # noqa: F401 - a record names what was imported: as much as by `train`
 
-    multiprocess.watch(parent)
+    starter.watch(parent)
     execute.take_part(experiment, folder, run_id)
 
 

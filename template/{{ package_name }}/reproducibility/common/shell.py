@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from . import restart
+from . import parent, restart
 
 #: Of the variables of uv, pip and Python, those that reach them. Of uv's: the way to packages and to interpreters, and
 #: how it works. What is installed, and where, is for the locks, pyproject.toml ([tool.uv]) and the command itself. Of
@@ -53,9 +53,9 @@ def child(*foreign: str) -> dict[str, str]:
 def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
     """Run a command to its end, with these environment variables alone, and give its exit code.
 
-    It is ended if this process is interrupted meanwhile.
+    It is ended if this process is interrupted meanwhile, and ends itself if it is a training and this process is gone.
     """
-    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, umask=umask)
+    process = subprocess.Popen(command, cwd=folder, env=variables | parent.told(), stdout=output, umask=umask)
     try:
         return process.wait()
     except BaseException:

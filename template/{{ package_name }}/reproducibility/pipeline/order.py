@@ -11,6 +11,7 @@ from .. import conf
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.project import ROOT
+from ..randomness import launch
 from ..record import inputs
 
 
@@ -47,7 +48,7 @@ def load(steps: Iterable[str], target: str | None = None) -> dict[str, dict[str,
     while waiting:
         step = waiting.pop()
         if step not in settings:
-            settings[step] = conf.load(conf_of(step))
+            settings[step] = _conf(step)
             waiting += needs(step, settings[step], known)
     try:
         order = graphlib.TopologicalSorter(graph(settings)).static_order()
@@ -57,6 +58,16 @@ def load(steps: Iterable[str], target: str | None = None) -> dict[str, dict[str,
         raise ProjectError(
             f"these steps need each other in a circle: {circle}.", "Change `inputs:` of one of their confs."
         ) from error
+
+
+def _conf(step: str) -> dict[str, Any]:
+    """Read the conf of a step, as far as it says how that is launched."""
+    found = conf.load(conf_of(step))
+    try:
+        launch.variables(found.get("seed"), found.get("threads"))  # type: ignore[arg-type]
+    except ProjectError as error:
+        raise ProjectError(f"confs/{step}.yaml: {error.cause}", error.fix) from error
+    return found
 
 
 def graph(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:

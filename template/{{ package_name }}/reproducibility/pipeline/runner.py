@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ..common import parent
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED
 from ..common.project import MAIN, PACKAGE, ROOT
@@ -105,7 +106,7 @@ class _Pipeline:
 
     def _side_by_side(self) -> int:
         """Say how many steps the cores are enough for."""
-        threads = max(int(settings.get("threads") or 1) for settings in self.settings.values())
+        threads: int = max(settings["threads"] for settings in self.settings.values())
         return max(1, (os.cpu_count() or 1) // threads)
 
     def stop(self) -> None:
@@ -129,7 +130,8 @@ class _Pipeline:
     def _begin(self) -> None:
         """Begin the run under which those of the steps stand, once there is a step to do."""
         if not self.parent:
-            active, interrupts = self.stack.enter_context(begun(launch.is_command(), "pipeline", {}))
+            tags = {"repro.standing": json.dumps(self.stands)}
+            active, interrupts = self.stack.enter_context(begun(launch.is_command(), "pipeline", tags))
             self.parent = active.id
             interrupts.allow()
 
@@ -138,7 +140,8 @@ class _Pipeline:
         if self.stopping:
             return INTERRUPTED
         command = ["train"] if step == MAIN else ["step", step]
-        variables = launch.child("MLFLOW_RUN_ID") | {PIPELINE: self.parent, given.STANDING: json.dumps(self.stands)}
+        variables = launch.child("MLFLOW_RUN_ID") | parent.told()
+        variables |= {PIPELINE: self.parent, given.STANDING: json.dumps(self.stands)}
         process = subprocess.Popen(
             [sys.executable, "-m", PACKAGE, *command, "--config", str(order.conf_of(step)), "--id-file", str(told)],
             cwd=ROOT,

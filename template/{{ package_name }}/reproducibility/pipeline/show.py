@@ -31,7 +31,9 @@ def _tree(link: Link, told: set[str]) -> Tree:
     told.add(link.id)
     branch = Tree(title)
     for name, entry in link.inputs.items():
-        made = branch.add(Text(f"{name}: {entry['address']}  {_short(entry['digest'])}  {entry['size']:,} bytes"))
+        version = f"  version {entry['version']}" if "version" in entry else ""
+        said = f"{name}: {entry['address']}{version}  {_short(entry['digest'])}  {entry['size']:,} bytes"
+        made = branch.add(Text(said))
         if name in link.made_by:
             made.add(_tree(link.made_by[name], told))
         else:

@@ -10,7 +10,7 @@ from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import DIFFERENT
 from ..common.project import ROOT
-from ..datasets import manifest, verification
+from ..datasets import manifest, remembered, verification
 from ..environment import lockfile
 from ..randomness import launch
 from ..record import inputs
@@ -81,7 +81,7 @@ def _resumed(run: Any, settings: dict[str, Any]) -> bool:
 def _changed_input(content: dict[str, Any], settings: dict[str, Any], standing: Mapping[str, str]) -> str:
     for name, address in inputs.addresses(settings).items():
         had = content["inputs"][name]
-        if not inputs.is_still(had, address, standing):
+        if not inputs.is_still(name, had, address, standing):
             return f"the input {name} is another"
     return ""
 
@@ -92,7 +92,8 @@ def _changed_data(content: dict[str, Any]) -> str:
         if name not in known or known[name].entry() != entry:
             return f"the dataset {name} is another"
         try:
-            verification.verify(known[name])
+            if known[name].file.exists():  # else a run would be given what is registered
+                verification.verify(known[name], remember=remembered.allowed())
         except ProjectError:
             return f"the dataset {name} is not as registered"
     return ""

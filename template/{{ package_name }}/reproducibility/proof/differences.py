@@ -40,10 +40,11 @@ def differences(one: Record, other: Record) -> Iterator[Difference]:
     data_a, data_b = ({name: entry["digest"] for name, entry in side["data"].items()} for side in (a, b))
     shared = data_a.keys() & data_b.keys()  # a dataset of another name was chosen by the conf
     yield from part("data", *({name: side[name] for name in shared} for side in (data_a, data_b)))
-    given_a, given_b = ({name: one["digest"] for name, one in side.get("inputs", {}).items()} for side in (a, b))
-    shared = given_a.keys() & given_b.keys()
-    yield from part("inputs", *({name: side[name] for name in shared} for side in (given_a, given_b)))
-    flat = [conf.flatten(side, "conf") for side in (one.conf, other.conf)]
+    given = [{name: entry["digest"] for name, entry in side.get("inputs", {}).items()} for side in (a, b)]
+    yield from part("inputs", *given)
+    # Where inputs come from is no setting: what they are was compared.
+    own = [{key: value for key, value in side.items() if key != conf.INPUTS} for side in (one.conf, other.conf)]
+    flat = [conf.flatten(side, "conf") for side in own]
     for cause, chosen in (("seed", ["conf.seed"]), ("conf", None)):
         names = chosen or sorted({*flat[0], *flat[1]} - {"conf.seed", "conf.threads", "conf.processes"})
         yield from part(cause, *({name.removeprefix("conf."): side.get(name) for name in names} for side in flat))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..common.errors import ProjectError
+from ..conf import INPUTS
 from ..record import fingerprint
 from ..record.schema import Record
 from . import replay
@@ -14,7 +16,7 @@ from .compare import Comparison, compare_stages
 from .replay import Recipe
 
 #: Differences that a replay can take back.
-PROVABLE = ("data", "seed", "conf", "code", "packages", "threads", "processes", "cpu")
+PROVABLE = ("data", "inputs", "seed", "conf", "code", "packages", "threads", "processes", "cpu")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def take_back(recipe: Recipe, cause: str, a: Record) -> Recipe:
             return replace(recipe, code=a)
         case "data":
             return replace(recipe, data=a)
+        case "inputs":
+            return replace(recipe, given=a, conf=_with(recipe.conf, INPUTS, a.conf.get(INPUTS)))
         case "packages":
             return replace(recipe, lock=a)
         case "cpu":
@@ -92,6 +96,10 @@ def take_back(recipe: Recipe, cause: str, a: Record) -> Recipe:
         case "processes":
             return replace(recipe, conf={**recipe.conf, cause: a.conf.get(cause, 1)})
         case _:
-            apart = ("seed", "threads", "processes")
+            apart = ("seed", "threads", "processes", INPUTS)
             taken = {key: value for key, value in a.conf.items() if key not in apart}
             return replace(recipe, conf=taken | {key: recipe.conf[key] for key in apart if key in recipe.conf})
+
+
+def _with(conf: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    return {name: value for name, value in {**conf, key: value}.items() if value is not None}

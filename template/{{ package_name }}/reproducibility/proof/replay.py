@@ -59,8 +59,8 @@ class Recipe:
 
     Parameters
     ----------
-    code, data, lock : Record
-        Whose code, whose data and whose environment.
+    code, data, given, lock : Record
+        Whose code, whose data, whose inputs and whose environment.
     conf : dict
         The settings, seed and threads among them.
     variables : dict of str to str
@@ -70,11 +70,12 @@ class Recipe:
     containers : Containers, optional
         Where it is executed in an image; by default it is not.
     inputs : dict of str to Path, optional
-        What it is given of other replays, by name; of other inputs it gets what the run had.
+        What it is given of other replays, by name; of other inputs it gets what `given` had.
     """
 
     code: Record
     data: Record
+    given: Record
     lock: Record
     conf: dict[str, Any]
     variables: dict[str, str] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Recipe:
     @classmethod
     def of(cls, record: Record, variables: dict[str, str] | None = None, **options: Any) -> Recipe:
         """Execute a run just as it was recorded."""
-        return cls(record, record, record, record.conf, variables or {}, **options)
+        return cls(record, record, record, record, record.conf, variables or {}, **options)
 
 
 def execute(recipe: Recipe, scratch: Path) -> Record:
@@ -220,7 +221,7 @@ def _put_inputs(recipe: Recipe, folder: Path) -> dict[str, str]:
         With exit code 2, if it cannot be had as it was.
     """
     found = {}
-    for number, (name, entry) in enumerate(recipe.code.content.get("inputs", {}).items()):
+    for number, (name, entry) in enumerate(recipe.given.content.get("inputs", {}).items()):
         (folder / str(number)).mkdir(parents=True)
         place = recipe.inputs.get(name)
         found[name] = (

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..common import exit_codes
+from ..common.project import MAIN
 from .compare import MEANINGS, Comparison, few
 
 if TYPE_CHECKING:
@@ -84,19 +85,20 @@ def show_runs(runs: Iterable[Any]) -> None:
     """Print recent runs with their metrics and verdicts."""
     found = list(runs)
     names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
+    steps = [run.data.tags.get("repro.step", "pipeline" * ("repro.standing" in run.data.tags)) for run in found]
+    several = bool({*steps} - {MAIN, ""})
     table = Table(**PLAIN)
-    for name in ("run", "started", "status", *names, "result", "verdict"):
-        table.add_column(Text(name), no_wrap=name in {"run", "verdict"})
-    for run in found:
+    for name in ("run", *["step"] * several, "started", "status", *names, "result", "verdict"):
+        table.add_column(Text(name), no_wrap=name in {"run", "step", "verdict"})
+    for run, step in zip(found, steps, strict=True):
         tags = run.data.tags
         values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
         verdict = tags.get("repro.verdict", "")
         of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
         started = _local_time(run.info.start_time)
         result = tags.get("repro.result", "").removeprefix("sha256:")[:8]
-        table.add_row(
-            run.info.run_id, started, run.info.status, *values, result, Text(verdict + of, STYLES.get(verdict, ""))
-        )
+        about = [*[Text(step)] * several, started, run.info.status, *values, result]
+        table.add_row(run.info.run_id, *about, Text(verdict + of, STYLES.get(verdict, "")))
     wide_console().print(table if found else "No runs yet: just train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -15,7 +16,6 @@ from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..conf import INPUTS
-from ..datasets import folders
 from ..store import tracking
 from . import outputs
 from .schema import RECORD
@@ -49,6 +49,8 @@ class Input:
         Of the file, or of the list of the folder.
     size : int
         In bytes.
+    version : str
+        Of a registered model, which version its address meant.
     """
 
     name: str
@@ -57,10 +59,12 @@ class Input:
     run: str
     digest: str
     size: int
+    version: str = ""
 
     def entry(self) -> dict[str, Any]:
         """Give what a record says of it under its name."""
-        return {name: value for name, value in asdict(self).items() if name != "name"}
+        given = {name: value for name, value in asdict(self).items() if name != "name"}
+        return given if self.version else {name: value for name, value in given.items() if name != "version"}
 
 
 def addresses(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -106,6 +110,7 @@ def resolve(name: str, address: str, standing: Mapping[str, str], folder: Path) 
         If there is no such run or model, or what it made is not there as it was.
     """
     match = ADDRESS.fullmatch(address)
+    version = ""
     if match and (step := match["step"]):
         run = run_of(standing[step]) if step in standing else newest(step)
         if run is None:
@@ -118,21 +123,23 @@ def resolve(name: str, address: str, standing: Mapping[str, str], folder: Path) 
     elif match and match["run"]:
         run, uri = run_of(match["run"]), address
     else:
-        run, uri = _model(name, address)
+        run, uri, version = _model(name, address)
     place = fetch(name, uri, folder)
-    contents = folders.scan(place)
+    contents = outputs.scan(place)
     if run is not None:
         _require_as_recorded(name, run, uri, {path: file.digest for path, file in contents.items()})
     size = sum(file.size for file in contents.values())
     made_by = run.info.run_id if run is not None else ""
-    return Input(name, address, uri, made_by, outputs.digest_of(contents), size), place
+    return Input(name, address, uri, made_by, outputs.digest_of(contents), size, version), place
 
 
-def is_still(had: Mapping[str, Any], address: str, standing: Mapping[str, str]) -> bool:
+def is_still(name: str, had: Mapping[str, Any], address: str, standing: Mapping[str, str]) -> bool:
     """Tell whether an address means now what a run was given, without bringing it here.
 
     Parameters
     ----------
+    name : str
+        Of the input.
     had : Mapping of str to Any
         An entry of the run's record.
     address : str
@@ -144,12 +151,14 @@ def is_still(had: Mapping[str, Any], address: str, standing: Mapping[str, str]) 
     if match and match["run"]:
         return bool(had["uri"] == address)
     if not match or not match["step"]:
-        return bool(had["uri"] == _model("", address)[1])
+        return bool(had["uri"] == _model(name, address)[1])
     if had["run"] == standing[match["step"]]:
         return True
     # Another run may have made the same.
-    stages = recorded(run_of(standing[match["step"]])).get("stages", {})
-    return bool(had["digest"] == stages.get(f"output {match['path']}"))
+    made = recorded(run_of(standing[match["step"]]))
+    path = match["path"]
+    known = made.get("stages", {}).get(f"output {path}") or outputs.files(made.get("outputs", {})).get(path)
+    return bool(had["digest"] == known)
 
 
 def fetch(name: str, uri: str, folder: Path) -> Path:
@@ -179,7 +188,7 @@ def again(given: Input, folder: Path) -> tuple[Input, Path]:
         place = fetch(given.name, given.uri, folder)
     except ProjectError as error:
         raise ProjectError(error.cause, error.fix, CANNOT_BE_TRIED) from error
-    if outputs.digest_of(folders.scan(place)) != given.digest:
+    if outputs.digest_of(outputs.scan(place)) != given.digest:
         raise ProjectError(
             f"the input {given.name!r} is not what the run was given: {given.uri} was changed in the store.",
             "Restore the store's artifacts from a backup; or from the raw data: just reproduce RUN_ID --chain",
@@ -195,7 +204,7 @@ def instead(given: Input, place: Path, folder: Path) -> tuple[Input, Path]:
         shutil.copytree(place, target)
     else:
         shutil.copyfile(place, target)
-    contents = folders.scan(target)
+    contents = outputs.scan(target)
     size = sum(file.size for file in contents.values())
     return replace(given, digest=outputs.digest_of(contents), size=size), target
 
@@ -249,20 +258,30 @@ def run_of(run_id: str) -> Any:
         raise ProjectError(f"an input is of run {run_id}, which is not in this store.", "just runs") from error
 
 
-def _model(name: str, address: str) -> tuple[Any | None, str]:
-    """Give the run that made a model, where it is known, and the address that means that model for good."""
+def _model(name: str, address: str) -> tuple[Any | None, str, str]:
+    """Give the run that made a model, where it is known, the address of it for good, and its registered version."""
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
 
+    client, version = mlflow.MlflowClient(), ""
     try:
-        info = mlflow.models.get_model_info(address)
+        registered = get_model_name_and_version(client, address)
+        if len(registered) > 1:
+            found = client.get_model_version(*registered)
+            version, made_by = str(found.version), found.run_id
+            address = f"models:/{found.model_id or '/'.join(map(str, registered))}"
+        else:
+            made_by = client.get_logged_model(*registered).source_run_id
     except (MlflowException, OSError) as error:
         first_line = str(error).partition("\n")[0][:300]
         raise ProjectError(
             f"the input {name!r}, {address}: {first_line}", "just promote RUN_ID      makes a champion."
         ) from error
-    run = run_of(info.run_id) if info.run_id else None
-    return run, f"models:/{info.model_id}" if info.model_id else address
+    run = None
+    with contextlib.suppress(ProjectError):  # of another store than the registry's
+        run = run_of(made_by) if made_by else None
+    return run, address, version
 
 
 def _require_as_recorded(name: str, run: Any, uri: str, found: Mapping[str, str]) -> None:
@@ -275,10 +294,9 @@ def _require_as_recorded(name: str, run: Any, uri: str, found: Mapping[str, str]
         path = uri.split("/", 2)[2]
         inner = path.removeprefix(f"{outputs.FOLDER}/")
         made = content.get("outputs", {}) if inner != path else {}
-        known = {f"{name}/{part}".rstrip("/"): number for name, files in made.items() for part, number in files.items()}
         expected = {
             other[len(inner) :].lstrip("/"): number
-            for other, number in known.items()
+            for other, number in outputs.files(made).items()
             if other == inner or other.startswith(f"{inner}/")
         }
     differing = [path or uri for path in expected if found.get(path) != expected[path]]

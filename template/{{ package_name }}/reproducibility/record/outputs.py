@@ -14,9 +14,19 @@ from ..datasets.folders import File
 FOLDER = "outputs"
 
 
+def scan(place: Path) -> dict[str, File]:
+    """List what an output holds, but folders with nothing in them, which not every store keeps."""
+    return {path: file for path, file in folders.scan(place).items() if file.digest}
+
+
 def digest_of(found: Mapping[str, File]) -> str:
     """Give the digest of a file, or of the list of a folder."""
     return found[""].digest if "" in found else digest.of_bytes(folders.text(found))
+
+
+def files(made: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Give the digest of every file that a record says a step made, by its path in `outputs/`."""
+    return {f"{name}/{path}".rstrip("/"): known for name, inner in made.items() for path, known in inner.items()}
 
 
 def keep(outputs: Mapping[str, Path], stages: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -46,7 +56,9 @@ def keep(outputs: Mapping[str, Path], stages: dict[str, str]) -> dict[str, dict[
         _require_own_place(name, outputs)
         if not place.exists():
             raise ProjectError(f"the output {name!r} is not there: {place}.", "Write it before the step returns.")
-        found = folders.scan(place)
+        found = scan(place)
+        if not found:
+            raise ProjectError(f"the output {name!r} is a folder without a file: {place}.", "Leave it out.")
         stages[f"output {name}"] = digest_of(found)
         kept[name] = {path: file.digest for path, file in found.items()}
         if place.is_dir():

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..common.errors import ProjectError
 from ..common.scratch import temporary_folder
-from ..datasets import folders
 from ..record import inputs, outputs
 from ..record.inputs import Input
 
@@ -67,6 +66,6 @@ def _handed(folder: Path, addresses: Mapping[str, str]) -> dict[str, tuple[Input
             raise ProjectError(f"the input {name!r} was not handed over.", "just reproduce RUN_ID      anew")
         place = folder / entries[name].pop("place")
         found[name] = Input(name, **entries[name]), place
-        if outputs.digest_of(folders.scan(place)) != found[name][0].digest:
+        if outputs.digest_of(outputs.scan(place)) != found[name][0].digest:
             raise ProjectError(f"the input {name!r} changed while it was handed over: {place}.", "Try again.")
     return found

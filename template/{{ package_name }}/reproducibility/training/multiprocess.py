@@ -9,7 +9,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +27,6 @@ from .checkpoint import Checkpoint
 
 #: In the folder of such a training: what all start from.
 START = "start.zip"
-#: Seconds between two looks at whether the process that started this one is still there.
-PAUSE = 0.5
 
 
 class Said(ProjectError):
@@ -101,14 +98,3 @@ def telling(interrupts: Interrupts, folder: Path, rank: int) -> Iterator[None]:
 
 def _note(folder: Path, rank: int) -> Path:
     return folder / f"{rank}.json"
-
-
-def watch(parent: int) -> None:
-    """End this process soon after the one that started it, however that ended."""
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(PAUSE)
-        os._exit(INTERRUPTED)
-
-    threading.Thread(target=look, daemon=True).start()
