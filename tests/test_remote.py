@@ -22,6 +22,7 @@ import pytest
 from conftest import Project, clone, refused
 from test_interrupts import wait_for
 from test_run import free_port, listens
+from test_steps import began, edit, into_steps
 
 pytestmark = pytest.mark.e2e
 
@@ -271,6 +272,40 @@ def test_another_person_reproduces_a_run_of_uncommitted_work_from_the_server(
     assert records[0]["code"]["modules"] == records[1]["code"]["modules"]
     assert any("factor" in name for name in records[0]["code"]["modules"])
     assert records[0]["environment"]["lock"] == records[1]["environment"]["lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_pipeline_on_the_server_is_traced_and_proven_from_a_clone(
+    server: Server, project: Project, tmp_path: Path
+) -> None:
+    store: dict[str, Any] = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "steps"}
+    rows = '(run.folder / "notes" / "rows.txt").write_text(f"{len(table)}\\n")\n'
+    edit(
+        into_steps(project).path / "bikes/prepare.py", rows, f"{rows}    {rows.replace('rows.txt', 'Zeilen ü (1).txt')}"
+    )
+    project.commit()
+    assert began(project.just("pipeline", **store).stdout).keys() == {"prepare", "train", "evaluate"}
+    assert not (project.path / "mlflow.db").exists() and not (project.path / "mlruns").exists()
+    project.git("clone", "--quiet", str(project.path), str(tmp_path / "other"))
+    (tmp_path / "other" / ".venv").symlink_to(project.path / ".venv")
+    other = Project(tmp_path / "other")
+    assert began(other.just("pipeline", **store).stdout) == {}
+    client = server.client()
+    experiment = client.get_experiment_by_name("steps").experiment_id
+    runs = {run.data.tags.get("repro.step", "pipeline"): run.info.run_id for run in client.search_runs([experiment])}
+    told = other.just("lineage", "last", **store).stdout
+    assert all(runs[step] in told for step in ("prepare", "train", "evaluate")) and "data breast_cancer" in told
+    assert "lineage.png" in {file.path for file in client.list_artifacts(runs["evaluate"])}
+    chain = other.just("reproduce", "last", "--chain", **store).stdout
+    assert chain.count("identical") == 3, chain
+    assert client.get_run(runs["prepare"]).data.tags["repro.verdict"] == "identical"
+    # What was changed in the server's store is given to nobody.
+    [kept] = server.artifacts.rglob(f"{runs['prepare']}/artifacts/outputs/notes/rows.txt")
+    kept.write_text("1\n")
+    assert "was changed in the store" in refused(other.just("step", "evaluate", check=False, **store))
+    done = other.just("reproduce", "last", "--chain", check=False, **store)
+    assert done.returncode == 1 and "changed in the store since the run: outputs/notes/rows.txt" in done.stdout
 
 
 @pytest.mark.parametrize("state", ["down", "hangs"])

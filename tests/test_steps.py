@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ import harness
 ProjectError = harness.load("common.errors").ProjectError
 inputs = harness.load("record.inputs")
 order = harness.load("pipeline.order")
+outputs = harness.load("record.outputs")
 steps = harness.load("training.steps")
 
 MAIN = '''\
@@ -239,9 +242,8 @@ def do(settings: Settings, run: Run) -> Result:
 NEEDS = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 
 
-@pytest.fixture
-def small(project: Project) -> Project:
-    """A committed project of four small steps."""
+def into_small_steps(project: Project) -> Project:
+    """Make four small steps of a project."""
     (project.path / "bikes" / "__main__.py").write_text(SMALL)
     (project.path / "confs" / "train.yaml").unlink()
     for name, needed in NEEDS.items():
@@ -251,6 +253,12 @@ def small(project: Project) -> Project:
         (project.path / "confs" / f"{name}.yaml").write_text(f"{text}\n")
     project.commit()
     return project
+
+
+@pytest.fixture
+def small(project: Project) -> Project:
+    """A committed project of four small steps."""
+    return into_small_steps(project)
 
 
 def began(output: str) -> dict[str, str]:
@@ -440,9 +448,63 @@ def test_steps_are_put_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", "a//b", "a/../b", "a/b"])
 def test_an_output_stays_in_its_folder(name: str, tmp_path: Path) -> None:
-    outputs = harness.load("record.outputs")
     with pytest.raises(ProjectError, match="cannot be kept under that name"):
         outputs.keep({name: tmp_path, "a": tmp_path}, {})
+
+
+def test_a_folder_with_nothing_in_it_is_no_part_of_an_output(tmp_path: Path) -> None:
+    (tmp_path / "a" / "empty").mkdir(parents=True)
+    with pytest.raises(ProjectError, match="a folder without a file"):
+        outputs.keep({"a": tmp_path / "a"}, {})
+    (tmp_path / "a" / "b").write_text("b")
+    one = inputs.Input("x", "step:first/a", "runs:/1/outputs/a", "1", "", 0)
+    (tmp_path / "with").mkdir()
+    with_it, place = inputs.instead(one, tmp_path / "a", tmp_path / "with")
+    (place / "empty").rmdir()
+    assert with_it.digest == outputs.digest_of(outputs.scan(place))
+
+
+def test_a_file_of_a_folder_that_was_made_again_is_the_same_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"stages": {"output a": "sha256:2"}, "outputs": {"a": {"b/c": "sha256:1"}}}
+    monkeypatch.setattr(inputs, "run_of", lambda run_id: KNOWN)
+    monkeypatch.setattr(inputs, "recorded", lambda run: made)
+    had = {"run": "an earlier one", "digest": "sha256:1"}
+    assert inputs.is_still("x", had, "step:first/a/b/c", {"first": "newer"})
+    assert not inputs.is_still("x", had, "step:first/a", {"first": "newer"})
+    assert inputs.is_still("x", had | {"digest": "sha256:2"}, "step:first/a", {"first": "newer"})
+    assert not inputs.is_still("x", had, "step:first/a/gone", {"first": "newer"})
+
+
+@pytest.mark.parametrize(("tags", "told"), [({}, False), ({"repro.step": "train"}, False), ({"repro.step": "a"}, True)])
+def test_runs_name_their_steps_where_there_are_some(
+    tags: dict[str, str], told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = SimpleNamespace(run_id="0" * 32, start_time=0, status="FINISHED")
+    run = SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={"loss": 0.5}))
+    harness.load("proof.terminal").show_runs([run])
+    columns = capsys.readouterr().out.split()
+    assert ("step" in columns) == ("a" in columns) == told
+
+
+def test_a_command_is_interrupted_when_what_started_it_is_gone() -> None:
+    parent = harness.load("common.parent")
+    reader, writer = os.pipe()
+    starter = os.fork()
+    if not starter:
+        variables = parent.told()
+        if os.fork():
+            os.read(os.pipe()[0], 1)  # until it is killed
+        os.environ.update(variables)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(os.write(writer, b"interrupted")))
+        parent.follow()
+        os.write(writer, str(parent.VARIABLE in os.environ).encode())
+        while True:
+            signal.pause()
+    os.close(writer)
+    assert os.read(reader, 100) == b"False", "what it starts itself does not hear of it"
+    os.kill(starter, signal.SIGKILL)
+    os.waitpid(starter, 0)
+    assert os.read(reader, 100) == b"interrupted"
 
 
 standing = harness.load("pipeline.standing")
