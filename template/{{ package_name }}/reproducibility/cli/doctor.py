@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ..common import addresses, shell
 from ..common.command_line import command_line
 from ..common.errors import ProjectError
 from ..common.exit_codes import FAILED
-from ..common.project import PACKAGE, ROOT
+from ..common.project import MAIN, PACKAGE, ROOT
 from ..common.uv import UV_FIX
 from ..environment import shadows
 from ..environment.check import VENV_PYTHON, hint
@@ -95,14 +98,19 @@ def project() -> Iterator[Finding]:
     from .. import conf
     from ..datasets import manifest, verification
     from ..environment import locks
+    from ..pipeline import order
     from ..selftest import keep
     from ..store import liveness, tracking
     from ..tracking_server import health
+    from ..training import steps
     from . import leftovers
 
-    def settings() -> None:
-        schema, _ = importlib.import_module(f"{PACKAGE}.__main__").experiment()
-        conf.validate(conf.load(ROOT / "confs" / "train.yaml"), schema)
+    def experiment() -> Any:
+        return importlib.import_module(f"{PACKAGE}.__main__").experiment()
+
+    def settings(step: str) -> None:
+        schema, _ = steps.load(experiment, step)
+        conf.validate(order.load(steps.steps_of(experiment), step)[step], schema)
 
     def data() -> None:
         for entry in manifest.read_manifest().values():
@@ -117,9 +125,12 @@ def project() -> Iterator[Finding]:
         ended.extend(leftovers.end_containers())  # before they could say anything else of their runs
         closed.extend(liveness.close_dead())
 
-    checks = {
+    known = [MAIN]
+    with contextlib.suppress(Exception):  # what is wrong is told of the first conf
+        known = [*steps.steps_of(experiment)]
+    checks: dict[str, Callable[[], object]] = {
         "locks": locks.check,
-        "confs/train.yaml": settings,
+        **{f"confs/{step}.yaml": partial(settings, step) for step in known},
         "data": data,
         f"tracking: {tracking.public(tracking.store_uri())}": store,
     }

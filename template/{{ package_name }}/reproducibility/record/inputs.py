@@ -270,7 +270,9 @@ def _model(name: str, address: str) -> tuple[Any | None, str, str]:
         if len(registered) > 1:
             found = client.get_model_version(*registered)
             version, made_by = str(found.version), found.run_id
-            address = f"models:/{found.model_id or '/'.join(map(str, registered))}"
+            # Some stores name what was registered by its ID, others where that comes from, others neither.
+            source = f"models:/{found.model_id}" if found.model_id else found.source
+            address = source if source.startswith("models:/m-") else f"models:/{found.name}/{version}"
         else:
             made_by = client.get_logged_model(*registered).source_run_id
     except (MlflowException, OSError) as error:

@@ -52,7 +52,7 @@ def keep(outputs: Mapping[str, Path], stages: dict[str, str]) -> dict[str, dict[
     import mlflow
 
     kept = {}
-    for name, place in outputs.items():
+    for name, place in ((name, Path(place)) for name, place in outputs.items()):  # a text is a path too
         _require_own_place(name, outputs)
         if not place.exists():
             raise ProjectError(f"the output {name!r} is not there: {place}.", "Write it before the step returns.")

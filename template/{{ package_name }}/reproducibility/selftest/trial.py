@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import digest
-from ..common.project import PACKAGE, ROOT
+from ..common.project import MAIN, PACKAGE, ROOT
 from ..framework import FRAMEWORK
 from ..randomness import seeds
 from ..record import fingerprint
@@ -66,9 +66,10 @@ def project(job: Job, folder: Path) -> dict[str, Any]:
     """Train what the project trains, with its conf, outside any run of MLflow."""
     from .. import conf
     from ..modeling.content import Content
+    from ..training import steps
     from ..training.run_object import Run
 
-    schema, train = importlib.import_module(f"{PACKAGE}.__main__").experiment()
+    schema, train = steps.load(importlib.import_module(f"{PACKAGE}.__main__").experiment, MAIN)
     settings: Any = conf.validate(conf.load(ROOT / "confs" / "train.yaml"), schema)
     FRAMEWORK.set_deterministic(getattr(settings, "nondeterminism", "error") == "warn", job.without)
     seeds.set_all(settings.seed)
