@@ -46,7 +46,13 @@ RECORD: dict[str, Any] = {
     **dict.fromkeys(("step", "given"), (OPTIONAL, str)),
     "inputs": (
         OPTIONAL,
-        {str: {**dict.fromkeys(("address", "uri", "run", "digest"), (1, str)), "size": (1, int)}},
+        {
+            str: {
+                **dict.fromkeys(("address", "uri", "run", "digest"), (1, str)),
+                "size": (1, int),
+                "version": (OPTIONAL, str),
+            }
+        },
     ),
     "outputs": (OPTIONAL, {str: _DIGESTS}),
     "model": (2, {"kind": (2, str), "files": (3, _DIGESTS)}),
