@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .. import conf
+from ..common import strict_yaml
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.files import write_whole
@@ -106,7 +106,9 @@ def register(entries: Iterable[Dataset], manifest: Path) -> None:
         With exit code 2, if it is none.
     """
     try:
-        known = (conf.parse(manifest.read_text("utf-8")) or {}) | {entry.name: entry.entry() for entry in entries}
+        known = (strict_yaml.parse(manifest.read_text("utf-8")) or {}) | {
+            entry.name: entry.entry() for entry in entries
+        }
     except (ProjectError, OSError, UnicodeError, TypeError) as error:
         why = error.cause if isinstance(error, ProjectError) else error
         raise ProjectError(
