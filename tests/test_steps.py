@@ -20,7 +20,7 @@ import harness
 ProjectError = harness.load("common.errors").ProjectError
 inputs = harness.load("record.inputs")
 order = harness.load("pipeline.order")
-outputs = harness.load("record.outputs")
+makers, outputs = harness.load("record.makers"), harness.load("record.outputs")
 steps = harness.load("training.steps")
 
 MAIN = '''\
@@ -266,6 +266,11 @@ def began(output: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^(\w+) +begins: (.*)$", output))
 
 
+def verdicts(output: str) -> dict[str, str]:
+    """What `reproduce --chain` says of each link."""
+    return dict(re.findall(r"(?m)^(\w+) +run \w+ +(\w+)$", output))
+
+
 def edit(file: Path, old: str, new: str) -> None:
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
@@ -466,8 +471,8 @@ def test_a_folder_with_nothing_in_it_is_no_part_of_an_output(tmp_path: Path) -> 
 
 def test_a_file_of_a_folder_that_was_made_again_is_the_same_input(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"stages": {"output a": "sha256:2"}, "outputs": {"a": {"b/c": "sha256:1"}}}
-    monkeypatch.setattr(inputs, "run_of", lambda run_id: KNOWN)
-    monkeypatch.setattr(inputs, "recorded", lambda run: made)
+    monkeypatch.setattr(makers, "run_of", lambda run_id: KNOWN)
+    monkeypatch.setattr(makers, "recorded", lambda run: made)
     had = {"run": "an earlier one", "digest": "sha256:1"}
     assert inputs.is_still("x", had, "step:first/a/b/c", {"first": "newer"})
     assert not inputs.is_still("x", had, "step:first/a", {"first": "newer"})
@@ -540,8 +545,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str,
         "inputs": {"words": {"run": "first", "uri": "runs:/first/outputs/words.txt", "digest": "sha256:1"}},
         "data": {"table": entry.entry()},
     }
-    monkeypatch.setattr(inputs, "runs_of", lambda step: iter([KNOWN]))
-    monkeypatch.setattr(inputs, "recorded", lambda run: content)
+    monkeypatch.setattr(makers, "runs_of", lambda step: iter([KNOWN]))
+    monkeypatch.setattr(makers, "recorded", lambda run: content)
     monkeypatch.setattr(KNOWN.data, "tags", {})
     return settings, content
 
@@ -572,7 +577,7 @@ def test_every_part_that_changed_is_a_cause(
     change: Any, why: str, finished: tuple[dict[str, Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, content = finished
-    monkeypatch.setattr(inputs, "run_of", lambda run_id: KNOWN)
+    monkeypatch.setattr(makers, "run_of", lambda run_id: KNOWN)
     change(content, settings, tmp_path)
     run, said = standing.find("last", settings, {"first": "first"})
     assert run is None and said.startswith("since run 01234567: ") and said.endswith(why)

@@ -8,7 +8,7 @@ from typing import Any
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import MAIN
-from ..record import inputs
+from ..record import makers
 
 
 @dataclass
@@ -73,11 +73,11 @@ def trace(run: Any, known: dict[str, Link] | None = None) -> Link:
         With exit code 2, if a run on the way is not in the store any more.
     """
     known = {} if known is None else known
-    link = known[run.info.run_id] = Link(run, inputs.recorded(run))
+    link = known[run.info.run_id] = Link(run, makers.recorded(run))
     for name, entry in link.inputs.items():
         if number := entry["run"]:
             try:
-                link.made_by[name] = known.get(number) or trace(inputs.run_of(number), known)
+                link.made_by[name] = known.get(number) or trace(makers.run_of(number), known)
             except ProjectError as error:
                 said = f"run {link.id} was given {name!r}, {entry['uri']}: {error.cause}"
                 raise ProjectError(said, error.fix, CANNOT_BE_TRIED) from error

@@ -13,7 +13,7 @@ from ..common.project import ROOT
 from ..datasets import manifest, remembered, verification
 from ..environment import lockfile
 from ..randomness import launch
-from ..record import inputs
+from ..record import inputs, makers
 
 #: So many runs of a step are looked at, the newest first.
 TRIED = 20
@@ -37,7 +37,7 @@ def find(step: str, settings: dict[str, Any], standing: Mapping[str, str]) -> tu
         The run; or none, and what is not any more as the newest one had it.
     """
     why = "it has not been done yet"
-    for number, run in enumerate(itertools.islice(inputs.runs_of(step), TRIED)):
+    for number, run in enumerate(itertools.islice(makers.runs_of(step), TRIED)):
         changed = _changed(run, settings, standing)
         if not changed:
             return run, ""
@@ -48,7 +48,7 @@ def find(step: str, settings: dict[str, Any], standing: Mapping[str, str]) -> tu
 
 def _changed(run: Any, settings: dict[str, Any], standing: Mapping[str, str]) -> str:
     """Say what of a run is not as a new one's would be; "" if nothing."""
-    content = inputs.recorded(run)
+    content = makers.recorded(run)
     if not content:
         return "its record is gone, or not its own"
     if run.data.tags.get("repro.verdict") == DIFFERENT:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..common import digest
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..conf import INPUTS
-from ..store import tracking
-from . import outputs
-from .schema import RECORD
+from . import makers, outputs
 from .stored_model import stored
 
 #: An input is `step:NAME/PATH`, what the newest run of that step made; or an artifact of a run, or a model, by MLflow's
@@ -26,8 +20,6 @@ from .stored_model import stored
 ADDRESS = re.compile(r"step:(?P<step>[A-Za-z][\w-]*)/(?P<path>\S.*)|runs:/(?P<run>[0-9a-f]{32})/\S.*|models:/\S+")
 #: What stands for the model of a step in the address of an input: `step:train/model`.
 MODEL = "model"
-#: So many runs are asked for at once.
-PAGE = 100
 EXAMPLES = "step:prepare/features.parquet, runs:/RUN_ID/PATH, models:/NAME@ALIAS"
 
 
@@ -112,7 +104,7 @@ def resolve(name: str, address: str, standing: Mapping[str, str], folder: Path) 
     match = ADDRESS.fullmatch(address)
     version = ""
     if match and (step := match["step"]):
-        run = run_of(standing[step]) if step in standing else newest(step)
+        run = makers.run_of(standing[step]) if step in standing else makers.newest(step)
         if run is None:
             raise ProjectError(
                 f"the input {name!r}: no run of the step {step!r} has finished yet.",
@@ -121,9 +113,9 @@ def resolve(name: str, address: str, standing: Mapping[str, str], folder: Path) 
         of_model = match["path"] == MODEL
         uri = stored(run) if of_model else f"runs:/{run.info.run_id}/{outputs.FOLDER}/{match['path']}"
     elif match and match["run"]:
-        run, uri = run_of(match["run"]), address
+        run, uri = makers.run_of(match["run"]), address
     else:
-        run, uri, version = _model(name, address)
+        run, uri, version = makers.of_model(name, address)
     place = fetch(name, uri, folder)
     contents = outputs.scan(place)
     if run is not None:
@@ -151,11 +143,11 @@ def is_still(name: str, had: Mapping[str, Any], address: str, standing: Mapping[
     if match and match["run"]:
         return bool(had["uri"] == address)
     if not match or not match["step"]:
-        return bool(had["uri"] == _model(name, address)[1])
+        return bool(had["uri"] == makers.of_model(name, address)[1])
     if had["run"] == standing[match["step"]]:
         return True
     # Another run may have made the same.
-    made = recorded(run_of(standing[match["step"]]))
+    made = makers.recorded(makers.run_of(standing[match["step"]]))
     path = match["path"]
     known = made.get("stages", {}).get(f"output {path}") or outputs.files(made.get("outputs", {})).get(path)
     return bool(had["digest"] == known)
@@ -209,86 +201,9 @@ def instead(given: Input, place: Path, folder: Path) -> tuple[Input, Path]:
     return replace(given, digest=outputs.digest_of(contents), size=size), target
 
 
-def newest(step: str) -> Any | None:
-    """Give the newest run of a step that finished and is no replay."""
-    return next(runs_of(step), None)
-
-
-def runs_of(step: str) -> Iterator[Any]:
-    """Give the runs of a step that finished and are no replays, the newest first."""
-    import mlflow
-
-    search = partial(
-        mlflow.MlflowClient().search_runs,
-        [tracking.connect()],
-        f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'",
-        max_results=PAGE,
-        order_by=["attributes.start_time DESC"],
-    )
-    page = search()
-    while True:
-        yield from (run for run in page if "repro.reproduces" not in run.data.tags)
-        if not page.token:
-            return
-        page = search(page_token=page.token)
-
-
-def recorded(run: Any) -> dict[str, Any]:
-    """Read record.json of a run; empty where it has none, or one that is not its own."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/record/{RECORD}")
-        content: dict[str, Any] = json.loads(text)
-    except (MlflowException, OSError, ValueError):
-        return {}
-    own = run.data.tags.get("repro.record")
-    return content if own == digest.of_bytes(text.encode("utf-8")) else {}
-
-
-def run_of(run_id: str) -> Any:
-    """Give the run that made an input."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return mlflow.get_run(run_id)
-    except MlflowException as error:
-        raise ProjectError(f"an input is of run {run_id}, which is not in this store.", "just runs") from error
-
-
-def _model(name: str, address: str) -> tuple[Any | None, str, str]:
-    """Give the run that made a model, where it is known, the address of it for good, and its registered version."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.utils.models import get_model_name_and_version
-
-    client, version = mlflow.MlflowClient(), ""
-    try:
-        registered = get_model_name_and_version(client, address)
-        if len(registered) > 1:
-            found = client.get_model_version(*registered)
-            version, made_by = str(found.version), found.run_id
-            # Some stores name what was registered by its ID, others where that comes from, others neither.
-            source = f"models:/{found.model_id}" if found.model_id else found.source
-            address = source if source.startswith("models:/m-") else f"models:/{found.name}/{version}"
-        else:
-            made_by = client.get_logged_model(*registered).source_run_id
-    except (MlflowException, OSError) as error:
-        first_line = str(error).partition("\n")[0][:300]
-        raise ProjectError(
-            f"the input {name!r}, {address}: {first_line}", "just promote RUN_ID      makes a champion."
-        ) from error
-    run = None
-    with contextlib.suppress(ProjectError):  # of another store than the registry's
-        run = run_of(made_by) if made_by else None
-    return run, address, version
-
-
 def _require_as_recorded(name: str, run: Any, uri: str, found: Mapping[str, str]) -> None:
     """Compare what came out of the store with what the record of its run says of it, as far as it does."""
-    content = recorded(run)
+    content = makers.recorded(run)
     if uri.startswith("models:/"):
         expected = content.get("model", {}).get("files") or {} if uri == run.data.tags.get("repro.model") else {}
         found = {path: number for path, number in found.items() if path in expected}

@@ -1,0 +1,94 @@
+"""The runs that make what others take: the newest of a step, that of a model, and what their records say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ..common import digest
+from ..common.errors import ProjectError
+from ..store import tracking
+from .schema import RECORD
+
+#: So many runs are asked for at once.
+PAGE = 100
+
+
+def newest(step: str) -> Any | None:
+    """Give the newest run of a step that finished and is no replay."""
+    return next(runs_of(step), None)
+
+
+def runs_of(step: str) -> Iterator[Any]:
+    """Give the runs of a step that finished and are no replays, the newest first."""
+    import mlflow
+
+    search = partial(
+        mlflow.MlflowClient().search_runs,
+        [tracking.connect()],
+        f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'",
+        max_results=PAGE,
+        order_by=["attributes.start_time DESC"],
+    )
+    page = search()
+    while True:
+        yield from (run for run in page if "repro.reproduces" not in run.data.tags)
+        if not page.token:
+            return
+        page = search(page_token=page.token)
+
+
+def recorded(run: Any) -> dict[str, Any]:
+    """Read record.json of a run; empty where it has none, or one that is not its own."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/record/{RECORD}")
+        content: dict[str, Any] = json.loads(text)
+    except (MlflowException, OSError, ValueError):
+        return {}
+    own = run.data.tags.get("repro.record")
+    return content if own == digest.of_bytes(text.encode("utf-8")) else {}
+
+
+def run_of(run_id: str) -> Any:
+    """Give the run that made an input."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise ProjectError(f"an input is of run {run_id}, which is not in this store.", "just runs") from error
+
+
+def of_model(name: str, address: str) -> tuple[Any | None, str, str]:
+    """Give the run that made a model, where it is known, the address of it for good, and its registered version."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    client, version = mlflow.MlflowClient(), ""
+    try:
+        registered = get_model_name_and_version(client, address)
+        if len(registered) > 1:
+            found = client.get_model_version(*registered)
+            version, made_by = str(found.version), found.run_id
+            # Some stores name what was registered by its ID, others where that comes from, others neither.
+            source = f"models:/{found.model_id}" if found.model_id else found.source
+            address = source if source.startswith("models:/m-") else f"models:/{found.name}/{version}"
+        else:
+            made_by = client.get_logged_model(*registered).source_run_id
+    except (MlflowException, OSError) as error:
+        first_line = str(error).partition("\n")[0][:300]
+        raise ProjectError(
+            f"the input {name!r}, {address}: {first_line}", "just promote RUN_ID      makes a champion."
+        ) from error
+    run = None
+    with contextlib.suppress(ProjectError):  # of another store than the registry's
+        run = run_of(made_by) if made_by else None
+    return run, address, version
