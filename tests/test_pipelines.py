@@ -84,27 +84,17 @@ def test_a_killed_pipeline_leaves_no_process_and_goes_on(small: Project, tmp_pat
         assert_whole(small, of_step(small, name)[0])
 
 
-@pytest.mark.parametrize("how", ["alone", "all"])
-def test_a_killed_chain_leaves_no_process_and_is_done_again(small: Project, tmp_path: Path, how: str) -> None:
+def test_a_killed_chain_leaves_no_process_and_is_done_again(small: Project, tmp_path: Path) -> None:
     small.just("pipeline")
     ready = tmp_path / "ready"
     with started(small, "just", "reproduce", "last", "--chain", WAIT="right", READY=str(ready)) as process:
         wait_for(lambda: process.poll() is not None or ready.exists(), "the replay has begun", 300)
         assert process.poll() is None, process.communicate()[0]
-        killed(process, how, "reproduce")
+        killed(process, "alone", "reproduce")
     assert {run.info.status for run in small.runs()} == {"FINISHED"}
-    left = [path for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("bikes-*-replay-*") if small_owns(small, path)]
-    assert left, "the folder of the replays"
-    assert all(str(path) in small.just("doctor", check=False).stdout for path in left)
+    assert re.search(r"removed \S+-replay-\S+, left by a process that was killed", small.just("doctor").stdout)
     chain = small.just("reproduce", "last", "--chain").stdout
     assert verdicts(chain) == dict.fromkeys(NEEDS, "identical")
-
-
-def small_owns(project: Project, folder: Path) -> bool:
-    """Tell whether a temporary folder is of this project and no other test's."""
-    import hashlib
-
-    return f"bikes-{hashlib.sha256(str(project.path).encode()).hexdigest()[:8]}-" in folder.name
 
 
 def test_a_registered_model_is_resolved_for_good(pipeline: Project) -> None:
@@ -205,5 +195,5 @@ def test_a_killed_registration_of_a_folder_goes_on(project: Project, tmp_path: P
     assert "many" not in (project.path / "data/datasets.yaml").read_text()
     added = project.just("data-add", str(folder), "--limit", "1").stdout
     assert "many: data/many, 20,000 files" in added
-    assert "many" in project.just("data-check").stdout
+    assert "2 datasets, all as registered" in project.just("data-check").stdout
     assert not [run for run in project.runs() if run.info.status == "RUNNING"]
