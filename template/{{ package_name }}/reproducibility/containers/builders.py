@@ -16,7 +16,7 @@ from pathlib import Path
 from ..common.errors import ProjectError
 from ..common.scratch import temporary_folder
 from ..common.uv import cache
-from . import package_index
+from . import legacy, package_index
 from .context import EPOCH
 from .engine import Engine, refusal
 
@@ -75,13 +75,16 @@ class Builder:
             With the fix for what it usually is, if it fails. Nothing half-built has a name either.
         """
         index = package_index.variables()
+        secret = [] if self.variables else ["--secret", f"id=package_index,env={package_index.COMMANDS}"]
+        named = [name for name in index if not (secret and name == package_index.COMMANDS)]
         with temporary_folder("build") as scratch:
             archive = scratch / "image.tar"
             told = [f"{name}={value}" for name, value in {**arguments, "SOURCE_DATE_EPOCH": str(EPOCH)}.items()]
             command = [
                 *self.command,
                 *(option.format(archive=archive) for option in self.options),
-                *(part for pair in [*told, *index] for part in ("--build-arg", pair)),
+                *(part for pair in [*told, *named] for part in ("--build-arg", pair)),
+                *secret,
                 *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
                 *([] if cached else ["--no-cache"]),
                 *(self._layers(layers) if layers else []),
@@ -113,16 +116,16 @@ class Builder:
         return [*earlier, f"--cache-to=type=local,mode=max,dest={folder}"]
 
     def _dockerfile(self, context: Path) -> Path:
-        """Give the Dockerfile; the legacy builder would build every stage, also the editor's, which no run needs.
+        """Give the Dockerfile, rewritten for the legacy builder.
 
         Of one from outside of the context, Docker would write a name of chance into the image's .dockerignore.
         """
         own = context / "Dockerfile"
-        if self.variables:
-            stages = re.split(r"(?m)^(?=FROM )", own.read_text("utf-8"))
-            own = context / "Dockerfile.part"  # which no image holds
-            own.write_text("".join(stage for stage in stages if not re.match(r"FROM \S+ AS dev\b", stage)), "utf-8")
-        return own
+        if not self.variables:
+            return own
+        part = context / "Dockerfile.part"  # which no image holds
+        part.write_text(legacy.rewritten(own.read_text("utf-8")), "utf-8")
+        return part
 
 
 def stop() -> None:

@@ -22,6 +22,8 @@ PROXIES = [
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for name in (proxy, proxy.lower())
 ]
+#: The variable of the shell commands that lead to it.
+COMMANDS = "PACKAGE_INDEX"
 #: Of the base, with those of a company's behind them.
 BUNDLE = "/tmp/certificates.pem"  # noqa: S108 - in the container
 #: The longest that Linux takes as one variable is 128 KiB.
@@ -29,7 +31,7 @@ LONGEST = 120_000
 
 
 def variables() -> dict[str, str]:
-    """Give the variables that a build is handed as arguments, by their names alone: no process list has the values."""
+    """Give the variables that a build is handed by their names alone: no process list has the values."""
     commands = [
         f"export {name}={shlex.quote(value)};"
         for name, value in sorted(os.environ.items())
@@ -39,7 +41,7 @@ def variables() -> dict[str, str]:
         bundle = f"{{ cat /etc/ssl/certs/ca-certificates.crt || true; echo {shlex.quote(own)}; }}"
         commands.append(f"{bundle} > {BUNDLE}; export SSL_CERT_FILE={BUNDLE} PIP_CERT={BUNDLE};")
     found = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
-    return {**found, **({"PACKAGE_INDEX": " ".join(commands)} if commands else {})}
+    return {**found, **({COMMANDS: " ".join(commands)} if commands else {})}
 
 
 def is_on_loopback() -> bool:
