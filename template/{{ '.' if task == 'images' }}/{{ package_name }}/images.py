@@ -96,7 +96,7 @@ def split(table: pd.DataFrame, fraction: float, rng: np.random.Generator) -> tup
         is_held_out[rows[: round(len(rows) * fraction)]] = True
     learned, held_out = table[~is_held_out], table[is_held_out]
     if held_out.empty:
-        raise ProjectError(f"No class has enough images to hold out {fraction:g} of them.", "Add images to the classes.")
+        raise ProjectError(f"No class has enough images to hold out {fraction:g} of them.", "Add images to them.")
     if missing := sorted({*table["label"]} - {*learned["label"]}):
         raise ProjectError(f"All images of class {missing[0]!r} are held out.", "Add images to it, or hold out less.")
     return learned, held_out
