@@ -321,7 +321,7 @@ OWNERS = {
     **{f"bikes/{name}.py": "Y" for name in ["__init__", "__main__", "settings", "train", "model", "features", "plots"]},
     **{
         f"bikes/{name}.py": "Y"
-        for name in ["batches", "curves", "epochs", "fit", "images", "parallel", "progress", "state"]
+        for name in ["batches", "curves", "epochs", "fit", "fitted", "images", "parallel", "progress", "state"]
     },
     **dict.fromkeys(["data/digits.zip", "data/digits.files", "data/.gitignore"], "Y"),
     **{f"bikes/{name}.py": "Y" for name in ["checks", "dates", "evaluation", "metrics", "preprocessing", "split"]},
