@@ -375,12 +375,13 @@ def train(settings, run):
 """
 #: Takes the place of what gives a replay its data: they are where they are.
 NO_COPY = """
-def put(entries, project, folders):
+def put(entries, project, *options):
     for entry in entries:
         target = project / entry.path
         for file, target in ((entry.file, target), (entry.listing, entry.listing_of(target))):
             if file.exists() and not target.exists():
                 target.symlink_to(file)
+    return []
 """
 
 
@@ -434,6 +435,47 @@ def data(bench: Bench) -> Iterator[Row]:
     row = Row(f"replay of a run with {count / 1e4:g} GB of data / the same without a copy of them", 1.05, None)
     alternate(row, lambda: clock(reproduced, folder), without, bench.repetitions(5))
     shutil.rmtree(folder)
+    yield row
+
+
+#: Three steps, one after the other, each the training of the example.
+STEPS = """
+from .reproducibility import Experiment, main
+from .settings import Settings
+from .train import train
+
+
+def experiment() -> Experiment:
+    return Experiment(Settings, train, steps={"first": (Settings, train), "second": (Settings, train)})
+
+
+if __name__ == "__main__":
+    main(experiment)
+"""
+
+
+def pipeline(bench: Bench) -> Iterator[Row]:
+    """`just pipeline`: with nothing to do against the import of MLflow, and a step of it against `just train`."""
+    plain = bench.project()
+    folder = bench.folder / "steps"
+    copy_code(plain, folder)
+    run(["just", "setup"], folder)
+    (folder / "bikes" / "__main__.py").write_text(STEPS, "utf-8")
+    conf = (folder / "confs" / "train.yaml").read_text("utf-8")
+    for step, before in (("first", None), ("second", "first"), ("train", "second")):
+        needs = f"\ninputs:\n  before: step:{before}/model\n" if before else ""
+        (folder / "confs" / f"{step}.yaml").write_text(conf + needs, "utf-8")
+    commit(folder)
+    run(["just", "pipeline"], folder)
+    row = Row("`just pipeline` of three steps, nothing to do / `import mlflow`", 3, 1, limited="difference")
+    importing = [*python_of(folder), "-c", "import mlflow"]
+    done = partial(clock, ["just", "pipeline"], folder)
+    alternate(row, done, lambda: clock(importing, folder), bench.repetitions(7))
+    yield row
+
+    row = Row("a step of `just pipeline` / `just train` of the same", 1.1, None)
+    each = partial(clock, ["just", "pipeline", "--fresh"], folder)
+    alternate(row, lambda: each() / 3, lambda: clock(["just", "train"], plain), bench.repetitions(5))
     yield row
 
 
@@ -711,6 +753,7 @@ BENCHES: dict[str, Comparison] = {
     "warm": Comparison(warm_run, 3),
     "cold": Comparison(cold_run, 5),
     "containers": Comparison(containers, 6),
+    "pipeline": Comparison(pipeline, 3),
     "record": Comparison(record, 1.5),
     "capture": Comparison(capture, 0.5),
     "reproduce": Comparison(reproduce, 1.5),

@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 import engines
+import harness
 import reserved
 
 TEMPLATE = Path(__file__).resolve().parents[1]
@@ -32,6 +33,7 @@ QUESTIONS = {
     if not key.startswith("_")
 }
 FRAMEWORKS: tuple[str, ...] = tuple(QUESTIONS["framework"]["choices"].values())
+exclusive = harness.load("common.locking").exclusive
 #: Variables of the machine that would change what a rendered project does.
 FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GIT_")
 
@@ -306,19 +308,26 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def set_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Project]:
-    """Render a project of a task and a framework, commit it and run `just setup`: once for each and worker."""
+def set_up(tmp_path_factory: pytest.TempPathFactory, machine: None) -> Callable[..., Project]:
+    """Render a project of a task and a framework, commit it and run `just setup`: once for each and worker.
+
+    Projects of one framework share an environment, as their locks are equal; also with those of other workers.
+    """
     made: dict[tuple[str, str], Project] = {}
+    shared = Path(os.environ["MLFLOW_ENV_ROOT"]).parent
 
     def get(task: str, framework: str = "scikit-learn") -> Project:
         if (task, framework) not in made:
-            folder = tmp_path_factory.mktemp(f"{framework}-{task}")
-            project = Project(copy_project(folder / "bikes", task=task, framework=framework))
-            project.git("init", "--quiet")
-            for other in (other for (_, of), other in made.items() if of == framework):
-                (project.path / ".venv").symlink_to(other.path / ".venv")  # the locks are equal
-            project.just("setup")
-            project.commit()
+            first = Project(shared / f"set-up-{framework}" / "bikes")
+            with exclusive(first.path.parent):
+                is_there = (first.path / ".venv").exists()
+                project = Project(tmp_path_factory.mktemp(f"{framework}-{task}") / "bikes") if is_there else first
+                copy_project(project.path, task=task, framework=framework)
+                project.git("init", "--quiet")
+                if is_there:
+                    (project.path / ".venv").symlink_to(first.path / ".venv")
+                project.just("setup")
+                project.commit()
             made[task, framework] = project
         return made[task, framework]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from harness import load
 
 conf = load("conf")
-errors = load("common.errors")
+errors, strict_yaml = load("common.errors"), load("common.strict_yaml")
 
 
 class Model(BaseModel):
@@ -140,7 +140,7 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
 
 def test_keys_that_a_merge_overrides_do_not_stand_twice(tmp_path: Path) -> None:
     text = "x: {<<: &b {<<: &a {depth: 1}, depth: 2}, rate: 3}\ny: *b\nz: {<<: [*a, *b]}\n"
-    assert conf.parse(text) == {"x": {"depth": 2, "rate": 3}, "y": {"depth": 2}, "z": {"depth": 1}}
+    assert strict_yaml.parse(text) == {"x": {"depth": 2, "rate": 3}, "y": {"depth": 2}, "z": {"depth": 1}}
 
 
 def test_what_is_no_conf_at_all_is_refused(tmp_path: Path) -> None:
@@ -197,4 +197,4 @@ VALUES = st.recursive(
 @given(value=VALUES)
 def test_what_yaml_writes_is_read_as_yaml_reads_it(value: Any) -> None:
     text = yaml.safe_dump(value, allow_unicode=True)
-    assert conf.parse(text) == yaml.safe_load(text)
+    assert strict_yaml.parse(text) == yaml.safe_load(text)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from test_folders import QUICK, entry
 import harness
 
 files, folders = harness.load("common.files"), harness.load("datasets.folders")
-manifest = harness.load("datasets.manifest")
+manifest, read_only = harness.load("datasets.manifest"), harness.load("proof.read_only")
+replay_data = harness.load("proof.replay_data")
 ProjectError = harness.load("common.errors").ProjectError
 
 
@@ -117,6 +119,8 @@ def test_data_outside_the_project_are_trained_on_and_never_written(project: Proj
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+    for number in range(replay_data.MANY):
+        (tmp_path / "pictures" / f"of many {number}").touch()
     (elsewhere / "more").symlink_to(inner)
     pyproject = project.path / "pyproject.toml"
     text = pyproject.read_text("utf-8")
@@ -142,7 +146,8 @@ def test_data_outside_the_project_are_trained_on_and_never_written(project: Proj
         places = (mount / "pictures/ü/1", mount / "pictures/2", elsewhere / "3", inner / "4")
         return [path.read_text() for path in places]
 
-    assert "identical" in project.just("reproduce", run.info.run_id).stdout
+    reproduced = project.just("reproduce", run.info.run_id)
+    assert "identical" in reproduced.stdout and "executed once more, with a copy" in reproduced.stdout
     assert originals() == ["one", "two", "three", "four"]
 
     (mount / "pictures/2").write_text("another")
@@ -157,6 +162,80 @@ def test_data_outside_the_project_are_trained_on_and_never_written(project: Proj
     assert (mount / "pictures/2").read_text() == "two"
     assert (mount / "linked/more/4").read_text() == "four" and not (project.path / "data/linked").exists()
     assert (inner / "4").read_text() == "another"
+
+
+# --- Shown to a replay where they are -------------------------------------------
+READS_AND_WRITES = """
+import pathlib, sys
+for place in map(pathlib.Path, sys.argv[1:]):
+    print(place.read_text() if place.is_file() else sorted(file.name for file in place.iterdir()))
+    try:
+        (place if place.is_file() else place / "new").write_text("spoiled")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@pytest.fixture
+def mountable(tmp_path: Path) -> Path:
+    """A folder; skip where nobody may have mounts of their own."""
+    if not read_only.is_possible(tmp_path, tmp_path):
+        pytest.skip("needs user namespaces")
+    return tmp_path
+
+
+def test_what_is_shown_is_read_and_not_written(mountable: Path) -> None:
+    places = {name: (mountable / "own" / name, mountable / "seen" / name) for name in ("file, 1", "folder -- ü")}
+    for place in places["folder -- ü"]:
+        place.mkdir(parents=True)
+    for place in places["file, 1"]:
+        place.write_text(place.parent.name)
+    (mountable / "own/folder -- ü/a").touch()
+    program = [sys.executable, "-c", READS_AND_WRITES, *(str(seen) for _, seen in places.values())]
+    done = subprocess.run(read_only.command(places.values(), program), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["own", "Read-only file system", "['a']", "Read-only file system"]
+    assert (mountable / "own/file, 1").read_text() == "own" and (mountable / "seen/file, 1").read_text() == "seen"
+    assert not [*(mountable / "seen/folder -- ü").iterdir()]
+    assert read_only.command([], program) == program
+    assert not read_only.is_possible(mountable / "nowhere", mountable)
+
+
+def test_only_what_is_large_as_registered_and_without_links_is_shown(
+    mountable: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(mountable / "cache"))
+    monkeypatch.setattr(replay_data, "MANY", 2)
+    project, checkout = root.parent / "p", root.parent / "checkout"
+    kinds = {"few": 2, "many": 3, "changed": 3, "linked": 3}
+    (checkout / "data").mkdir(parents=True)
+    entries = []
+    for name, count in kinds.items():
+        place = project / "data" / name
+        place.mkdir()
+        for number in range(count):
+            (place / str(number)).write_text(f"{number}")
+        if name == "linked":
+            (place / "0").unlink()
+            (place / "0").symlink_to("1")
+        listing = folders.text(folders.scan(place))
+        (project / "data" / f"{name}.files").write_bytes(listing)
+        digest = harness.load("common.digest").of_bytes(listing)
+        entries.append(manifest.Dataset(name, f"data/{name}", digest, 3, files=count))
+    (project / "data/changed/1").write_text("7")
+    obtained = []
+    monkeypatch.setattr(replay_data.retrieval, "obtain", lambda entry, *_: obtained.append(entry.name))
+
+    def shown(in_container: bool, may_show: bool) -> list[tuple[Path, Path]]:
+        obtained.clear()
+        result: list[tuple[Path, Path]] = replay_data.put(entries, checkout, [project], in_container, may_show)
+        shutil.rmtree(checkout / "data", ignore_errors=True)
+        return result
+
+    many = [(project / "data/many", checkout / "data/many")]
+    assert shown(False, True) == shown(True, True) == many and obtained == ["few", "changed", "linked"]
+    monkeypatch.setattr(read_only, "is_possible", lambda *_: False)
+    assert shown(True, True) == many
+    assert shown(False, True) == shown(True, False) == [] and obtained == [*kinds]
 
 
 #: Registers a folder, and dies without a word where it is told to.
@@ -227,7 +306,8 @@ def test_twenty_thousand_files_are_kept_restored_and_executed_again(project: Pro
     project.commit()
     project.just("train", *QUICK)
     run = project.runs()[0]
-    assert "identical" in project.just("reproduce", run.info.run_id).stdout
+    reproduced = project.just("reproduce", run.info.run_id)
+    assert "identical" in reproduced.stdout and "getting data/many" not in reproduced.stdout
     shutil.rmtree(project.path / "data/many")
     assert "many is missing" in refused(project.just("data-check", check=False))
     project.just("data-check", "--restore")

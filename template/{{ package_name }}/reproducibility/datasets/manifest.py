@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from .. import conf
-from ..common import digest
+from ..common import digest, strict_yaml
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.files import write_whole
@@ -159,7 +158,7 @@ def read_manifest() -> dict[str, Dataset]:
         If the file is missing, is not YAML, or an entry lacks or misspells a key.
     """
     try:
-        entries = conf.parse(MANIFEST.read_text("utf-8")) or {}
+        entries = strict_yaml.parse(MANIFEST.read_text("utf-8")) or {}
         return {name: Dataset(name=name, **entry) for name, entry in entries.items()}
     except ProjectError as error:
         raise ProjectError(f"data/datasets.yaml cannot be used: {error.cause}", error.fix) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import sys
@@ -34,7 +35,7 @@ from ..source.checkout import inside
 from ..source.snapshot import Source
 from ..store import sqlite
 from ..training import given
-from . import replay_data, replay_image
+from . import read_only, replay_data, replay_image
 from .refusals import require_confined
 from .replay_image import Containers
 
@@ -71,6 +72,8 @@ class Recipe:
         Where it is executed in an image; by default it is not.
     inputs : dict of str to Path, optional
         What it is given of other replays, by name; of other inputs it gets what the run had.
+    may_show : bool, default True
+        Whether it may see large data where they are, read-only; else it gets a copy.
     """
 
     code: Record
@@ -81,6 +84,7 @@ class Recipe:
     umask: int = -1
     containers: Containers | None = None
     inputs: dict[str, Path] = field(default_factory=dict)
+    may_show: bool = True
 
     @classmethod
     def of(cls, record: Record, variables: dict[str, str] | None = None, **options: Any) -> Recipe:
@@ -102,7 +106,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     # Before data are there, which no image holds.
     code = capture(project) if recipe.containers else None
     picture = _image(recipe, project, code) if code else None
-    _put_data(recipe, project, scratch)
+    shown = _put_data(recipe, project, scratch)
     handed = _put_inputs(recipe, scratch / "inputs")
     settings = scratch / "conf.yaml"
     settings.write_text(yaml.safe_dump(recipe.conf, sort_keys=False), "utf-8")
@@ -123,12 +127,18 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
         if recipe.containers and code and picture:
             places = [Mount(settings), Mount(store, writable=True), *(Mount(Path(place)) for place in handed.values())]
             places += [] if in_files else [Mount(artifacts, PROJECT / "mlruns", writable=True)]
+            places += [Mount(source, PROJECT / target.relative_to(project)) for source, target in shown]
             arguments = (["python", *command], variables, places, recipe.umask, output)
             exit_code = recipe.containers.train(picture, code, *arguments)
         else:
             with contextlib.redirect_stdout(sys.stderr):  # the builder's messages are not the verdict
                 python = mlflow_environment.python(mlflow_environment.ready(project))
-            exit_code = shell.run([str(python), *command], project, variables, output, recipe.umask)
+            seeing = read_only.command(shown, [str(python), *command])
+            exit_code = shell.run(seeing, project, variables, output, recipe.umask)
+    if exit_code and shown:
+        print("notice: executed once more, with a copy of its data: read-only it came to no end.", file=sys.stderr)
+        shutil.rmtree(scratch)
+        return execute(dataclasses.replace(recipe, may_show=False), scratch)
     if exit_code:
         _refuse(exit_code, scratch / LOG, OF_FILES.format(store) if in_files else "")
     found = list(artifacts.glob("*/*/artifacts/record"))
@@ -201,14 +211,14 @@ def put_lock(project: Path, record: Record) -> None:
     shutil.copyfile(record.folder / LOCK, lock)
 
 
-def _put_data(recipe: Recipe, project: Path, scratch: Path) -> None:
-    """Make sure that every dataset of the run lies in the checkout as it was."""
+def _put_data(recipe: Recipe, project: Path, scratch: Path) -> list[tuple[Path, Path]]:
+    """Make sure that every dataset of the run lies in the checkout as it was, or can be shown there."""
     entries = [Dataset(name=name, **entry) for name, entry in recipe.data.content["data"].items()]
     folders = [ROOT]
     if recipe.data is not recipe.code:
         folders.append(check_out(recipe.data, scratch / "data"))
-        _enter(entries, inside(project, "data/datasets.yaml"))
-    replay_data.put(entries, project, folders)
+        replay_data.register(entries, inside(project, "data/datasets.yaml"))
+    return replay_data.put(entries, project, folders, recipe.containers is not None, recipe.may_show)
 
 
 def _put_inputs(recipe: Recipe, folder: Path) -> dict[str, str]:
@@ -232,19 +242,6 @@ def _put_inputs(recipe: Recipe, folder: Path) -> dict[str, str]:
         return {}
     given.write(folder, found)
     return {given.VARIABLE: str(folder)}
-
-
-def _enter(entries: list[Dataset], manifest: Path) -> None:
-    try:
-        known = (conf.parse(manifest.read_text("utf-8")) or {}) | {entry.name: entry.entry() for entry in entries}
-    except (ProjectError, OSError, UnicodeError, TypeError) as error:
-        why = error.cause if isinstance(error, ProjectError) else error
-        raise ProjectError(
-            f"data/datasets.yaml of the run's code cannot be used: {why}",
-            "Look at that file in the run's commit.",
-            CANNOT_BE_TRIED,
-        ) from error
-    manifest.write_text(yaml.safe_dump(known, sort_keys=False), "utf-8")
 
 
 def _refuse(code: int, log: Path, hint: str) -> None:

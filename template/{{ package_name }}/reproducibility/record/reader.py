@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .. import conf
+from ..common import strict_yaml
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import PACKAGE
@@ -62,7 +62,7 @@ def read(name: str, folder: Path, run: Any = None) -> Record:
     """
     try:
         content = json.loads((folder / RECORD).read_text("utf-8"))
-        settings = conf.parse((folder / CONF).read_text("utf-8"))
+        settings = strict_yaml.parse((folder / CONF).read_text("utf-8"))
         (folder / LOCK).stat()
         known = content["schema"] <= SCHEMA_VERSION
         if known and (wrong := [*shape.wrong(content, shape.RECORD, content["schema"], RECORD)]):
