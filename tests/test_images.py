@@ -268,13 +268,16 @@ def test_a_project_of_images_is_clean(base: Any) -> None:
 
 PIXELS = """
 import json, sys
+
+import numpy as np
+
 from bikes import batches
 from bikes.settings import ImageSettings
 
 settings = ImageSettings(size=12, channels=3, rotation=0, shift=0, mirror=False)
 files = json.loads(sys.argv[1])
 FIRST = {"pytorch": "batches.Images(files, settings)[0, n][0].permute(1, 2, 0).numpy()",
-         "tensorflow": "next(batches.Images(files, settings, 0).batches(range(n, n + 1), 1))[0][0]"}
+         "tensorflow": "next(batches.Images(files, settings, 0).batches(np.array([n]), 1))[0][0]"}
 print(json.dumps([eval(FIRST[sys.argv[2]]).tolist() for n in range(len(files))]))
 """
 
