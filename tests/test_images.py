@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, clone, refused
+from conftest import TEMPLATE, Project, clone, importing, refused
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 from test_docs import BLOCK, blocks, run
@@ -54,6 +57,110 @@ def test_the_entry_is_that_of_the_archive_and_of_what_is_in_it(tmp_path: Path) -
     assert entry["digest"] == digest.of_file(DATA / "digits.files")
     archives.unpack(DATA / "digits.zip", tmp_path / "digits", "digits.zip")
     assert folders.parse((DATA / "digits.files").read_bytes()) == folders.scan(tmp_path / "digits")
+
+
+# --- Pictures of every kind ---------------------------------------------------
+GREY = np.linspace(0, 255, 240).reshape(12, 20).astype(np.uint8)
+RGB = np.stack([GREY, GREY[::-1], GREY // 2], axis=2)
+
+
+def pictures(folder: Path) -> Iterator[Path]:
+    """Draw one picture in the modes and formats in which people have them."""
+    coloured, grey = Image.fromarray(RGB), Image.fromarray(GREY)
+    images = {
+        "colour": coloured,
+        "grey": grey,
+        "transparent": Image.fromarray(np.dstack([RGB, GREY])),
+        "grey transparent": Image.fromarray(np.dstack([GREY, GREY])),
+        "palette": coloured.quantize(256),
+        "16 bit": Image.fromarray(GREY.astype(np.uint16) * 257),
+    }
+    for name, image in images.items():
+        image.save(folder / f"{name}.png")
+        yield folder / f"{name}.png"
+    others = [Image.fromarray(np.roll(RGB, shift, axis=0)) for shift in (1, 2)]
+    for name in ("animated.png", "animated.gif"):
+        coloured.save(folder / name, save_all=True, append_images=others)
+        yield folder / name
+    for name in ("colour.gif", "colour.bmp", "colour.jpg", "large.png"):
+        (coloured.resize((400, 240)) if name == "large.png" else coloured).save(folder / name)
+        yield folder / name
+    for name, image in {"grey.bmp": grey, "printed.jpg": coloured.convert("CMYK"), "grey.jpg": grey}.items():
+        image.save(folder / name)
+        yield folder / name
+
+
+def broken(folder: Path) -> Iterator[Path]:
+    """Break pictures in the ways in which people find them."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8))
+    for end in ("png", "jpg", "bmp", "gif"):
+        path = folder / f"truncated.{end}"
+        noise.save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        yield path
+    damaged = folder / "damaged.png"
+    noise.save(damaged)
+    content = bytearray(damaged.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 255
+    damaged.write_bytes(content)
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("no image")
+    noise.save(folder / "other.png", "TIFF")
+    noise.quantize(16).save(folder / "palette.bmp")
+    yield from (damaged, *(folder / name for name in ("empty.png", "text.png", "other.png", "palette.bmp")))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModuleType]]:
+    """Modules of a new project, by their names."""
+    with importing(tmp_path_factory.mktemp("own") / "imaged", "imaged", framework="pytorch", task="images"):
+        yield lambda name: importlib.import_module(f"imaged.{name}")
+
+
+def test_pictures_of_every_kind_are_accepted_and_broken_ones_are_named(own: Any, tmp_path: Path) -> None:
+    images, refusal = own("images"), own("reproducibility").ProjectError
+    images.require(map(str, pictures(tmp_path)))
+    for path in broken(tmp_path):
+        with pytest.raises(refusal, match=f"{path} is no image that can be read: ") as caught:
+            images.require([str(path)])
+        assert caught.value.fix.startswith("Take it out, or convert it (BMP, GIF, JPEG, PNG)")
+    with pytest.raises(refusal, match=r"empty\.png is no .* Nor are 1 more\."):
+        images.require([str(tmp_path / name) for name in ("empty.png", "grey.png", "text.png")])
+
+
+def folder_of(folder: Path, **counts: int) -> Path:
+    """Make a folder of so many images of each class."""
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(GREY).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "words"),
+    [
+        ({"cat": 8}, 0.25, "has no folders of images, one for each class"),
+        ({"cat": 8, "dog": 0}, 0.25, "has no folders of images, one for each class"),
+        ({"cat": 8, "dog": 8, "emu": 0}, 0.25, "emu has no image"),
+        ({"cat": 1, "dog": 1}, 0.25, "No class has enough images to hold out 0.25 of them"),
+        ({"cat": 8, "dog": 1}, 0.75, "All images of class 'dog' are held out"),
+    ],
+)
+def test_a_class_with_too_few_images_is_refused(
+    counts: dict[str, int], fraction: float, words: str, own: Any, tmp_path: Path
+) -> None:
+    images = own("images")
+    folder = folder_of(tmp_path / "animals", **counts)
+    with pytest.raises(own("reproducibility").ProjectError, match=words):
+        images.split(images.find(folder), fraction, np.random.default_rng(1))
+
+
+def test_of_a_class_with_a_single_image_that_is_learned_from(own: Any, tmp_path: Path) -> None:
+    images = own("images")
+    table = images.find(folder_of(tmp_path / "animals", cat=8, dog=1))
+    learned, held_out = images.split(table, 0.25, np.random.default_rng(1))
+    assert [*learned["label"]].count("dog") == 1 and [*held_out["label"]] == ["cat", "cat"]
 
 
 # --- Trainings ----------------------------------------------------------------
@@ -157,6 +264,68 @@ def test_a_project_of_images_is_clean(base: Any) -> None:
     project.just("test")
     project.just("data-add", "data/digits.zip")
     assert project.git("status", "--porcelain", "data") == "", "the entry is that of data-add"
+
+
+PIXELS = """
+import json, sys
+
+import numpy as np
+
+from bikes import batches
+from bikes.settings import ImageSettings
+
+settings = ImageSettings(size=12, channels=3, rotation=0, shift=0, mirror=False)
+files = json.loads(sys.argv[1])
+FIRST = {"pytorch": "batches.Images(files, settings)[0, n][0].permute(1, 2, 0).numpy()",
+         "tensorflow": "next(batches.Images(files, settings, 0).batches(np.array([n]), 1))[0][0]"}
+print(json.dumps([eval(FIRST[sys.argv[2]]).tolist() for n in range(len(files))]))
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_pictures_of_every_kind_come_to_the_network_as_what_they_show(base: Any, tmp_path: Path) -> None:
+    project, _ = base
+    files = [*pictures(tmp_path)]
+    framework = yaml.safe_load((project.path / ".copier-answers.yml").read_text("utf-8"))["framework"]
+    arguments = ("-c", PIXELS, json.dumps([*map(str, files)]), framework)
+    done = project.run(".venv/bin/python", *arguments, TF_CPP_MIN_LOG_LEVEL="3")
+    for file, pixels in zip(files, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        is_grey = file.name.startswith(("grey", "16"))
+        wanted = Image.fromarray(np.dstack([GREY] * 3) if is_grey else RGB).resize((12, 12))
+        assert np.abs(np.array(pixels) - np.asarray(wanted)).mean() < 12, file.name
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_broken_image_is_refused_by_name_in_training_and_prediction(base: Any, tmp_path: Path) -> None:
+    project, _ = base
+    copy = clone(project, tmp_path / "bikes")
+    [cut, *_] = broken(tmp_path)
+    assert "truncated.png is no image that can be read: " in refused(
+        project.just("predict", "last", str(cut), "-o", "no.csv", check=False)
+    )
+    shutil.copytree(project.path / "data/digits", tmp_path / "digits")
+    shutil.copy(cut, tmp_path / "digits/3")
+    copy.just("data-add", str(tmp_path / "digits"), "--name", "broken")
+    message = refused(copy.just("train", "--set", "dataset=broken", check=False))
+    assert "3/truncated.png is no image that can be read: " in message and "just data-add" in message
+    [run] = copy.runs()
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_what_only_tensorflow_cannot_read_is_named_too(base: Any, tmp_path: Path) -> None:
+    project, _ = base
+    path = tmp_path / "without_an_end.png"
+    Image.fromarray(RGB).save(path)
+    path.write_bytes(path.read_bytes()[:-12])
+    done = project.just("predict", "last", str(path), "-o", "no.csv", check=False)
+    if (project.path / "bikes" / "parallel.py").exists():  # PyTorch's
+        assert done.returncode == 0
+    else:
+        assert "without_an_end.png is no image that TensorFlow can read" in refused(done)
 
 
 # --- A folder of one's own ----------------------------------------------------

@@ -321,10 +321,10 @@ OWNERS = {
     **{f"bikes/{name}.py": "Y" for name in ["__init__", "__main__", "settings", "train", "model", "features", "plots"]},
     **{
         f"bikes/{name}.py": "Y"
-        for name in ["batches", "curves", "epochs", "fit", "images", "parallel", "progress", "state"]
+        for name in ["batches", "curves", "epochs", "fit", "fitted", "images", "parallel", "progress", "state"]
     },
     **dict.fromkeys(["data/digits.zip", "data/digits.files", "data/.gitignore"], "Y"),
-    **{f"bikes/{name}.py": "Y" for name in ["checks", "evaluation", "metrics", "preprocessing", "split"]},
+    **{f"bikes/{name}.py": "Y" for name in ["checks", "dates", "evaluation", "metrics", "preprocessing", "split"]},
     **dict.fromkeys(["MLproject", "python_env.yaml", "pyproject.toml", "justfile", ".githooks/pre-commit"], "T"),
     **dict.fromkeys([".gitignore", ".gitattributes", ".env.example", ".copier-answers.yml"], "T"),
     **dict.fromkeys([".github/workflows/ci.yml", ".github/workflows/template-update.yml"], "T"),

@@ -1,42 +1,24 @@
 """The training of the weights: gradient descent, early stopping, checkpoints."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import progress
+from .fitted import Fitted, History
 from .model import Linear
 from .reproducibility import Run
 from .settings import Settings
 
 #: Numbers of shape (rows, features), and the target: numbers of classes, or values.
 Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "round"
 
 
-class Fitted(NamedTuple):
-    """What a training gives.
-
-    Parameters
-    ----------
-    model : Linear
-        Of the last round.
-    history : dict
-        The losses after each round: `{"train": [...], "validation": [...]}`.
-    best : int
-        The last round, counted from 1.
-    """
-
-    model: Linear
-    history: History
-    best: int
-
-
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted[Linear]:
     """Descend until the validation loss has not fallen for a while.
 
     Parameters
@@ -53,6 +35,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     Returns
     -------
     Fitted
+        The weights of the last round.
     """
     model = settings.model
     values, truth = train

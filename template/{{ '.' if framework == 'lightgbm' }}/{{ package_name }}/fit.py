@@ -1,43 +1,25 @@
 """The training of the trees: boosting in parts, early stopping, checkpoints."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
 from . import progress
+from .fitted import Fitted, History
 from .model import after
 from .reproducibility import ProjectError, Run
 from .settings import Settings
 
 #: Numbers of shape (rows, features), and the target: numbers of classes, or values.
 Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "round"
 
 
-class Fitted(NamedTuple):
-    """What a training gives.
-
-    Parameters
-    ----------
-    model : lightgbm.Booster
-        With the trees up to the best round.
-    history : dict
-        The losses after each round: `{"train": [...], "validation": [...]}`.
-    best : int
-        The best round, counted from 1.
-    """
-
-    model: lgb.Booster
-    history: History
-    best: int
-
-
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted[lgb.Booster]:
     """Boost trees until the validation loss has not fallen for a while.
 
     Parameters
@@ -54,6 +36,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     Returns
     -------
     Fitted
+        The trees up to the best round.
 
     Raises
     ------

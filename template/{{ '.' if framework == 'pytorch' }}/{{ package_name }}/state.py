@@ -1,9 +1,54 @@
-"""The state of a training as tensors by name: what checkpoints keep, and what stages are digests of."""
+"""The state of a training: what checkpoints keep as tensors by name, and what stages are digests of."""
 
+import json
 from collections.abc import Mapping
 
 import torch
+from safetensors.torch import load, save
 from torch import nn
+
+from .fitted import History
+from .reproducibility import Run
+
+
+class State:
+    """A network, its optimizer, the best weights so far and the losses.
+
+    Parameters
+    ----------
+    network : nn.Module
+        New; a resumed training gives it the weights of its checkpoint.
+    optimizer : torch.optim.Optimizer
+        Of the network.
+    run : Run
+        Has the checkpoint, or notes the first weights.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, run: Run) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.history: History = {"train": [], "validation": []}
+        if run.restored:
+            network.load_state_dict(load(run.restored["weights.safetensors"]))
+            self.best = load(run.restored["best.safetensors"])
+            restore(optimizer, load(run.restored["optimizer.safetensors"]))
+            self.history = json.loads(run.restored["history.json"])
+        else:
+            self.keep()
+            run.stage("init", arrays(network))
+
+    def keep(self) -> None:
+        """Take the weights as they are for the best so far."""
+        self.best = copy(self.network)
+
+    def files(self) -> dict[str, bytes]:
+        """Give what a checkpoint keeps."""
+        return {
+            "weights.safetensors": save(copy(self.network)),
+            "best.safetensors": save(self.best),
+            "optimizer.safetensors": save(of(self.optimizer)),
+            "history.json": json.dumps(self.history).encode(),
+        }
 
 
 def copy(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,19 +1,19 @@
 """The training of the trees: boosting in parts, early stopping, checkpoints."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xgboost as xgb
 
 from . import progress
+from .fitted import Fitted, History
 from .model import after
 from .reproducibility import ProjectError, Run
 from .settings import Settings
 
 #: Numbers of shape (rows, features), and the target: numbers of classes, or values.
 Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "round"
@@ -35,25 +35,7 @@ class _Note(xgb.callback.TrainingCallback):  # type: ignore[misc]
         return progress.is_over(losses, self.patience)
 
 
-class Fitted(NamedTuple):
-    """What a training gives.
-
-    Parameters
-    ----------
-    model : xgboost.Booster
-        With the trees up to the best round.
-    history : dict
-        The losses after each round: `{"train": [...], "validation": [...]}`.
-    best : int
-        The best round, counted from 1.
-    """
-
-    model: xgb.Booster
-    history: History
-    best: int
-
-
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted[xgb.Booster]:
     """Boost trees until the validation loss has not fallen for a while.
 
     Parameters
@@ -70,6 +52,7 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     Returns
     -------
     Fitted
+        The trees up to the best round.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """From the folder to what the model learns from: files, classes, split."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,27 +30,42 @@ def find(folder: Path) -> pd.DataFrame:
     Raises
     ------
     ProjectError
-        If there are fewer than two classes, or a file is no image.
+        If there are fewer than two classes, one has no image, or a file is none that can be read.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/**/*") if path.is_file())
     labels = [name.partition("/")[0] for name in names]
     if len({*labels}) < 2:
         raise ProjectError(f"{folder} has no folders of images, one for each class.", "Sort the images into folders.")
+    if empty := sorted({path.name for path in folder.iterdir() if path.is_dir()} - {*labels}):
+        raise ProjectError(f"{folder / empty[0]} has no image.", "Put images into the folder, or take it out.")
     files = [str(folder / name) for name in names]
     require(files)
     return pd.DataFrame({"file": files, "label": pd.Categorical(labels)}, index=names)
 
 
 def require(files: Iterable[str]) -> None:
-    """Look at the beginning of each file, and refuse what is no image."""
-    for file in files:
-        try:
-            Image.open(file, formats=FORMATS).close()
-        except OSError as error:
-            raise ProjectError(
-                f"{file} is no image that can be read: {error}.",
-                f"Take it out, or convert it ({', '.join(FORMATS)}); of a dataset, then `just data-add` it again.",
-            ) from error
+    """Read every file, and refuse what is no image, or a broken one, before anything is computed from the others."""
+    names = list(files)
+    with ThreadPoolExecutor() as pool:
+        flaws = {name: flaw for name, flaw in zip(names, pool.map(_flaw, names), strict=True) if flaw}
+    for name, flaw in flaws.items():
+        more = f" Nor are {len(flaws) - 1:,} more." if len(flaws) > 1 else ""
+        raise ProjectError(
+            f"{name} is no image that can be read: {flaw}.{more}",
+            f"Take it out, or convert it ({', '.join(FORMATS)}); of a dataset, then `just data-add` it again.",
+        )
+
+
+def _flaw(file: str) -> str:
+    """Tell why an image cannot be read; nothing where it can."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.format == "BMP" and image.mode in ("1", "P"):
+                return "a BMP with a palette, which some libraries take for shades of grey"
+            image.load()
+    except Exception as error:  # a broken file raises whatever its decoder stumbles over
+        return str(error) or type(error).__name__
+    return ""
 
 
 def split(table: pd.DataFrame, fraction: float, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -68,12 +84,22 @@ def split(table: pd.DataFrame, fraction: float, rng: np.random.Generator) -> tup
     -------
     tuple of pandas.DataFrame
         The images to learn from, and those held out.
+
+    Raises
+    ------
+    ProjectError
+        If no image is held out, or all of a class are.
     """
     is_held_out = np.zeros(len(table), bool)
     for label in table["label"].cat.categories:
         rows = rng.permutation(np.flatnonzero(table["label"] == label))
         is_held_out[rows[: round(len(rows) * fraction)]] = True
-    return table[~is_held_out], table[is_held_out]
+    learned, held_out = table[~is_held_out], table[is_held_out]
+    if held_out.empty:
+        raise ProjectError(f"No class has enough images to hold out {fraction:g} of them.", "Add images to them.")
+    if missing := sorted({*table["label"]} - {*learned["label"]}):
+        raise ProjectError(f"All images of class {missing[0]!r} are held out.", "Add images to it, or hold out less.")
+    return learned, held_out
 
 
 def answers(probabilities: np.ndarray, classes: Iterable[str]) -> pd.DataFrame:

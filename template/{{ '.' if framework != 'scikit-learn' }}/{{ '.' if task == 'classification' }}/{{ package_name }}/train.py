@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
+from .fitted import Fitted
 from .predictor import Classifier
 from .reproducibility import Result, Run
 from .settings import Settings
@@ -34,7 +35,7 @@ def train(settings: Settings, run: Run) -> Result:
     checks.warn_of_imbalance(y)
     checks.warn_of_leaks(table, parts[0], settings)
     classes, codes = np.unique(y.to_numpy(), return_inverse=True)
-    fits: list[fit.Fitted] = []
+    fits: list[Fitted[Any]] = []
 
     def learn(rows: np.ndarray[Any, Any], run: Run) -> Classifier:
         parts = split.once(table.iloc[rows], settings, run.rng("validation"), settings.validation_fraction)

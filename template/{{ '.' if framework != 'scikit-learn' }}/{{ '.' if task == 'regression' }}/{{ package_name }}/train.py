@@ -6,6 +6,7 @@ import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
+from .fitted import Fitted
 from .predictor import Regressor
 from .reproducibility import ProjectError, Result, Run
 from .settings import Settings
@@ -35,7 +36,7 @@ def train(settings: Settings, run: Run) -> Result:
         raise ProjectError(f"target {settings.target!r} is not a number.", "Name a column of numbers in `target:`.")
     checks.warn_of_leaks(table, parts[0], settings)
     values = y.to_numpy("float64")
-    fits: list[fit.Fitted] = []
+    fits: list[Fitted[Any]] = []
 
     def learn(rows: np.ndarray[Any, Any], run: Run) -> Regressor:
         parts = split.once(table.iloc[rows], settings, run.rng("validation"), settings.validation_fraction)

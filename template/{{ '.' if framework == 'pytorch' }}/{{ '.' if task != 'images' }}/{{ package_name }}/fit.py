@@ -1,46 +1,27 @@
-"""The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
+"""The training of the network: what it is made of, and what it does in an epoch."""
 
-import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from . import epochs, parallel, progress, state
+from . import epochs, parallel
+from .fitted import Fitted
 from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
+from .state import State, arrays
 
 #: Numbers of shape (rows, features), and the target: numbers of classes, or values.
 Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-class Fitted(NamedTuple):
-    """What a training gives.
-
-    Parameters
-    ----------
-    model : nn.Sequential
-        With the weights of the best epoch.
-    history : dict
-        The losses after each epoch: `{"train": [...], "validation": [...]}`.
-    best : int
-        The best epoch, counted from 1.
-    """
-
-    model: nn.Sequential
-    history: History
-    best: int
-
-
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted[nn.Sequential]:
     """Train until the validation loss has not fallen for a while; several processes do it together, in step.
 
     Parameters
@@ -57,42 +38,24 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     Returns
     -------
     Fitted
+        Layers with the weights of the best epoch.
     """
     model = settings.model
     run.reseed("init")
     network = Network(*train, classes, model).to(run.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=model.learning_rate, weight_decay=model.weight_decay)
-    history: History = {"train": [], "validation": []}
-    if run.restored:
-        network.load_state_dict(load(run.restored["weights.safetensors"]))
-        best = load(run.restored["best.safetensors"])
-        state.restore(optimizer, load(run.restored["optimizer.safetensors"]))
-        history = json.loads(run.restored["history.json"])
-    else:
-        best = state.copy(network)
-        run.stage("init", state.arrays(network))
-
+    state = State(network, optimizer, run)
     learner = parallel.losses(network, run)
     learned, watched = _tensors(train), _tensors(validation)
-    losses = history["validation"]
-    with progress.bar(model.epochs, len(losses)) as advance:
-        while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
-            history["train"].append(_epoch(network, learner, optimizer, learned, len(losses), model, run))
-            losses.append(_loss(network, watched, run))
-            if losses[-1] == min(losses):
-                best = state.copy(network)
-            if len(losses) % model.checkpoint_epochs == 0:
-                run.checkpoint(
-                    {
-                        "weights.safetensors": save(state.copy(network)),
-                        "best.safetensors": save(best),
-                        "optimizer.safetensors": save(state.of(optimizer)),
-                        "history.json": json.dumps(history).encode(),
-                    }
-                )
-            advance(losses[-1])
-    network.load_state_dict(best)
-    return Fitted(network.answering(), history, epochs.best(losses))
+    best = epochs.train(
+        state,
+        lambda epoch: _epoch(network, learner, optimizer, learned, epoch, model, run),
+        lambda: _loss(network, watched, run),
+        model,
+        run,
+    )
+    network.load_state_dict(state.best)
+    return Fitted(network.answering(), state.history, best)
 
 
 def _epoch(
@@ -124,7 +87,7 @@ def _epoch(
         total += float(losses.detach().double().sum())
         step = epoch * len(batches) + number + 1
         if step & (step - 1) == 0:  # a power of two: few digests, and still the step in which two runs part
-            run.stage(f"step {step}", state.arrays(network))
+            run.stage(f"step {step}", arrays(network))
     return parallel.total(total, run) / len(rows)
 
 

@@ -37,7 +37,8 @@ class Images(Dataset[tuple[torch.Tensor, int]]):  # type: ignore[misc]
         epoch, number = key
         size = self.settings.size
         with Image.open(self.files[number]) as opened:
-            image = opened.convert("L" if self.settings.channels == 1 else "RGB").resize((size, size))
+            image = Image.fromarray((np.array(opened) >> 8).astype("uint8")) if opened.mode == "I;16" else opened
+            image = image.convert("L" if self.settings.channels == 1 else "RGB").resize((size, size))
         if self.seed is not None:
             image = _changed(image, self.settings, np.random.default_rng([self.seed, epoch, number]))
         return torch.from_numpy(np.array(image)).reshape(size, size, -1).permute(2, 0, 1), number

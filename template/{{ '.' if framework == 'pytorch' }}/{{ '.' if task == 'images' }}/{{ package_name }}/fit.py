@@ -1,25 +1,23 @@
-"""The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
+"""The training of the network: what it is made of, and what it does in an epoch."""
 
-import json
 from collections.abc import Iterator
 
 import pandas as pd
 import torch
-from safetensors.torch import load, save
 from torch import nn
 
-from . import batches, epochs, parallel, progress, state
+from . import batches, epochs, parallel
+from .fitted import Fitted
 from .model import Network
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
-
-History = dict[str, list[float]]
+from .state import State, arrays
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: Run) -> tuple[Network, History, int]:
+def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: Run) -> Fitted[Network]:
     """Train until the validation loss has not fallen for a while; several processes do it together, in step.
 
     Parameters
@@ -33,46 +31,26 @@ def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: 
 
     Returns
     -------
-    tuple of (Network, dict, int)
-        The network, on the CPU, with the weights of the best epoch; the losses after each epoch: `{"train": [...],
-        "validation": [...]}`; and the best epoch, counted from 1.
+    Fitted
+        The network, on the CPU, with the weights of the best epoch.
     """
     model = settings.model
     run.reseed("init")
     classes = train["label"].cat.categories
     network = Network(classes, settings.images, model.filters, model.dropout).to(run.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=model.learning_rate, weight_decay=model.weight_decay)
-    history: History = {"train": [], "validation": []}
-    if run.restored:
-        network.load_state_dict(load(run.restored["weights.safetensors"]))
-        best = load(run.restored["best.safetensors"])
-        state.restore(optimizer, load(run.restored["optimizer.safetensors"]))
-        history = json.loads(run.restored["history.json"])
-    else:
-        best = state.copy(network)
-        run.stage("init", state.arrays(network))
-
+    state = State(network, optimizer, run)
     learner = parallel.losses(network, run)
     learned, watched = _Learned(train, settings, run), _Watched(validation, settings, run)
-    losses = history["validation"]
-    with progress.bar(model.epochs, len(losses)) as advance:
-        while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
-            history["train"].append(_epoch(network, learner, optimizer, learned, len(losses), model, run))
-            losses.append(watched.loss(network))
-            if losses[-1] == min(losses):
-                best = state.copy(network)
-            if len(losses) % model.checkpoint_epochs == 0:
-                run.checkpoint(
-                    {
-                        "weights.safetensors": save(state.copy(network)),
-                        "best.safetensors": save(best),
-                        "optimizer.safetensors": save(state.of(optimizer)),
-                        "history.json": json.dumps(history).encode(),
-                    }
-                )
-            advance(losses[-1])
-    network.load_state_dict(best)
-    return network.cpu().eval(), history, epochs.best(losses)
+    best = epochs.train(
+        state,
+        lambda epoch: _epoch(network, learner, optimizer, learned, epoch, model, run),
+        lambda: watched.loss(network),
+        model,
+        run,
+    )
+    network.load_state_dict(state.best)
+    return Fitted(network.cpu().eval(), state.history, best)
 
 
 def _epoch(
@@ -98,7 +76,7 @@ def _epoch(
         optimizer.step()
         total += float(losses.detach().double().sum())
         if step & (step - 1) == 0:  # a power of two: few digests, and still the step in which two runs part
-            run.stage(f"step {step}", state.arrays(network))
+            run.stage(f"step {step}", arrays(network))
     return parallel.total(total, run) / learned.order.count
 
 

@@ -1,44 +1,25 @@
-"""The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
+"""The training of the network: what it is made of, and what it does in an epoch."""
 
-import io
-import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
-from . import epochs, progress, state
+from . import epochs
+from .fitted import Fitted
 from .model import build
 from .reproducibility import Run
 from .settings import ModelSettings, Settings
+from .state import State, reseed
 
 #: Numbers of shape (rows, features), and the target: numbers of classes, or values.
 Rows = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-History = dict[str, list[float]]
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-class Fitted(NamedTuple):
-    """What a training gives.
-
-    Parameters
-    ----------
-    model : keras.Model
-        With the weights of the best epoch.
-    history : dict
-        The losses after each epoch: `{"train": [...], "validation": [...]}`.
-    best : int
-        The best epoch, counted from 1.
-    """
-
-    model: keras.Model
-    history: History
-    best: int
-
-
-def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted:
+def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: int = 0) -> Fitted[keras.Model]:
     """Train until the validation loss has not fallen for a while.
 
     Parameters
@@ -55,47 +36,28 @@ def fit(train: Rows, validation: Rows, settings: Settings, run: Run, classes: in
     Returns
     -------
     Fitted
+        The network with the weights of the best epoch.
     """
     model = settings.model
     run.reseed("init")
-    history: History = {"train": [], "validation": []}
-    if run.restored:
-        network = state.read(run.restored["network.keras"])
-        with np.load(io.BytesIO(run.restored["best.npz"])) as stored:
-            best = list(stored.values())
-        history = json.loads(run.restored["history.json"])
-    else:
-        network = build(*train, classes, model)
-        best = network.get_weights()
-        run.stage("init", best)
-
+    state = State(lambda: build(*train, classes, model), run)
+    network = state.network
     learned, watched = _arrays(train), _arrays(validation)
-    losses = history["validation"]
-    with progress.bar(model.epochs, len(losses)) as advance:
-        while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
-            history["train"].append(_epoch(network, *learned, len(losses), model, run))
-            losses.append(_loss(network, *watched))
-            if losses[-1] == min(losses):
-                best = network.get_weights()
-            if len(losses) % model.checkpoint_epochs == 0:
-                arrays = io.BytesIO()
-                np.savez(arrays, *best)
-                run.checkpoint(
-                    {
-                        "network.keras": state.content(network),
-                        "best.npz": arrays.getvalue(),
-                        "history.json": json.dumps(history).encode(),
-                    }
-                )
-            advance(losses[-1])
-    network.set_weights(best)
-    return Fitted(network, history, epochs.best(losses))
+    best = epochs.train(
+        state,
+        lambda epoch: _epoch(network, *learned, epoch, model, run),
+        lambda: _loss(network, *watched),
+        model,
+        run,
+    )
+    network.set_weights(state.best)
+    return Fitted(network, state.history, best)
 
 
 def _epoch(network: keras.Model, X: np.ndarray, y: np.ndarray, epoch: int, model: ModelSettings, run: Run) -> float:
     """Go through the rows once, in an order of this epoch's own, and give the mean loss."""
     if epoch % model.checkpoint_epochs == 0:  # where a resumed training begins; not oftener: TensorFlow takes 0.1 s
-        state.reseed(network, epoch, run)
+        reseed(network, epoch, run)
     network.optimizer.learning_rate = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     order = run.rng(f"order {epoch}").permutation(len(X))
     batches = [order[first : first + model.batch_size] for first in range(0, len(X), model.batch_size)]

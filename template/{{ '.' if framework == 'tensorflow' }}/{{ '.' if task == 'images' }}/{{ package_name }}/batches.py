@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .reproducibility import ProjectError
 from .settings import ImageSettings
 
 #: Pixels from 0 to 255, shape (images, size, size, channels), and the numbers of the images.
@@ -41,12 +42,16 @@ class Images:
         rows = tf.data.Dataset.from_tensor_slices((self.files[numbers], numbers))
         parallel = {"num_parallel_calls": self.workers, "deterministic": True} if self.workers else {}
         prepared = rows.map(lambda file, number: (self.pixels(file, number, np.int64(epoch)), number), **parallel)
-        return prepared.batch(size).prefetch(2).as_numpy_iterator()
+        try:
+            yield from prepared.batch(size).prefetch(2).as_numpy_iterator()
+        except tf.errors.InvalidArgumentError:
+            for file in self.files[numbers]:
+                _require(file)
+            raise
 
     def _pixels(self, file: tf.Tensor, number: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
         size = self.settings.size
-        pixels = tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
-        pixels = tf.image.resize(pixels, (size, size), antialias=True)
+        pixels = tf.image.resize(_decode(file), (size, size), antialias=True)
         if self.settings.channels == 1:
             pixels = tf.image.rgb_to_grayscale(pixels)
         return pixels if self.seed is None else self._changed(pixels, number, epoch)
@@ -68,3 +73,19 @@ class Images:
         return keras.ops.image.affine_transform(
             pixels, tf.stack([*x, *y, 0.0, 0.0]), fill_mode="constant", data_format="channels_last"
         )
+
+
+def _decode(file: tf.Tensor | bytes) -> tf.Tensor:
+    """Read an image, of several the first; shape (height, width, 3)."""
+    return tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+
+
+def _require(file: bytes) -> None:
+    """Refuse an image that others can read."""
+    try:
+        _decode(file)
+    except tf.errors.InvalidArgumentError as error:
+        raise ProjectError(
+            f"{os.fsdecode(file)} is no image that TensorFlow can read.",
+            "Open it and save it again; of a dataset, then `just data-add` it again.",
+        ) from error

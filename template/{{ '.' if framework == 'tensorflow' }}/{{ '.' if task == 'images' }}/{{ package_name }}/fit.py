@@ -1,24 +1,21 @@
-"""The training of the network: batches, learning-rate schedule, early stopping, checkpoints."""
-
-import io
-import json
+"""The training of the network: what it is made of, and what it does in an epoch."""
 
 import keras
 import numpy as np
 import pandas as pd
 
-from . import batches, epochs, progress, state
+from . import batches, epochs
+from .fitted import Fitted
 from .model import Classifier, build
 from .reproducibility import Run
 from .settings import Settings
-
-History = dict[str, list[float]]
+from .state import State, reseed
 
 #: What the curves go by.
 STEP = "epoch"
 
 
-def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: Run) -> tuple[Classifier, History, int]:
+def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: Run) -> Fitted[Classifier]:
     """Train until the validation loss has not fallen for a while.
 
     Parameters
@@ -32,46 +29,25 @@ def fit(train: pd.DataFrame, validation: pd.DataFrame, settings: Settings, run: 
 
     Returns
     -------
-    tuple of (Classifier, dict, int)
-        The network with the weights of the best epoch; the losses after each epoch:
-        `{"train": [...], "validation": [...]}`; and the best epoch, counted from 1.
+    Fitted
+        The network with the weights of the best epoch.
     """
     model = settings.model
     run.reseed("init")
-    history: History = {"train": [], "validation": []}
     classes = list(train["label"].cat.categories)
-    if run.restored:
-        network = state.read(run.restored["network.keras"])
-        with np.load(io.BytesIO(run.restored["best.npz"])) as stored:
-            best = list(stored.values())
-        history = json.loads(run.restored["history.json"])
-    else:
-        network = build(len(classes), settings.images, model)
-        best = network.get_weights()
-        run.stage("init", best)
-
+    state = State(lambda: build(len(classes), settings.images, model), run)
+    network = state.network
     changed = batches.Images(train["file"], settings.images, model.workers, int(run.rng("changes").integers(2**63)))
     watched = batches.Images(validation["file"], settings.images, model.workers)
-    losses = history["validation"]
-    with progress.bar(model.epochs, len(losses)) as advance:
-        while len(losses) < model.epochs and not progress.is_over(losses, model.early_stopping_epochs):
-            history["train"].append(_epoch(network, changed, _labels(train), len(losses), settings, run))
-            losses.append(_loss(network, watched, _labels(validation), model.batch_size))
-            if losses[-1] == min(losses):
-                best = network.get_weights()
-            if len(losses) % model.checkpoint_epochs == 0:
-                arrays = io.BytesIO()
-                np.savez(arrays, *best)
-                run.checkpoint(
-                    {
-                        "network.keras": state.content(network),
-                        "best.npz": arrays.getvalue(),
-                        "history.json": json.dumps(history).encode(),
-                    }
-                )
-            advance(losses[-1])
-    network.set_weights(best)
-    return Classifier(network, classes, settings.images), history, epochs.best(losses)
+    best = epochs.train(
+        state,
+        lambda epoch: _epoch(network, changed, _labels(train), epoch, settings, run),
+        lambda: _loss(network, watched, _labels(validation), model.batch_size),
+        model,
+        run,
+    )
+    network.set_weights(state.best)
+    return Fitted(Classifier(network, classes, settings.images), state.history, best)
 
 
 def _epoch(
@@ -80,7 +56,7 @@ def _epoch(
     """Go through the images once, in an order of this epoch's own, and give the mean loss."""
     model = settings.model
     if epoch % model.checkpoint_epochs == 0:  # where a resumed training begins; not oftener: TensorFlow takes 0.1 s
-        state.reseed(network, epoch, run)
+        reseed(network, epoch, run)
     network.optimizer.learning_rate = epochs.learning_rate(model.learning_rate, epoch, model.epochs)
     order = run.rng(f"order {epoch}").permutation(len(labels))
     steps = -(-len(labels) // model.batch_size)

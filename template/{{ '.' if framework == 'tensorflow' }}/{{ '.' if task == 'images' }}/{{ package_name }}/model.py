@@ -87,7 +87,8 @@ def predict(classifier: Classifier, files: Iterable[str], workers: int = 0) -> n
     """
     pictures = batches.Images(files, classifier.pictures, workers)
     parts = pictures.batches(np.arange(len(pictures.files)), BATCH)
-    found = np.concatenate([classifier.network.predict_on_batch(pixels) for pixels, _ in parts]).astype("float64")
+    answers = [classifier.network.predict_on_batch(pixels) for pixels, _ in parts]
+    found: np.ndarray = np.concatenate(answers).astype("float64")
     return found / found.sum(axis=1, keepdims=True)  # of single precision, they add up to nearly 1
 
 
