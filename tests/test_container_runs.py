@@ -18,6 +18,7 @@ from conftest import Project, copy_project, refused
 from test_docs import blocks
 from test_image import INDEX, SECRET
 from test_interrupts import WAITING, members, send, started, status, wait_for
+from test_steps import into_small_steps, of_step, verdicts
 
 import engines
 
@@ -138,6 +139,25 @@ def test_a_run_in_a_container_is_proven_there_and_outside(project: Persons, dock
     assert "image     image: sha256:" in outside
     assert project.container_of(project.last().info.run_id) == {}
     assert strangers(project) == [] and containers(docker, project) == []
+
+
+@slow
+def test_a_step_in_a_container_is_given_its_inputs_and_makes_outputs(project: Persons) -> None:
+    into_small_steps(project)
+    for place in project.path.rglob("*"):  # which root has written
+        os.chown(place, engines.PERSON, engines.PERSON, follow_symlinks=False)
+    for step in ("first", "left"):
+        project.just("run", "--container", "-e", "step", "-P", f"name={step}")
+    first, left = (of_step(project, step)[0] for step in ("first", "left"))
+    assert (first.info.status, left.info.status) == ("FINISHED", "FINISHED")
+    [made] = project.path.glob(f"mlruns/{left.info.run_id}/artifacts/outputs/words.txt")
+    assert made.read_text() == "first left"
+    assert project.record(left.info.run_id)["inputs"]["first"]["run"] == first.info.run_id
+    assert project.container_of(left.info.run_id) and strangers(project) == []
+    assert "identical: every stage is equal" in project.just("reproduce", left.info.run_id).stdout
+    assert project.container_of(project.last().info.run_id)
+    chain = project.just("reproduce", left.info.run_id, "--chain").stdout
+    assert verdicts(chain) == {"first": "identical", "left": "identical"}
 
 
 @slow

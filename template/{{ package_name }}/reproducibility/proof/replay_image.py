@@ -73,7 +73,9 @@ class Containers:
     ) -> int:
         """Execute a training of a checkout in its image, and give its exit code."""
         seen = [*mounts.data(code.root), *mounts.left_out(code), *places]
-        return start.run(self.engine, picture, command, start.environment(variables), code, seen, umask, output)
+        of_the_replay = {name: value for name, value in variables.items() if name.startswith("REPRO_")}
+        variables = start.environment(variables) | of_the_replay
+        return start.run(self.engine, picture, command, variables, code, seen, umask, output)
 
 
 def of(record: Record) -> dict[str, Any]:
