@@ -769,7 +769,7 @@ def test_no_manifest_of_a_commit_stops_who_enters_other_data(project: Path, tmp_
     if text is not None:
         manifest.write_bytes(text.encode("latin-1"))
     with pytest.raises(of(project, "common.errors").ProjectError, match="cannot be used") as caught:
-        of(project, "proof.replay")._enter([], manifest)
+        of(project, "proof.replay_data").register([], manifest)
     assert caught.value.exit_code == 2
 
 
