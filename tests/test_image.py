@@ -280,6 +280,8 @@ def test_an_untouched_shell_hands_a_build_nothing(monkeypatch: pytest.MonkeyPatc
         if name != "PATH":
             monkeypatch.delenv(name)
     assert index.variables() == {}
+    monkeypatch.setenv(index.COMMANDS, "exit 9")
+    assert index.environment() == {index.COMMANDS: ""}
 
 
 # --- The files that are rendered ----------------------------------------------

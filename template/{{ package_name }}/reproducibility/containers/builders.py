@@ -95,7 +95,7 @@ class Builder:
             foreign = self.command[0] != engine.program
             if foreign:
                 _lend_base(self.command[0], arguments["BASE"], engine, scratch)
-            _watched(command, os.environ | dict(self.variables) | index, engine)
+            _watched(command, os.environ | dict(self.variables) | package_index.environment(), engine)
             number = (scratch / "id").read_text("utf-8").strip()
             number = number if ":" in number else f"sha256:{number}"  # podman leaves it out
             if foreign:

@@ -44,6 +44,11 @@ def variables() -> dict[str, str]:
     return {**found, **({COMMANDS: " ".join(commands)} if commands else {})}
 
 
+def environment() -> dict[str, str]:
+    """Give them to what reads them from its own variables: what a shell has under the name of the commands is none."""
+    return {COMMANDS: "", **variables()}
+
+
 def is_on_loopback() -> bool:
     """Tell whether a build must share this machine's network, as its way to packages is on loopback."""
     return any(re.search(r"//([^/@]*@)?(localhost|127\.|\[::1\])", value) for value in variables().values())

@@ -35,7 +35,7 @@ def program() -> tuple[str, ...]:
 
 def build() -> None:
     """Build the server's image, with the shell's way to the package index; quietly if nobody looks."""
-    run("build", "server", quiet=not sys.stderr.isatty(), **package_index.variables())
+    run("build", "server", quiet=not sys.stderr.isatty(), **package_index.environment())
 
 
 def run(*arguments: str, quiet: bool = False, **variables: str) -> None:
