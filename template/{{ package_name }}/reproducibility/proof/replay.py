@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -139,7 +138,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     if exit_code and shown:
         print("notice: executed once more, with a copy of its data: read-only it came to no end.", file=sys.stderr)
         shutil.rmtree(scratch)
-        return execute(dataclasses.replace(recipe, may_show=False), scratch)
+        return execute(replace(recipe, may_show=False), scratch)
     if exit_code:
         _refuse(exit_code, scratch / LOG, OF_FILES.format(store) if in_files else "")
     found = list(artifacts.glob("*/*/artifacts/record"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
-from ..store import tracking
+from ..store import search, tracking
 
 #: Names a run without its ID.
 LAST = "last"
@@ -69,23 +69,13 @@ def _last(status: tuple[str, ...]) -> Any | None:
     import mlflow
 
     experiment = mlflow.get_experiment_by_name(tracking.experiment_name())
-    client, token = mlflow.MlflowClient(), None
-    while experiment:
-        page = client.search_runs(
-            [experiment.experiment_id],
-            "tags.`repro.seed` LIKE '%'",
-            max_results=100,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        for run in page:
-            tags = run.data.tags.keys()
-            child = "mlflow.parentRunId" in tags and "repro.pipeline" not in tags
-            if run.info.status in status and not child and "repro.reproduces" not in tags:
-                return run
-        token = page.token
-        if not token:
-            break
+    if experiment is None:
+        return None
+    for run in search.newest_first(experiment.experiment_id, "tags.`repro.seed` LIKE '%'"):
+        tags = run.data.tags.keys()
+        child = "mlflow.parentRunId" in tags and "repro.pipeline" not in tags
+        if run.info.status in status and not child and "repro.reproduces" not in tags:
+            return run
     return None
 
 

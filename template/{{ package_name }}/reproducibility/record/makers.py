@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from ..common import digest
 from ..common.errors import ProjectError
-from ..store import tracking
+from ..store import search, tracking
 from .schema import RECORD
-
-#: So many runs are asked for at once.
-PAGE = 100
 
 
 def newest(step: str) -> Any | None:
@@ -24,21 +20,10 @@ def newest(step: str) -> Any | None:
 
 def runs_of(step: str) -> Iterator[Any]:
     """Give the runs of a step that finished and are no replays, the newest first."""
-    import mlflow
-
-    search = partial(
-        mlflow.MlflowClient().search_runs,
-        [tracking.connect()],
-        f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'",
-        max_results=PAGE,
-        order_by=["attributes.start_time DESC"],
-    )
-    page = search()
-    while True:
-        yield from (run for run in page if "repro.reproduces" not in run.data.tags)
-        if not page.token:
-            return
-        page = search(page_token=page.token)
+    condition = f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'"
+    for run in search.newest_first(tracking.connect(), condition):
+        if "repro.reproduces" not in run.data.tags:
+            yield run
 
 
 def recorded(run: Any) -> dict[str, Any]:
