@@ -30,6 +30,7 @@ leftovers = load("cli.leftovers")
 errors = load("common.errors")
 project = load("common.project")
 scratch = load("common.scratch")
+search = load("store.search")
 sqlite = load("store.sqlite")
 tracking = load("store.tracking")
 
@@ -117,6 +118,12 @@ def test_a_run_is_closed_in_whatever_experiment_it_is_once_its_process_is_gone(r
     assert not list((Path(os.environ["MLFLOW_ENV_ROOT"]) / "running").iterdir())
     # The process that held its lock ended in order and said nothing: nobody here can tell.
     assert liveness.close_dead() == []
+
+
+def test_more_runs_than_fit_on_a_page_are_all_closed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PAGE", 2)
+    dead = [begin(tags=killed(root)) for _ in range(5)]
+    assert sorted(liveness.close_dead()) == sorted(f"{run} KILLED" for run in dead)
 
 
 HERE = liveness._machine()

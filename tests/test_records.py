@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import time
 import uuid
 import zipfile
@@ -104,6 +105,22 @@ def test_a_deleted_run_is_not_found_or_named_as_deleted(store: Store) -> None:
     with pytest.raises(Exception, match="was deleted") as refusal:
         store.find(gone)
     assert f"restore --run-id {gone}" in refusal.value.fix
+
+
+def test_a_deleted_run_is_no_input_until_its_own_command_restores_it(store: Store, tmp_path: Path) -> None:
+    inputs, makers = load("record.inputs"), load("record.makers")
+    made_by = store.run(digits("ffff"))
+    store.client.log_text(made_by, "weights", "weights.txt")
+    given, place = inputs.resolve("weights", f"runs:/{made_by}/weights.txt", {}, tmp_path)
+    assert place.read_text("utf-8") == "weights"
+    store.client.delete_run(made_by)
+    for address, standing in ((given.uri, {}), ("step:first/weights.txt", {"first": made_by})):
+        with pytest.raises(Exception, match=f"run {made_by}, which was deleted") as refusal:
+            inputs.resolve("weights", address, standing, tmp_path)
+    assert makers.run_of(made_by, may_be_deleted=True).info.run_id == made_by, "who looks back still sees it"
+    environment = os.environ | {"MLFLOW_ALLOW_FILE_STORE": "true"}
+    subprocess.run(refusal.value.fix, shell=True, check=True, cwd="/", capture_output=True, env=environment)
+    assert inputs.resolve("weights", given.uri, {}, tmp_path)[0] == given
 
 
 def test_last_is_the_newest_training_that_finished_and_is_neither_replay_nor_child(store: Store) -> None:

@@ -77,7 +77,7 @@ def trace(run: Any, known: dict[str, Link] | None = None) -> Link:
     for name, entry in link.inputs.items():
         if number := entry["run"]:
             try:
-                link.made_by[name] = known.get(number) or trace(makers.run_of(number), known)
+                link.made_by[name] = known.get(number) or trace(makers.run_of(number, may_be_deleted=True), known)
             except ProjectError as error:
                 said = f"run {link.id} was given {name!r}, {entry['uri']}: {error.cause}"
                 raise ProjectError(said, error.fix, CANNOT_BE_TRIED) from error

@@ -59,7 +59,7 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
         )
     if run.info.lifecycle_stage == "deleted":
         raise ProjectError(
-            f"run {run.info.run_id} was deleted.", f".venv/bin/mlflow runs restore --run-id {run.info.run_id}"
+            f"run {run.info.run_id} was deleted.", tracking.command_line("runs restore --run-id", run.info.run_id)
         )
     return run
 
@@ -71,7 +71,7 @@ def _last(status: tuple[str, ...]) -> Any | None:
     experiment = mlflow.get_experiment_by_name(tracking.experiment_name())
     if experiment is None:
         return None
-    for run in search.newest_first(experiment.experiment_id, "tags.`repro.seed` LIKE '%'"):
+    for run in search.newest_first([experiment.experiment_id], "tags.`repro.seed` LIKE '%'"):
         tags = run.data.tags.keys()
         child = "mlflow.parentRunId" in tags and "repro.pipeline" not in tags
         if run.info.status in status and not child and "repro.reproduces" not in tags:

@@ -21,7 +21,7 @@ def newest(step: str) -> Any | None:
 def runs_of(step: str) -> Iterator[Any]:
     """Give the runs of a step that finished and are no replays, the newest first."""
     condition = f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'"
-    for run in search.newest_first(tracking.connect(), condition):
+    for run in search.newest_first([tracking.connect()], condition):
         if "repro.reproduces" not in run.data.tags:
             yield run
 
@@ -40,15 +40,20 @@ def recorded(run: Any) -> dict[str, Any]:
     return content if own == digest.of_bytes(text.encode("utf-8")) else {}
 
 
-def run_of(run_id: str) -> Any:
-    """Give the run that made an input."""
+def run_of(run_id: str, may_be_deleted: bool = False) -> Any:
+    """Give the run that made an input; who only looks back may see one that was deleted since."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        return mlflow.get_run(run_id)
+        run = mlflow.get_run(run_id)
     except MlflowException as error:
         raise ProjectError(f"an input is of run {run_id}, which is not in this store.", "just runs") from error
+    if run.info.lifecycle_stage == "deleted" and not may_be_deleted:
+        raise ProjectError(
+            f"an input is of run {run_id}, which was deleted.", tracking.command_line("runs restore --run-id", run_id)
+        )
+    return run
 
 
 def of_model(name: str, address: str) -> tuple[Any | None, str, str]:
@@ -75,5 +80,5 @@ def of_model(name: str, address: str) -> tuple[Any | None, str, str]:
         ) from error
     run = None
     with contextlib.suppress(ProjectError):  # of another store than the registry's
-        run = run_of(made_by) if made_by else None
+        run = run_of(made_by, may_be_deleted=True) if made_by else None
     return run, address, version

@@ -16,7 +16,7 @@ from ..common.locking import exclusive
 from ..common.project import ROOT
 from ..common.waiting import is_free
 from ..environment import mlflow_environment
-from . import bare_runs, sqlite_connection
+from . import bare_runs, search, sqlite_connection
 
 #: Tag of a run: the lock that it holds, on which machine, and for which project.
 TAG = "repro.alive"
@@ -79,16 +79,10 @@ def close_dead() -> list[str]:
     return closed
 
 
-def _running(client: Any) -> Iterator[Any]:
+def _running(client: Any) -> list[Any]:
     """Find every run of the store that has no end yet."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    token = None
-    while experiments:
-        page = client.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    return [*search.newest_first(experiments, "attributes.status = 'RUNNING'")] if experiments else []
 
 
 def _status(text: str) -> tuple[str, Path | None]:

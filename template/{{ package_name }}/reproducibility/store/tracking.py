@@ -130,6 +130,12 @@ def public(uri: str) -> str:
     return addresses.public(uri)
 
 
+def command_line(command: str, identity: str) -> str:
+    """Write down how MLflow's own command line does something to the store in use."""
+    store, python = shlex.quote(public(store_uri())), shlex.quote(sys.executable)
+    return f"MLFLOW_TRACKING_URI={store} {python} -m mlflow {command} {identity}"
+
+
 def experiment_name() -> str:
     """Name the project's experiment: MLFLOW_EXPERIMENT_NAME, else the one of pyproject.toml."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or options()["experiment"]
@@ -155,10 +161,9 @@ def _experiment(name: str) -> str:
         experiment = mlflow.get_experiment_by_name(name)
     require_own_place(experiment.artifact_location)
     if experiment.lifecycle_stage == "deleted":
-        store, python = shlex.quote(public(os.environ["MLFLOW_TRACKING_URI"])), shlex.quote(sys.executable)
         raise ProjectError(
             f"the experiment {name!r} was deleted; until it is restored, no run can be logged there.",
-            f"MLFLOW_TRACKING_URI={store} {python} -m mlflow experiments restore -x {experiment.experiment_id}\n"
+            f"{command_line('experiments restore -x', experiment.experiment_id)}\n"
             "or another `experiment` in pyproject.toml.",
         )
     mlflow.set_experiment(experiment_id=experiment.experiment_id)
