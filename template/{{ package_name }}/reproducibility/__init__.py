@@ -31,7 +31,7 @@ def main(experiment: Definition) -> None:
     def body() -> int:
         shell.enter()
         # Every file is looked at before a training, once: not again in the process that `launch` has started again.
-        trains = sys.argv[1:2] in (["train"], ["step"])
+        trains = sys.argv[1:2] in (["train"], ["step"], ["sweep"], ["seeds"])
         check.ensure(files=trains and "launch" not in restart.REASONS)
         from .cli.main import run_command  # only now: in a half-built environment its imports would fail
 

@@ -13,7 +13,7 @@ from .common.project import ROOT
 from .common.strict_yaml import parse, short
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
 #: The project's class of settings.
 Schema = TypeVar("Schema", bound="BaseModel")
@@ -69,6 +69,37 @@ def override(conf: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]
     return conf
 
 
+def put(conf: dict[str, Any], path: str, value: Any) -> None:
+    """Give a setting of a conf another value.
+
+    Parameters
+    ----------
+    conf : dict
+        Changed in place.
+    path : str
+        Its name, after those of its sections: `model.depth`.
+    value : Any
+        The value.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 64, if a section of the path is a value.
+    """
+    *sections, key = path.strip().split(".")
+    target = conf
+    for name in sections:
+        section = _key(target, name)
+        # A section of its own: in YAML two keys may share one by an alias.
+        target[section] = dict(target[section]) if isinstance(target.get(section), dict) else target.get(section, {})
+        target = target[section]
+        if not isinstance(target, dict):
+            raise ProjectError(
+                f"--set {path}: {section!r} is a value, not a section.", "The conf shows the sections.", USAGE
+            )
+    target[_key(target, key)] = value
+
+
 def validate(conf: dict[str, Any], schema: type[Schema]) -> Schema:
     """Turn a conf into the project's settings. `inputs` are the harness's own, unless the class has them.
 
@@ -84,16 +115,19 @@ def validate(conf: dict[str, Any], schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(conf)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])):.80}: {e['msg']:.200}, found {short.repr(e['input'])}" for e in found
-        ]
-        if len(lines) > 12:
-            lines[10:] = [f"  and {len(lines) - 10:,} more"]
         raise ProjectError(
-            "the conf does not fit settings.py:\n" + "\n".join(lines),
+            f"the conf does not fit settings.py:\n{problems(error)}",
             "Correct the value or the spelling in the conf or in --set; settings.py says what each key means.",
         ) from error
+
+
+def problems(error: ValidationError) -> str:
+    """Name what does not fit, a line each and a dozen at most."""
+    found = error.errors(include_url=False, include_context=False)
+    lines = [f"  {'.'.join(map(str, e['loc'])):.80}: {e['msg']:.200}, found {short.repr(e['input'])}" for e in found]
+    if len(lines) > 12:
+        lines[10:] = [f"  and {len(lines) - 10:,} more"]
+    return "\n".join(lines)
 
 
 def declares_inputs(schema: type[BaseModel]) -> bool:
@@ -112,8 +146,7 @@ def flatten(conf: dict[str, Any], prefix: str = "conf") -> dict[str, Any]:
 
 def _apply(conf: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
-    *sections, key = path.strip().split(".")
-    if not equals or not key:
+    if not equals or not path.strip() or path.strip().endswith("."):
         raise ProjectError(f"--set {short.repr(override)} cannot be read.", "--set section.key=value", exit_code=USAGE)
     try:
         value = parse(text)
@@ -121,17 +154,7 @@ def _apply(conf: dict[str, Any], override: str) -> None:
         raise ProjectError(
             f"--set {short.repr(override)} cannot be read: {error.cause}", "--set section.key=value", exit_code=USAGE
         ) from error
-    target = conf
-    for name in sections:
-        section = _key(target, name)
-        # A section of its own: in YAML two keys may share one by an alias.
-        target[section] = dict(target[section]) if isinstance(target.get(section), dict) else target.get(section, {})
-        target = target[section]
-        if not isinstance(target, dict):
-            raise ProjectError(
-                f"--set {path}: {section!r} is a value, not a section.", "The conf shows the sections.", USAGE
-            )
-    target[_key(target, key)] = value
+    put(conf, path, value)
 
 
 def _key(section: dict[Any, Any], name: str) -> Any:

@@ -27,6 +27,7 @@ class PyTorch(Framework):
     # MLflow then refuses a pickle, also one inside an archive.
     load_variables = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}  # noqa: RUF012
     loader = "mlflow.pytorch"
+    forks = False  # its threads, and a GPU's, are not there in the child
     packages = ("torch.nn.", "torch.ao.nn.")
 
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:

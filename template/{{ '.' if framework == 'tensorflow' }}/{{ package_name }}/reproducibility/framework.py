@@ -34,6 +34,7 @@ class TensorFlow(Framework):
     launch_variables = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}  # noqa: RUF012
     thread_variables = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     loader = "mlflow.keras"
+    forks = False  # its threads are not there in the child, which then waits for them for ever
 
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Let TensorFlow use deterministic operations only.

@@ -10,12 +10,20 @@ from .options import RUN_ID, to_write
 
 
 @click.command()
-@click.argument("run_id", metavar=RUN_ID)
+@click.argument("run_id", metavar=f"{RUN_ID}|best")
+@click.argument("sweep", required=False)
 @click.option("--force", is_flag=True, help="Also if it was not reproduced; the version is tagged repro.forced.")
-def promote(run_id: str, force: bool) -> None:
-    """Register the model of a run as champion, if the run was reproduced."""
-    from ..serving import promote
+def promote(run_id: str, sweep: str | None, force: bool) -> None:
+    """Register the model of a run as champion, if the run was reproduced.
 
+    Of the best trial of a sweep: just promote best SWEEP
+    """
+    from ..serving import promote
+    from ..sweeps import description
+
+    if (run_id == "best") != (sweep is not None):
+        raise click.UsageError("it is `promote RUN_ID`, or `promote best SWEEP`.")
+    run_id = description.best_of(sweep) if sweep else run_id
     version = promote.promote(run_id, force)
     print(f"Version {version} of the model {PACKAGE} is {promote.ALIAS}: just predict {promote.ALIAS} FILE")
 

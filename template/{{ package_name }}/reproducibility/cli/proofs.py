@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import click
 
 from ..common.files import absolute, write_whole
@@ -43,8 +45,11 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, contai
 @store_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--chain", is_flag=True, help="Also all that it was made from, from the raw data on: a line a link.")
+@click.option("--sample", default=0, type=click.IntRange(0), help="Of a sweep: also so many runs of its trials.")
 @container_option
-def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, chain: bool, container: bool | None) -> None:
+def reproduce(
+    run_id: str, tracking_uri: str | None, dry_run: bool, chain: bool, sample: int, container: bool | None
+) -> None:
     """Execute a run again from its ID alone, and compare every stage to the last bit.
 
     The first digits of the ID are enough, four or more; `last` is the newest run that finished and is no replay.
@@ -54,12 +59,21 @@ def reproduce(run_id: str, tracking_uri: str | None, dry_run: bool, chain: bool,
     one that is here, or in the registry that it was pushed to, or the same built anew. Your files, index, branches and
     remotes stay as they are. It executes the run's own code: only reproduce what you would run.
 
+    Of a sweep, its plan is derived again from its conf, and its results are held to the records of its runs.
+
     Exits with 0 (identical, or equivalent on other hardware), 1 (different), 2 (cannot be tried).
     """
     from ..pipeline.chain import reproduce_chain
     from ..proof import reproduce
+    from ..sweeps import proving
 
     use_store(tracking_uri)
+    if proving.is_sweep(run_id):
+        if chain or dry_run:
+            raise click.UsageError("a sweep has neither --chain nor --dry-run; its runs have.")
+        raise SystemExit(proving.reproduce_sweep(run_id, sample, container))
+    if sample:
+        raise click.UsageError("--sample is for the run of a sweep.")
     if chain and dry_run:
         raise click.UsageError("--chain executes; what it would execute: just lineage RUN_ID")
     if chain:
@@ -109,16 +123,21 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
     "--limit", default=15, show_default=True, type=click.IntRange(1, 50_000), help="How many, the newest first."
 )
 @click.option("--verdict", help="Only those of this verdict, such as identical.")
-def runs(limit: int, verdict: str | None) -> None:
+@click.option(
+    "--of", "parent", metavar=RUN_ID, help="Those of a sweep, whose trials are not listed else, or a pipeline."
+)
+def runs(limit: int, verdict: str | None, parent: str | None) -> None:
     """List recent runs with their metrics and what came of reproducing them."""
     from ..common import exit_codes
     from ..proof import terminal
-    from ..store import tracking
+    from ..record import lookup
+    from ..store import search, tracking
 
     if verdict and verdict not in exit_codes.EXIT_CODES:
         raise click.BadParameter(f"{verdict!r} is none of {', '.join(exit_codes.EXIT_CODES)}", param_hint="--verdict")
     experiment_id = tracking.connect()
-    import mlflow
-
-    wanted = f"tags.`repro.verdict` = '{verdict}'" if verdict else ""
-    terminal.show_runs(mlflow.MlflowClient().search_runs([experiment_id], wanted, max_results=limit))
+    conditions = {"repro.verdict": verdict, "mlflow.parentRunId": parent and lookup.get_run(parent).info.run_id}
+    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in conditions.items() if value)
+    found = search.newest_first([experiment_id], wanted)
+    shown = (run for run in found if parent or "repro.trial" not in run.data.tags)
+    terminal.show_runs(itertools.islice(shown, limit))

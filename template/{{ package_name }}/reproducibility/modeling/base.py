@@ -43,6 +43,8 @@ class Framework(ModelAdapter):
         The module of MLflow that loads the models of `log_model`; none where they are stored by their structure.
     packages : tuple of str
         Where the framework's own classes stand that a stored structure may name.
+    forks : bool
+        Whether a process that has imported it can be forked, and trains in the child as a fresh one does.
     """
 
     launch_variables: dict[str, str] = {}  # noqa: RUF012 - overridden, never changed
@@ -50,6 +52,7 @@ class Framework(ModelAdapter):
     load_variables: dict[str, str] = {}  # noqa: RUF012 - overridden, never changed
     loader = ""
     packages: tuple[str, ...] = ()
+    forks = True
 
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Give what switches deterministic algorithms on, by its name in the framework.

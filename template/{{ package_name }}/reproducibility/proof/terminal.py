@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -85,7 +85,7 @@ def show_runs(runs: Iterable[Any]) -> None:
     """Print recent runs with their metrics and verdicts."""
     found = list(runs)
     names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
-    steps = [run.data.tags.get("repro.step", "pipeline" * ("repro.standing" in run.data.tags)) for run in found]
+    steps = [_step(run.data.tags) for run in found]
     several = bool({*steps} - {MAIN, ""})
     table = Table(**PLAIN)
     for name in ("run", *["step"] * several, "started", "status", *names, "result", "verdict"):
@@ -100,6 +100,12 @@ def show_runs(runs: Iterable[Any]) -> None:
         about = [*[Text(step)] * several, started, run.info.status, *values, result]
         table.add_row(run.info.run_id, *about, Text(verdict + of, STYLES.get(verdict, "")))
     wide_console().print(table if found else "No runs yet: just train")
+
+
+def _step(tags: Mapping[str, str]) -> str:
+    """Name the step of a run; of one that has others below it, what they are together."""
+    groups = (name for tag, name in {"repro.standing": "pipeline", "repro.sweep": "sweep"}.items() if tag in tags)
+    return tags.get("repro.step") or next(groups, "")
 
 
 def wide_console() -> Console:

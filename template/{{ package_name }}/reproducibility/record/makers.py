@@ -19,10 +19,10 @@ def newest(step: str) -> Any | None:
 
 
 def runs_of(step: str) -> Iterator[Any]:
-    """Give the runs of a step that finished and are no replays, the newest first."""
+    """Give the runs of a step that finished and are neither replays nor trials of a sweep, the newest first."""
     condition = f"tags.`repro.step` = '{step}' and attributes.status = 'FINISHED'"
     for run in search.newest_first([tracking.connect()], condition):
-        if "repro.reproduces" not in run.data.tags:
+        if not {"repro.reproduces", "repro.trial"} & run.data.tags.keys():
             yield run
 
 

@@ -85,6 +85,8 @@ def require_store() -> None:
     uri = store_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A bar for each small file of a record would stand between the lines that a person reads.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         getpass.getuser()
     except (KeyError, OSError):  # in a container the person who calls has no name, and MLflow wants one

@@ -1,0 +1,230 @@
+"""What a sweep is: confs/sweep.yaml, held to the project's settings before anything runs."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from .. import conf
+from ..common.errors import ProjectError
+
+EXAMPLE = """\
+space: # settings by their names in the conf; each trial takes a value of each
+  model.learning_rate: {type: float, low: 0.001, high: 0.1, log: true}
+  model.max_depth: {type: int, low: 2, high: 12}
+  model.kind: {type: categorical, choices: [a, b]}
+sampler: tpe # or grid, random, cmaes
+trials: 40
+batch: 8 # trials that are planned together, from the results of all batches before
+metric: accuracy
+direction: maximize
+seed: 1
+"""
+
+
+def _no_truth(value: Any) -> Any:
+    """Refuse yes and no, which Python takes for numbers."""
+    if isinstance(value, bool):
+        raise ValueError("it must be a number")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_no_truth)]
+
+
+class _Part(BaseModel):
+    """A part of the conf in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Dimension(_Part):
+    """The values that a setting may have."""
+
+    type: Literal["int", "float", "categorical"]
+    low: Number | None = None
+    high: Number | None = None
+    step: Number | None = Field(None, gt=0)
+    log: bool = False
+    choices: list[Any] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Dimension:
+        if self.type == "categorical":
+            if self.choices is None or self.low is not None or self.high is not None or self.step is not None:
+                raise ValueError("a categorical setting has `choices`, and no bounds")
+            return self
+        if self.choices is not None or self.low is None or self.high is None:
+            raise ValueError("a number has `low` and `high`, and no `choices`")
+        bounds = [value for value in (self.low, self.high, self.step) if value is not None]
+        if self.type == "int" and any(value != int(value) for value in bounds):
+            raise ValueError("the bounds of an `int` are whole numbers")
+        if self.low > self.high:
+            raise ValueError("`low` is above `high`")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("with `log`, `low` is above zero and there is no `step`")
+        return self
+
+    def ends(self) -> list[Any]:
+        """Give the values that say most about whether all are allowed: every choice, or both bounds."""
+        return self.choices if self.choices is not None else [self._typed(self.low), self._typed(self.high)]
+
+    def grid(self) -> list[Any]:
+        """Give every value in its order; none where there is no end of them."""
+        if self.choices is not None:
+            return self.choices
+        if self.low is None or self.high is None or self.log or (self.type == "float" and self.step is None):
+            return []
+        step = self.step or 1
+        # A sum of steps would gather rounding errors.
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return [self._typed(self.low + number * step) for number in range(count)]
+
+    def _typed(self, value: Any) -> Any:
+        return int(value) if self.type == "int" else float(value)
+
+
+class Stop(_Part):
+    """When a sweep ends before its last trial: looked at after each batch, so that it depends on nothing else."""
+
+    patience: int | None = Field(default=None, ge=1, description="Batches without a better value.")
+    value: Number | None = Field(default=None, description="A value that is good enough.")
+
+
+class Sweep(_Part):
+    """A sweep as its conf says it."""
+
+    space: dict[str, Dimension]
+    sampler: Literal["grid", "random", "tpe", "cmaes"] = "tpe"
+    trials: int | None = Field(None, ge=1, le=1_000_000)
+    batch: int = Field(8, ge=1, description="Trials that are planned together.")
+    seeds: int = Field(1, ge=1, le=10_000, description="Runs of each trial, which differ in their seed alone.")
+    metric: str | None = Field(None, description="Left out only by a sweep of seeds alone.")
+    direction: Literal["minimize", "maximize"] | None = None
+    stop: Stop = Stop()
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+
+    @model_validator(mode="after")
+    def _has_trials(self) -> Sweep:
+        if self.sampler == "grid":
+            if endless := [path for path, dimension in self.space.items() if not dimension.grid()]:
+                raise ValueError(f"a grid needs `choices` or a `step`, which {endless[0]} has not")
+        elif self.trials is None:
+            raise ValueError("`trials` is missing: how many?")
+        if self.space and not (self.metric and self.direction):
+            raise ValueError("`metric` and `direction` (minimize, maximize) say what the best trial is")
+        if "seed" in self.space:
+            raise ValueError("`seed` is no dimension: `seeds: 5` runs each trial with five")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many trials there are, unless it stops before."""
+        if self.sampler != "grid":
+            return self.trials or 0
+        whole = math.prod(len(dimension.grid()) for dimension in self.space.values())
+        return min(whole, self.trials or whole)
+
+    def batches(self) -> Iterator[range]:
+        """Give the numbers of the trials, batch by batch."""
+        for start in range(0, self.count, self.batch):
+            yield range(start, min(start + self.batch, self.count))
+
+    def point(self, number: int) -> dict[str, Any]:
+        """Give a point of the grid by its number; the last setting changes fastest."""
+        point = {}
+        for path, dimension in reversed(self.space.items()):
+            values = dimension.grid()
+            number, place = divmod(number, len(values))
+            point[path] = values[place]
+        return {path: point[path] for path in self.space}
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Compare two values of the metric."""
+        return value > than if self.direction == "maximize" else value < than
+
+    def seed_of(self, base: dict[str, Any], repeat: int) -> int:
+        """Give the seed of a run of a trial: the conf's own, and those after it."""
+        return (int(base["seed"]) + repeat) % 2**32
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read the conf of a sweep, and hold it to what a sweep is.
+
+    Raises
+    ------
+    ProjectError
+        If there is none, with an example; or if it is not as it should be.
+    """
+    if not path.exists():
+        raise ProjectError(f"there is no {path}, which says what is searched.", f"Write it, such as:\n{EXAMPLE}")
+    content = conf.load(path)
+    parse(content, str(path))
+    return content
+
+
+def parse(content: dict[str, Any], name: str) -> Sweep:
+    """Turn what such a file says into a sweep."""
+    try:
+        return Sweep.model_validate(content)
+    except ValidationError as error:
+        raise ProjectError(
+            f"{name} is not as a sweep is written:\n{conf.problems(error)}",
+            "Correct that; an example:\n" + EXAMPLE,
+        ) from error
+
+
+def require_fitting(sweep: Sweep, base: dict[str, Any], schema: type[BaseModel]) -> None:
+    """Stop where a value of the space is none that the project's settings allow, before anything runs.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Of which every bound and choice is tried.
+    base : dict
+        The conf that the trials change.
+    schema : type of pydantic.BaseModel
+        The project's class of settings.
+
+    Raises
+    ------
+    ProjectError
+        Naming the setting and the value.
+    """
+    known = conf.flatten(conf.validate(base, schema).model_dump(mode="json"), "conf")
+    for path, dimension in sweep.space.items():
+        if f"conf.{path}" not in known:
+            near = difflib.get_close_matches(path, [name.removeprefix("conf.") for name in known], 1)
+            hint = f"Did you mean {near[0]}?" if near else "The conf shows the settings: section.key"
+            raise ProjectError(f"the space names {path}, which is no setting of the conf.", hint)
+        for value in dimension.ends():
+            try:
+                conf.validate(settings(base, {path: value}), schema)
+            except ProjectError as error:
+                raise ProjectError(f"the space lets {path} be {value!r}, but {error.cause}", error.fix) from error
+
+
+def settings(base: dict[str, Any], point: dict[str, Any], seed: int | None = None) -> dict[str, Any]:
+    """Write down the conf of a trial.
+
+    Parameters
+    ----------
+    base : dict
+        The conf that the trials change.
+    point : dict
+        The values of a trial by their paths.
+    seed : int, optional
+        Of this run of it.
+    """
+    own = copy.deepcopy(base)
+    for path, value in point.items():
+        conf.put(own, path, value)
+    if seed is not None:
+        own["seed"] = seed
+    return own

@@ -1,0 +1,145 @@
+"""Hands the runs of trials to an engine, each with a run of its own, and does again what is lost."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from ..common import digest
+from ..common.errors import ProjectError
+from ..common.project import ROOT
+from . import definition
+from .description import Description
+from .engine import Engine
+from .jobs import LOST, Job, Outcome
+from .ledger import Ledger
+from .progress import Progress
+from .rows import Row
+
+#: So often a run of a trial is begun that is lost with its process or machine.
+TRIES = 3
+#: In a sweep's run: the digests of the code that its trials imported.
+CODE = "sweep/code.json"
+
+Key = tuple[int, int]
+
+
+class Dispatcher:
+    """Has runs of trials done.
+
+    Parameters
+    ----------
+    run_id : str
+        The sweep's run.
+    description : Description
+        The sweep.
+    engine : Engine
+        Where trials are computed.
+    ledger : Ledger
+        Where they are remembered.
+    progress : Progress
+        Where a person sees what goes on.
+    """
+
+    def __init__(
+        self, run_id: str, description: Description, engine: Engine, ledger: Ledger, progress: Progress
+    ) -> None:
+        self._run_id = run_id
+        self._about = description
+        self._sweep = description.definition
+        self._engine = engine
+        self._ledger = ledger
+        self._progress = progress
+        self._code = recorded_code(run_id)
+
+    def execute(self, wanted: Mapping[Key, dict[str, Any]]) -> Iterator[Row]:
+        """Do runs of trials, as many at once as the engine can, and give what came of each as soon as it is known.
+
+        Parameters
+        ----------
+        wanted : Mapping of (int, int) to dict
+            The values of the trial, by its number and that of the run of it.
+
+        Raises
+        ------
+        ProjectError
+            If one is lost again and again, or the code is edited meanwhile.
+        """
+        waiting = deque(wanted)
+        begun: Counter[Key] = Counter()
+        ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
+        going: dict[Future[Outcome], tuple[Key, str]] = {}
+        while waiting or going:
+            while waiting and len(going) < self._engine.width:
+                key = waiting.popleft()
+                begun[key] += 1
+                run_id = self._ledger.begin(*key, wanted[key])
+                future = self._engine.submit(self._job(key, wanted[key], run_id))
+                going[future] = key, run_id
+                future.add_done_callback(ended.put)
+            future = self._progress.wait(ended)
+            key, run_id = going.pop(future)
+            outcome = future.result()
+            row = self._ledger.row(run_id) if outcome.status != LOST else None
+            if row:
+                self._require_same_code(outcome.modules, run_id)
+                yield row
+                continue
+            self._ledger.drop(run_id)
+            if begun[key] == TRIES:
+                raise self._lost(key, outcome)
+            waiting.appendleft(key)
+
+    def _job(self, key: Key, point: dict[str, Any], run_id: str) -> Job:
+        base = self._about.base
+        settings = definition.settings(base, point, self._sweep.seed_of(base, key[1]))
+        return Job(run_id, self._about.step, settings, self._about.standing)
+
+    def _require_same_code(self, modules: Mapping[str, str], run_id: str) -> None:
+        """Stop where a trial was of other code than those before it: they could not be compared."""
+        for path, was in modules.items():
+            if self._code.setdefault(path, was) != was:
+                self._ledger.drop(run_id)
+                raise edited(path, self._run_id)
+
+    def remember_code(self) -> None:
+        """Write down in the sweep's run of which code its trials were."""
+        import mlflow
+
+        mlflow.log_text(json.dumps(self._code, indent=0), CODE)
+
+    def _lost(self, key: Key, outcome: Outcome) -> ProjectError:
+        return ProjectError(
+            f"trial {key[0]} was lost {TRIES} times: {outcome.cause or 'nobody knows how it ended'}.",
+            f"Mend that, then: just sweep --resume {self._run_id}",
+        )
+
+
+def recorded_code(run_id: str) -> dict[str, str]:
+    """Give the digest of each file that the trials of a sweep imported, as far as it came."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CODE}")))
+    except (MlflowException, OSError):  # before the first batch has ended
+        return {}
+
+
+def require_same_code_here(run_id: str) -> None:
+    """Refuse to go on with a sweep whose trials were of other code than what is here."""
+    for path, was in recorded_code(run_id).items():
+        if not digest.fits(ROOT / path, was):
+            raise edited(path, run_id)
+
+
+def edited(path: str, run_id: str) -> ProjectError:
+    """Say that code is another than that of a sweep's trials."""
+    return ProjectError(
+        f"{path} is not as the trials of the sweep {run_id} had it, which could not be compared with later ones.",
+        f"Put it back (git stash, git checkout), then: just sweep --resume {run_id}\nor begin anew: just sweep",
+    )

@@ -1,0 +1,115 @@
+"""A process that has imported everything, and is forked for each trial: that spares a trial most of its time.
+
+It is forked before any generator is seeded, any thread started and any store opened, so that its children compute what
+a fresh process would. It reads the paths of jobs, a line each, and answers with the path and how the child ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from ..common import parent
+from ..framework import FRAMEWORK
+from ..training import steps
+from ..training.steps import Definition
+from . import trial
+from .jobs import log_of
+
+#: What a training imports only on its way, of packages that draw no random numbers when they are imported.
+ON_THE_WAY = (
+    *("mlflow", "mlflow.data", "mlflow.models", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
+    *("mlflow.tracking._tracking_service.utils", "mlflow.utils.requirements_utils"),
+    *(
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "PIL.PngImagePlugin",
+        "pandas",
+        "pyarrow.parquet",
+        "skops.io",
+    ),
+)
+#: Seconds between two looks at the children, and until those that were told to end are killed.
+PAUSE, PATIENCE = 0.02, 30.0
+
+
+def serve(experiment: Definition, step: str) -> None:
+    """Fork for each job that standard input names, until it ends; then end the children too.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the project's settings class and training, or its steps.
+    step : str
+        The step whose code is imported.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an import prints is no answer
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: each child answers it, and who asks ends this
+    steps.load(experiment, step)
+    for name in (*ON_THE_WAY, FRAMEWORK.loader):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    steps.load(experiment, step)
+    children: dict[int, str] = {}
+    asked = b""
+    while True:
+        ready, _, _ = select.select([0], [], [], PAUSE if children else None)
+        if ready:
+            got = os.read(0, 1 << 16)
+            if not got:
+                break
+            *lines, asked = (asked + got).split(b"\n")
+            for line in lines:
+                children[_fork(experiment, line.decode())] = line.decode()
+        _tell_ended(children, answers)
+    _end(children)
+
+
+def _fork(experiment: Definition, path: str) -> int:
+    sys.stdout.flush()
+    server = os.getpid()
+    if child := os.fork():
+        return child
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ[parent.VARIABLE] = str(server)
+        log = os.open(log_of(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for number, place in enumerate((nothing, log, log)):
+            os.dup2(place, number)
+        code = trial.command(experiment, Path(path))
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # what the server would do at its end is not this child's to do
+
+
+def _tell_ended(children: dict[int, str], answers: TextIO) -> None:
+    for child in [*children]:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            answers.write(f"{children.pop(child)}\t{os.waitstatus_to_exitcode(status)}\n")
+    answers.flush()
+
+
+def _end(children: dict[int, str]) -> None:
+    """End the children, which mark their runs; those that do not end are killed."""
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    until = time.monotonic() + PATIENCE
+    while children and time.monotonic() < until:
+        children = {child: path for child, path in children.items() if not os.waitpid(child, os.WNOHANG)[0]}
+        time.sleep(PAUSE)
+    for child in children:
+        os.kill(child, signal.SIGKILL)

@@ -1,0 +1,85 @@
+"""What a worker is asked for, and what it says: one run of one trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..common.files import write_whole
+
+#: Of a run of a trial: it finished; it failed by itself, and would again; it was lost, with its machine or the store.
+FINISHED, FAILED, LOST = "finished", "failed", "lost"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one trial.
+
+    Parameters
+    ----------
+    run : str
+        The run that was made for it.
+    step : str
+        The step of the project.
+    settings : dict
+        Its conf, whole.
+    standing : dict of str to str
+        The runs that stand for the steps of which it takes something.
+    """
+
+    run: str
+    step: str
+    settings: dict[str, Any]
+    standing: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, file: Path) -> None:
+        """Write it down for a worker, as YAML: a conf may have dates, and numbers for keys."""
+        write_whole(file, yaml.safe_dump(asdict(self), sort_keys=False))
+
+    @classmethod
+    def read(cls, file: Path) -> Job:
+        """Read what `write` wrote."""
+        return cls(**yaml.safe_load(file.read_text("utf-8")))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Parameters
+    ----------
+    status : str
+        `FINISHED`, `FAILED` or `LOST`.
+    cause : str
+        Why, where it did not finish: a line.
+    modules : dict of str to str
+        The digest of each file of the project that was imported, by path.
+    """
+
+    status: str
+    cause: str = ""
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, file: Path) -> None:
+        """Write it down for who asked."""
+        write_whole(file, json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, file: Path) -> Outcome | None:
+        """Read what `write` wrote; None where a worker came to no end."""
+        return cls(**json.loads(file.read_text("utf-8"))) if file.exists() else None
+
+
+def outcome_of(job: str | Path) -> Path:
+    """Name the file for the outcome of a job, beside the one that describes it."""
+    return Path(f"{job}.outcome")
+
+
+def log_of(job: str | Path) -> Path:
+    """Name the file for what a job prints, likewise."""
+    return Path(f"{job}.log")

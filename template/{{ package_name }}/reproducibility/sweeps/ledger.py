@@ -1,0 +1,91 @@
+"""The runs of a sweep's trials in the tracking store, which is all that a sweep remembers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..record import metrics
+from ..store import search
+from .rows import Row
+from .trial import FAILURE
+
+#: Tags of a run of a trial: which, as `7` or `7.2`, and its values.
+TRIAL, POINT = "repro.trial", "repro.point"
+#: Tag of an experiment's runs that belong to another.
+PARENT = "mlflow.parentRunId"
+
+
+class Ledger:
+    """Makes the runs of trials, reads what came of them, and keeps what is lost from writing.
+
+    Parameters
+    ----------
+    experiment : str
+        The ID of the experiment.
+    parent : str
+        The sweep's run.
+    """
+
+    def __init__(self, experiment: str, parent: str) -> None:
+        import mlflow
+
+        self._client = mlflow.MlflowClient()
+        self._experiment = experiment
+        self._parent = parent
+
+    def begin(self, number: int, repeat: int, point: Mapping[str, Any]) -> str:
+        """Make a run for a run of a trial; one after the other, as many processes at once would collide."""
+        name = _name(number, repeat)
+        tags = {PARENT: self._parent, TRIAL: name, POINT: json.dumps(dict(point))}
+        return str(self._client.create_run(self._experiment, tags=tags, run_name=f"trial {name}").info.run_id)
+
+    def row(self, run_id: str) -> Row | None:
+        """Read what came of a run; None if it did not end by itself."""
+        return _row(self._client.get_run(run_id))
+
+    def drop(self, run_id: str, status: str = "KILLED") -> None:
+        """Give up a run whose process was lost.
+
+        It is deleted: a twin that goes on somewhere unnoticed is then refused by the store, whatever it logs.
+        """
+        self._client.set_terminated(run_id, status)
+        self._client.delete_run(run_id)
+
+    def rows(self) -> dict[tuple[int, int], Row]:
+        """Give what ended by itself."""
+        found = map(_row, self._children())
+        return {(row.number, row.repeat): row for row in found if row}
+
+    def settled(self) -> dict[tuple[int, int], Row]:
+        """Give what ended by itself, and give up all else: of a sweep that was cut short."""
+        found = self.rows()
+        kept = {row.run for row in found.values()}
+        for run in [*self._children()]:
+            if run.info.run_id not in kept:
+                self.drop(run.info.run_id)
+        return found
+
+    def _children(self) -> Iterator[Any]:
+        yield from search.newest_first([self._experiment], f"tags.`{PARENT}` = '{self._parent}'")
+
+
+def _name(number: int, repeat: int) -> str:
+    return f"{number}.{repeat}" if repeat else str(number)
+
+
+def _row(run: Any) -> Row | None:
+    tags = run.data.tags
+    number, _, repeat = tags.get(TRIAL, "").partition(".")
+    about = int(number or 0), int(repeat or 0), json.loads(tags.get(POINT, "{}")), run.info.run_id
+    if run.info.status == "FINISHED" and "repro.result" in tags:
+        return Row(*about, run.data.metrics, tags["repro.result"])
+    if run.info.status == "FAILED" and FAILURE in tags:
+        return Row(*about, {}, "", tags[FAILURE])
+    return None
+
+
+def key_of(metric: str | None) -> str:
+    """Give the name by which MLflow has a metric; "" of none."""
+    return metrics.keys([metric])[metric] if metric else ""

@@ -1,0 +1,186 @@
+"""Trials on this machine, each in a process of its own, forked from one that has imported everything if it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from ..common import parent
+from ..common.project import PACKAGE, ROOT
+from ..framework import FRAMEWORK
+from ..randomness import launch
+from .jobs import LOST, Job, Outcome, log_of, outcome_of
+
+#: So many processes that wait to be forked are kept: each is of one seed and one number of threads.
+SERVERS = 4
+#: Seconds in which a process that was told to end marks its run.
+PATIENCE = 40
+
+
+class Local:
+    """Does jobs on this machine.
+
+    Parameters
+    ----------
+    workers : int
+        How many at once.
+    folder : Path
+        For what is said to and by the processes.
+    """
+
+    def __init__(self, workers: int, folder: Path) -> None:
+        self.width = workers
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._pool = ThreadPoolExecutor(workers)
+        self._servers: dict[tuple[str, int, int], _ForkServer] = {}
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, job: Job) -> Future[Outcome]:
+        """Begin a job, in a process of its own."""
+        file = self._folder / f"{next(self._numbers)}.yaml"
+        job.write(file)
+        if not FRAMEWORK.forks or os.name != "posix":
+            return self._pool.submit(self._fresh, job, file)
+        return self._server(job).submit(file)
+
+    def close(self) -> None:
+        """End the processes, which mark their runs."""
+        with self._lock:
+            self._closed = True
+            for process in self._processes:
+                process.terminate()
+        for server in self._servers.values():
+            server.close()
+        self._pool.shutdown()
+
+    def _fresh(self, job: Job, file: Path) -> Outcome:
+        """Do a job in a new process."""
+        with log_of(file).open("wb") as log:
+            with self._lock:
+                if self._closed:
+                    return Outcome(LOST, "the sweep was ended")
+                process = subprocess.Popen(
+                    [sys.executable, "-m", PACKAGE, "trial", str(file)],
+                    cwd=ROOT,
+                    env=_variables(job),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+                self._processes.add(process)
+            code = process.wait()
+            with self._lock:
+                self._processes.discard(process)
+        return _outcome(file, code)
+
+    def _server(self, job: Job) -> _ForkServer:
+        """Give the process that is forked for a job; one that died is replaced, and of too many the eldest ends."""
+        key = job.step, int(job.settings["seed"]), int(job.settings["threads"])
+        found = self._servers.pop(key, None)
+        if found is None or not found.alive:
+            idle = [other for other, server in self._servers.items() if server.idle]
+            for other in idle[: max(0, len(self._servers) - SERVERS + 1)]:
+                self._servers.pop(other).close()
+            found = _ForkServer(job)
+        self._servers[key] = found  # the one that was asked last stands last
+        return found
+
+
+class _ForkServer:
+    """A process that has imported everything; see `fork_server`.
+
+    Parameters
+    ----------
+    job : Job
+        The first that it is for: its seed and number of threads are those of the process.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", PACKAGE, "trials", job.step],
+            cwd=ROOT,
+            env=_variables(job),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self._going: dict[str, Future[Outcome]] = {}
+        self._lock = threading.Lock()
+        self._ended = False
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes jobs."""
+        return not self._ended
+
+    @property
+    def idle(self) -> bool:
+        """Whether it does none."""
+        return not self._going
+
+    def submit(self, file: Path) -> Future[Outcome]:
+        """Have a job done in a fork of it."""
+        future: Future[Outcome] = Future()
+        with self._lock:
+            if self._ended:
+                future.set_result(Outcome(LOST, "the process that trials are forked from ended"))
+                return future
+            self._going[str(file)] = future
+        with contextlib.suppress(OSError):  # it ended just now: the listener says so
+            print(file, file=self._process.stdin, flush=True)
+        return future
+
+    def close(self) -> None:
+        """End it, and its children, which mark their runs."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._listener.join()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            file, _, code = line.rstrip("\n").partition("\t")
+            self._going.pop(file).set_result(_outcome(Path(file), int(code)))
+        with self._lock:
+            self._ended = True
+            left = [*self._going.values()]
+            self._going.clear()
+        for future in left:
+            future.set_result(Outcome(LOST, "the process that trials are forked from ended"))
+
+
+def _variables(job: Job) -> dict[str, str]:
+    """Give the environment variables of a process for a job: those of a run, and of no other run."""
+    own = launch.variables(job.settings["seed"], job.settings["threads"])
+    return launch.child("MLFLOW_RUN_ID") | own | parent.told()
+
+
+def _outcome(file: Path, code: int) -> Outcome:
+    """Read how a job ended; of a process that could not say so, its exit code is all that is known."""
+    outcome, log = outcome_of(file), log_of(file)
+    try:
+        if found := Outcome.read(outcome):
+            return found
+        if code < 0:
+            return Outcome(LOST, f"its process was ended by {signal.Signals(-code).name}")
+        lines = log.read_text("utf-8", "replace").strip().splitlines()
+        return Outcome(LOST, lines[-1][:200] if lines else f"its process ended with exit code {code}")
+    finally:
+        for written in (file, outcome, log):
+            written.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""`just reproduce SWEEP`: is its plan what follows from it, are its results those of its runs, and do these repeat?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from ..common import exit_codes
+from ..common.errors import ProjectError
+from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
+from ..proof import refusals, replay_image, reproduce, terminal
+from ..record import lookup, makers, reader
+from ..record.metrics import same
+from ..store import tracking
+from . import rows
+from .course import Course
+from .description import TAG, Description
+from .ledger import Ledger, key_of
+from .planner import load
+from .rows import Row
+
+Rows = dict[tuple[int, int], Row]
+
+
+def is_sweep(run_id: str) -> bool:
+    """Tell whether a run is a sweep's own."""
+    tracking.connect()
+    return TAG in lookup.get_run(run_id).data.tags
+
+
+def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None) -> int:
+    """Derive the plan of a sweep again, hold its results to its runs, execute some of these, and give the exit code.
+
+    Parameters
+    ----------
+    run_id : str
+        What a person calls the sweep's run.
+    sample : int
+        So many runs of trials are executed again: those first that were not yet.
+    container : bool, optional
+        Whether that is done in containers; by default as each run was.
+
+    Raises
+    ------
+    ProjectError
+        With exit code 2, if it cannot be tried: the sweep is not done, or its plan is that of another Optuna.
+    """
+    import mlflow
+
+    tracking.connect()
+    run = lookup.get_run(run_id)
+    about = Description.of(run)
+    if run.info.status != "FINISHED":
+        raise ProjectError(
+            f"the sweep {run.info.run_id} is {run.info.status}, and has no result yet.",
+            f"just sweep --resume {run.info.run_id}",
+            CANNOT_BE_TRIED,
+        )
+    found = Ledger(run.info.experiment_id, run.info.run_id).rows()
+    remarks = [*_plan(about, found), *_results(about, run, found)]
+    verdicts = [DIFFERENT if remarks else IDENTICAL]
+    _say("plan and results", f"{len(found):,} runs of trials", verdicts[0])
+    for row in _chosen(found.values(), sample):
+        if DIFFERENT in verdicts:
+            break
+        verdict, told = _execute(row, container)
+        _say(f"trial {row.number}", f"run {row.run}", verdict)
+        verdicts.append(verdict)
+        remarks += told
+    for remark in remarks:
+        terminal.wide_console().print(Text(f"  {remark}"))
+    verdict = next(worst for worst in (DIFFERENT, EQUIVALENT, IDENTICAL) if worst in verdicts)
+    how = f"plan and results; {len(verdicts) - 1} of {len(found)} runs executed"
+    for name, value in {"repro.verdict": verdict, "repro.verified_by": how}.items():
+        mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
+    if not sample:
+        print(f"To execute some of its runs again: just reproduce {run.info.run_id[:8]} --sample 3")
+    return exit_codes.EXIT_CODES[verdict]
+
+
+def _plan(about: Description, found: Rows) -> Iterator[str]:
+    """Name the trials whose values do not follow from the sweep's conf and the results before them."""
+    sweep = about.definition
+    metric = key_of(sweep.metric)
+    course = Course(sweep)
+    planned: set[tuple[int, int]] = set()
+    for points in course.batches():
+        keys = {(number, repeat) for number in points for repeat in range(sweep.seeds)}
+        planned |= keys
+        if missing := sorted(keys - found.keys()):
+            yield f"trial {missing[0][0]} is planned, and there is no run of it"
+            return
+        parted = [number for number, repeat in sorted(keys) if found[number, repeat].point != points[number]]
+        if parted:
+            if load().__version__ != about.optuna:
+                raise ProjectError(
+                    f"the plan is that of Optuna {about.optuna}, and not that of {load().__version__}, which is here.",
+                    "Check out the constraints.txt of then, and: just setup",
+                    CANNOT_BE_TRIED,
+                )
+            number = parted[0]
+            yield f"trial {number} has {dict(found[number, 0].point)}, where the plan has {points[number]}"
+            return
+        course.take(rows.values(found, points, sweep, metric))
+    if surplus := sorted(found.keys() - planned):
+        yield f"trial {surplus[0][0]} has a run, and is not planned"
+
+
+def _results(about: Description, run: Any, found: Rows) -> Iterator[str]:
+    """Name what of the results is not as the sweep's run says, or as the record of a trial's run says."""
+    metric = key_of(about.definition.metric)
+    if rows.digest_of(found.values(), metric) != run.data.tags.get("repro.result"):
+        yield "the results of its runs do not give the result that it is tagged with"
+    for row in found.values():
+        if row.cause:
+            continue
+        content = makers.recorded(makers.run_of(row.run))
+        if not content:
+            yield f"trial {row.number}: run {row.run} has no record that is its own"
+        elif content["result"] != row.result:
+            yield f"trial {row.number}: run {row.run} is tagged with another result than that of its record"
+        elif metric and not same(float.fromhex(content["metrics"][about.sweep["metric"]]), row.metrics[metric]):
+            yield f"trial {row.number}: run {row.run} has another {metric} than its record"
+
+
+def _chosen(found: Any, count: int) -> list[Row]:
+    """Choose runs to execute: at random, as nobody can prepare for that; those first that have no verdict yet."""
+    finished = [row for row in found if not row.cause]
+    random.shuffle(finished)
+    verdicts = {row.run: makers.run_of(row.run).data.tags.get("repro.verdict", "") for row in finished} if count else {}
+    return sorted(finished, key=lambda row: bool(verdicts.get(row.run)))[:count]
+
+
+def _execute(row: Row, container: bool | None) -> tuple[str, list[str]]:
+    """Execute a run of a trial again, keep that, and give the verdict and what to say of it."""
+    with reproduce.scratch_folder() as scratch:
+        record = reader.download(makers.run_of(row.run), scratch / "original")
+        refusals.require_git(record)
+        comparison = reproduce.again(record, scratch, containers=replay_image.containers(record, container))
+        reproduce.keep(comparison, scratch)
+    return comparison.verdict, comparison.remarks
+
+
+def _say(what: str, which: str, verdict: str) -> None:
+    line = Text(f"{what:<17} {which}  ").append(verdict, terminal.STYLES[verdict])
+    terminal.wide_console().print(line)

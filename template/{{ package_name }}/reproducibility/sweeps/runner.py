@@ -1,0 +1,130 @@
+"""The trials of a sweep, batch by batch, each a tracked run; and what came of them, in the sweep's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.errors import ProjectError
+from . import definition, pictures, rows, spread
+from .course import Course
+from .description import BEST, Description
+from .dispatcher import Dispatcher, Key
+from .ledger import Ledger, key_of
+from .progress import Progress
+from .rows import Row
+
+
+class Runner:
+    """Does the trials of a sweep.
+
+    Parameters
+    ----------
+    run_id : str
+        The sweep's run, which is MLflow's active one.
+    description : Description
+        The sweep.
+    dispatcher : Dispatcher
+        Has runs of trials done.
+    ledger : Ledger
+        Where they are remembered.
+    progress : Progress
+        Where a person sees what goes on.
+    """
+
+    def __init__(
+        self, run_id: str, description: Description, dispatcher: Dispatcher, ledger: Ledger, progress: Progress
+    ) -> None:
+        self.run_id = run_id
+        self.description = description
+        self.sweep = description.definition
+        self.metric = key_of(self.sweep.metric)
+        self.dispatcher = dispatcher
+        self.progress = progress
+        self.known = ledger.settled()
+        self.course = Course(self.sweep)
+        self.rows: dict[Key, Row] = {}
+
+    def run(self) -> None:
+        """Do all trials that are not done yet.
+
+        Raises
+        ------
+        ProjectError
+            If no trial logs the metric, all of the first batch fail, a trial is lost again and again, or the code is
+            edited meanwhile. What is done stays done.
+        """
+        for points in self.course.batches():
+            self._do(points)
+            self.course.take(rows.values(self.rows, points, self.sweep, self.metric))
+            self._require_some(len(points))
+            self._show()
+        self._finish()
+
+    def _do(self, points: Mapping[int, dict[str, Any]]) -> None:
+        """Do a batch, as far as it is not done."""
+        keys = [(number, repeat) for number in points for repeat in range(self.sweep.seeds)]
+        missing = {key: points[key[0]] for key in keys}
+        for key in keys:
+            if key in self.known and self.known[key].point == points[key[0]]:
+                self._settle(self.known[key])
+                del missing[key]
+        for row in self.dispatcher.execute(missing):
+            self._settle(row)
+        if missing:
+            self.dispatcher.remember_code()
+
+    def _settle(self, row: Row) -> None:
+        if self.metric and not row.cause and self.metric not in row.metrics:
+            raise ProjectError(
+                f"no trial logs the metric {self.sweep.metric!r}; they log {', '.join(sorted(row.metrics))}.",
+                "Write one of these under `metric:` in the conf of the sweep.",
+            )
+        self.rows[row.number, row.repeat] = row
+        self.progress.settle(row, row.metrics.get(self.metric))
+
+    def _require_some(self, tried: int) -> None:
+        """Stop early where everything fails: the rest would too."""
+        if self.course.best is None:
+            causes = Counter(row.cause or f"{self.sweep.metric} is no number" for row in self.rows.values())
+            lines = "\n".join(f"  {count} x {cause}" for cause, count in causes.most_common(5))
+            raise ProjectError(
+                f"all of the first {tried} trials failed:\n{lines}",
+                f"Mend that, then: just sweep      What each printed is in its run: log.txt of {self._any().run}",
+            )
+
+    def _any(self) -> Row:
+        return next(iter(self.rows.values()))
+
+    def _show(self) -> None:
+        """Show in the store how far it is."""
+        import mlflow
+
+        if self.metric and self.course.best:
+            mlflow.log_metric(self.metric, self.course.best[0], step=max(number for number, _ in self.rows))
+        table = pictures.table(self.rows.values(), self.sweep, self.metric)
+        mlflow.log_text(table.to_csv(index=False), "sweep/trials.csv")
+
+    def _finish(self) -> None:
+        import mlflow
+
+        outcome = rows.digest_of(self.rows.values(), self.metric)
+        figures = {}
+        if self.sweep.seeds > 1:
+            number = self.course.best[1] if self.course.best else 0
+            finished = [row for row in self.rows.values() if row.number == number and not row.cause]
+            table = spread.table(finished)
+            mlflow.log_text(table.to_csv(), "sweep/seeds.csv")
+            figures["seeds"] = pictures.seeds(finished)
+            self.progress.show_spread(table)
+        if self.metric and self.course.best:
+            best = self.rows[self.course.best[1], 0]
+            figures |= pictures.draw(self.course.planner.study, self.sweep)
+            mlflow.log_dict(definition.settings(self.description.base, dict(best.point)), "sweep/best.yaml")
+            mlflow.set_tag(BEST, best.run)
+            self.progress.show_best(best, self.course.best[0])
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"sweep/{name}.png")
+        mlflow.set_tag("repro.result", outcome)
+        self.progress.finish(outcome)

@@ -1,0 +1,145 @@
+"""Begin a sweep, or go on with one that was cut short."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .. import conf
+from ..common import digest
+from ..common.errors import ProjectError
+from ..common.project import MAIN
+from ..common.scratch import temporary_folder
+from ..environment import check, lockfile
+from ..framework import FRAMEWORK
+from ..pipeline import order
+from ..randomness import launch
+from ..record import inputs, lookup, makers
+from ..store import joining, tracking
+from ..training import steps
+from ..training.active_run import begun
+from ..training.steps import Definition
+from . import definition
+from .definition import Sweep
+from .description import TAG, Description
+from .dispatcher import Dispatcher, require_same_code_here
+from .ledger import Ledger
+from .local import Local
+from .planner import load
+from .progress import Progress
+from .runner import Runner
+
+
+def begin(
+    experiment: Definition,
+    sweep: dict[str, Any],
+    overrides: tuple[str, ...] = (),
+    step: str = MAIN,
+    workers: int | None = None,
+) -> str:
+    """Do a sweep, and give its run.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the project's settings class and training, or its steps.
+    sweep : dict
+        What confs/sweep.yaml says.
+    overrides : tuple of str
+        `key=value` settings of the conf that the trials change.
+    step : str
+        The step of the project; by default the training.
+    workers : int, optional
+        How many trials at once; by default as many as the cores are enough for.
+
+    Raises
+    ------
+    ProjectError
+        If the sweep is not as it should be, before anything runs; or if no trial can come to an end.
+    """
+    base = conf.load(order.conf_of(step), overrides)
+    tracking.connect()
+    standing = {name: run.info.run_id for name in sorted(inputs.steps(base)) if (run := makers.newest(name))}
+    lock = digest.of_file(lockfile.RUNTIME_LOCK)
+    description = Description(sweep, base, step, standing, load().__version__, lock)
+    return _do(experiment, description, workers)
+
+
+def resume(experiment: Definition, run_id: str, workers: int | None = None) -> str:
+    """Go on with a sweep, without doing again what is done, and give its run; of one that is done nothing changes."""
+    tracking.connect()
+    run = lookup.get_run(run_id)
+    description = Description.of(run)
+    if run.info.status == "FINISHED":
+        print(f"the sweep {run.info.run_id} is done: result {run.data.tags['repro.result'][:19]}")
+        return str(run.info.run_id)
+    here = {"constraints.txt": digest.of_file(lockfile.RUNTIME_LOCK), "Optuna": load().__version__}
+    then = {"constraints.txt": description.lock, "Optuna": description.optuna}
+    for name in here:
+        if here[name] != then[name]:
+            raise ProjectError(
+                f"{name} is another since the sweep {run.info.run_id} began: {then[name][:19]}, now {here[name][:19]}.",
+                "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
+            )
+    require_same_code_here(run.info.run_id)
+    return _do(experiment, description, workers, run)
+
+
+def _do(experiment: Definition, description: Description, workers: int | None, run: Any = None) -> str:
+    check.hold()
+    sweep = description.definition
+    schema, _ = steps.load(experiment, description.step)
+    definition.require_fitting(sweep, description.base, schema)
+    settings = conf.validate(description.base, schema).model_dump(mode="json")
+    width = workers or _enough(settings, sweep)
+    if run is not None:
+        _open_again(run)
+    tags = {TAG: description.digest()}
+    with (
+        temporary_folder("sweep") as scratch,
+        begun(launch.is_command(), "sweep", tags) as (active, interrupts),
+        Progress(sweep, active.id) as progress,
+    ):
+        if run is None:
+            _describe(description, scratch)
+        engine = Local(width, scratch)
+        try:
+            interrupts.allow()
+            ledger = Ledger(active.experiment_id, active.id)
+            dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
+            Runner(active.id, description, dispatcher, ledger, progress).run()
+        except KeyboardInterrupt:
+            print(f"To go on with it: just sweep --resume {shlex.quote(active.id)}")
+            raise
+        finally:
+            interrupts.hold()
+            engine.close()
+    return active.id
+
+
+def _enough(settings: dict[str, Any], sweep: Sweep) -> int:
+    """Say how many trials the cores are enough for at once."""
+    each = int(settings["threads"]) * FRAMEWORK.processes(settings)
+    return max(1, min((os.cpu_count() or 1) // each, sweep.batch * sweep.seeds))
+
+
+def _open_again(run: Any) -> None:
+    """Let this process join a sweep's run that was cut short."""
+    import mlflow
+
+    mlflow.MlflowClient().update_run(run.info.run_id, "RUNNING")
+    os.environ |= dict.fromkeys(("MLFLOW_RUN_ID", joining.VOUCHED), run.info.run_id)
+
+
+def _describe(description: Description, scratch: Path) -> None:
+    """Write down in the sweep's run what it is."""
+    import mlflow
+
+    file = scratch / "sweep.yaml"
+    file.write_bytes(description.text().encode())
+    mlflow.log_artifact(str(file), "sweep")
+    sweep = description.definition
+    about = {"sampler": sweep.sampler, "trials": sweep.count, "batch": sweep.batch, "seeds": sweep.seeds}
+    mlflow.log_params({f"sweep.{name}": value for name, value in about.items()})

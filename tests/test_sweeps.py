@@ -1,0 +1,643 @@
+"""Sweeps: one plan and one result, however many workers computed it, in whatever order, and however often cut short."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import stats
+
+from harness import load
+
+ProjectError = load("common.errors").ProjectError
+course, definition, description = (load(f"sweeps.{name}") for name in ("course", "definition", "description"))
+dispatcher, jobs, ledger = (load(f"sweeps.{name}") for name in ("dispatcher", "jobs", "ledger"))
+planner, progress, proving = (load(f"sweeps.{name}") for name in ("planner", "progress", "proving"))
+rows, runner, spread, trial = (load(f"sweeps.{name}") for name in ("rows", "runner", "spread", "trial"))
+sqlite = load("store.sqlite")
+
+SPACE = {
+    "model.x": {"type": "float", "low": -1, "high": 1},
+    "model.y": {"type": "int", "low": 1, "high": 100, "log": True},
+    "model.kind": {"type": "categorical", "choices": ["a", "b"]},
+}
+BASE = {"seed": 3, "threads": 1, "model": {"x": 0.0, "y": 5, "kind": "a"}}
+SAMPLERS = ("random", "tpe", "cmaes")
+
+
+def sweep_of(**changes: Any) -> dict[str, Any]:
+    return {
+        "space": SPACE,
+        "trials": 24,
+        "batch": 8,
+        "metric": "score",
+        "direction": "minimize",
+        "seed": 1,
+    } | changes
+
+
+# --- What a sweep may be ----------------------------------------------------------
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trial": 3}, "trial: Extra inputs"),
+        ({"trials": None}, "`trials` is missing"),
+        ({"trials": 0}, "greater than or equal to 1"),
+        ({"metric": None}, "`metric` and `direction`"),
+        ({"direction": "up"}, "'minimize'"),
+        ({"sampler": "bayes"}, "'grid'"),
+        ({"sampler": "grid"}, "a grid needs `choices` or a `step`, which model.x has not"),
+        ({"space": {"seed": {"type": "int", "low": 1, "high": 9}}}, "`seeds: 5`"),
+        ({"space": {"a": {"type": "int", "low": 1.5, "high": 3}}}, "whole numbers"),
+        ({"space": {"a": {"type": "int", "low": 3, "high": 1}}}, "`low` is above `high`"),
+        ({"space": {"a": {"type": "float", "low": 0, "high": 1, "log": True}}}, "above zero"),
+        ({"space": {"a": {"type": "float", "low": True, "high": 1}}}, "a number"),
+        ({"space": {"a": {"type": "float", "low": "nan", "high": 1}}}, "finite"),
+        ({"space": {"a": {"type": "float", "low": 0}}}, "`low` and `high`"),
+        ({"space": {"a": {"type": "categorical"}}}, "`choices`"),
+        ({"space": {"a": {"type": "categorical", "choices": []}}}, "at least 1"),
+        ({"space": {"a": {"type": "categorical", "choices": [1], "low": 0}}}, "no bounds"),
+        ({"stop": {"patience": 0}}, "stop.patience"),
+    ],
+)
+def test_what_is_no_sweep_is_refused_by_name_on_one_screen(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ProjectError, match="is not as a sweep is written") as refusal:
+        definition.parse(sweep_of(**changes), "confs/sweep.yaml")
+    assert said in refusal.value.cause and refusal.value.exit_code == 3
+    assert len((refusal.value.cause + refusal.value.fix).splitlines()) < 30
+
+
+def test_without_a_conf_an_example_is_shown_that_is_one(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match=r"there is no .*sweep\.yaml") as refusal:
+        definition.load(tmp_path / "sweep.yaml")
+    (tmp_path / "sweep.yaml").write_text(refusal.value.fix.partition("\n")[2])
+    assert definition.parse(definition.load(tmp_path / "sweep.yaml"), "").count == 40
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    x: float = Field(ge=-1)
+    y: int
+    kind: str = "a"
+    deep: dict[str, int] = {}
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    seed: int
+    threads: int
+    model: Model
+
+
+@pytest.mark.parametrize(
+    ("path", "dimension", "said"),
+    [
+        ("model.z", {"type": "int", "low": 1, "high": 2}, "names model.z, which is no setting"),
+        ("mode.x", {"type": "int", "low": 1, "high": 2}, "names mode.x"),
+        ("model", {"type": "int", "low": 1, "high": 2}, "names model, "),
+        ("model.x.z", {"type": "int", "low": 1, "high": 2}, "names model.x.z"),
+        ("model.x", {"type": "float", "low": -2, "high": 2}, "lets model.x be -2.0"),
+        ("model.y", {"type": "float", "low": 0.5, "high": 2}, "lets model.y be 0.5"),
+        ("model.kind", {"type": "categorical", "choices": ["a", 3]}, "lets model.kind be 3"),
+    ],
+)
+def test_a_space_that_the_settings_do_not_allow_is_refused_before_anything_runs(
+    path: str, dimension: dict[str, Any], said: str
+) -> None:
+    sweep = definition.parse(sweep_of(space={path: dimension}), "")
+    with pytest.raises(ProjectError, match="the space ") as refusal:
+        definition.require_fitting(sweep, BASE, Settings)
+    assert said in refusal.value.cause
+    definition.require_fitting(definition.parse(sweep_of(), ""), BASE, Settings)
+
+
+def test_the_conf_of_a_trial_leaves_that_of_all_trials_alone() -> None:
+    before = json.dumps(BASE)
+    own = definition.settings(BASE, {"model.x": 0.5, "model.kind": "b"}, seed=9)
+    assert own == {"seed": 9, "threads": 1, "model": {"x": 0.5, "y": 5, "kind": "b"}}
+    assert json.dumps(BASE) == before
+
+
+def test_a_grid_is_every_combination_in_order() -> None:
+    space = {
+        "a": {"type": "float", "low": 0, "high": 0.3, "step": 0.1},
+        "b": {"type": "categorical", "choices": ["x", "y"]},
+        "c": {"type": "int", "low": 1, "high": 3},
+    }
+    sweep = definition.parse(sweep_of(space=space, sampler="grid", trials=None, batch=5), "")
+    found = [point for points in planned(sweep, lambda point: 0.0) for point in points.values()]
+    expected = [*itertools.product([0.0, 0.1, 0.2, 0.1 * 3], ["x", "y"], [1, 2, 3])]
+    assert sweep.count == 24 and [tuple(point.values()) for point in found] == expected
+    assert definition.parse(sweep_of(space=space, sampler="grid", trials=7), "").count == 7
+
+
+# --- The plan ---------------------------------------------------------------------
+def score(settings: dict[str, Any]) -> float:
+    """What a trial is worth: least at x = 0.3, y = 10, kind b."""
+    model, seed = settings["model"], settings["seed"]
+    return (model["x"] - 0.3) ** 2 + math.log10(model["y"] / 10) ** 2 + (model["kind"] == "a") + seed / 1000
+
+
+def of_point(point: dict[str, Any]) -> float:
+    return score(definition.settings(BASE, point))
+
+
+def planned(sweep: Any, value: Callable[[dict[str, Any]], float | None]) -> Iterator[dict[int, dict[str, Any]]]:
+    """Give the batches of a sweep, whose results are taken in any order."""
+    way = course.Course(sweep)
+    for points in way.batches():
+        yield points
+        numbers = random.sample([*points], len(points))
+        way.take({number: value(points[number]) for number in numbers})
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_plan_follows_from_results_by_number_alone(sampler: str) -> None:
+    sweep = definition.parse(sweep_of(sampler=sampler, trials=40), "")
+    first, again = ([*planned(sweep, of_point)] for _ in range(2))
+    assert first == again and sum(map(len, first)) == 40
+    values = [value for points in first for point in points.values() for value in point.values()]
+    assert {type(value) for value in values} == {int, float, str}
+    another = [*planned(definition.parse(sweep_of(sampler=sampler, trials=40, seed=2), ""), of_point)]
+    assert another[0] != first[0]
+    # What came of the first batch shows in the second, where the sampler learns.
+    changed = [*planned(sweep, lambda point: -of_point(point))]
+    assert changed[0] == first[0]
+    assert (changed[1:] == first[1:]) is (sampler == "random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_a_sampler_that_learns_finds_better_values_than_chance(sampler: str) -> None:
+    def best(name: str, seed: int) -> float:
+        sweep = definition.parse(sweep_of(sampler=name, trials=64, seed=seed), "")
+        return min(of_point(point) for points in planned(sweep, of_point) for point in points.values())
+
+    learned, chance = ([best(name, seed) for seed in range(9)] for name in (sampler, "random"))
+    assert np.median(learned) < np.median(chance)
+
+
+def test_failed_trials_have_their_place_in_the_plan() -> None:
+    sweep = definition.parse(sweep_of(), "")
+    plans = [[*planned(sweep, lambda point: None if point["model.kind"] == "a" else of_point(point))] for _ in range(2)]
+    assert plans[0] == plans[1] != [*planned(sweep, of_point)]
+
+
+@pytest.mark.parametrize(
+    ("stop", "direction", "batches"),
+    [
+        ({"patience": 2}, "maximize", 3),  # the first is the best: two without a better one, and it is over
+        ({"value": 0.5}, "maximize", 1),
+        ({"value": 1.0}, "maximize", 1),  # as good is good enough
+        ({"value": 1.5}, "maximize", 5),
+        ({"value": 1.5}, "minimize", 1),
+        ({}, "maximize", 5),
+    ],
+)
+def test_a_sweep_stops_after_a_batch(stop: dict[str, Any], direction: str, batches: int) -> None:
+    sweep = definition.parse(sweep_of(trials=40, stop=stop, direction=direction), "")
+    assert len([*planned(sweep, lambda point: 1.0)]) == batches
+
+
+# --- Execution --------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps")
+    sqlite.create(folder / "mlflow.db", folder / "mlruns")
+    return folder
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    shutil.copy(made / "mlflow.db", tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("bikes", (tmp_path / "artifacts").as_uri()))
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+class Shuffled:
+    """An engine whose jobs take any time, and so end in any order; some are lost on the way."""
+
+    def __init__(self, width: int, lost: float = 0.0, act: Callable[[Any], Any] | None = None) -> None:
+        self.width = width
+        self.act = act or complete
+        self.lost = lost
+        self.done: list[Any] = []
+        self._pool = ThreadPoolExecutor(width)
+        self._lock = threading.Lock()  # a file of SQLite has one writer at a time
+
+    def submit(self, job: Any) -> Future[Any]:
+        return self._pool.submit(self._do, job)
+
+    def _do(self, job: Any) -> Any:
+        time.sleep(random.random() / 100)
+        if random.random() < self.lost:
+            return jobs.Outcome(jobs.LOST, "the plug was pulled")
+        with self._lock:
+            self.done.append(job)
+            return self.act(job)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+def complete(job: Any) -> Any:
+    """Do a job as a training does."""
+    client = mlflow.MlflowClient()
+    value = score(job.settings)
+    client.log_metric(job.run, "score", value)
+    client.set_tag(job.run, "repro.result", f"sha256:{value.hex()}")
+    client.set_terminated(job.run, "FINISHED")
+    return jobs.Outcome(jobs.FINISHED, modules={"bikes/train.py": "sha256:1"})
+
+
+def fail(job: Any, cause: str = "ValueError: no") -> Any:
+    client = mlflow.MlflowClient()
+    client.set_tag(job.run, trial.FAILURE, cause)
+    client.set_terminated(job.run, "FAILED")
+    return jobs.Outcome(jobs.FAILED, cause)
+
+
+def begin(sweep: dict[str, Any]) -> tuple[Any, str]:
+    """Begin a sweep's run."""
+    about = description.Description(sweep, BASE, "train", {}, planner.load().__version__, "sha256:0")
+    started = mlflow.start_run(run_name="sweep", tags={description.TAG: about.digest()})
+    mlflow.log_text(about.text(), description.FILE)
+    return about, started.info.run_id
+
+
+def go_on(about: Any, run_id: str, engine: Any) -> str:
+    """Do a sweep, or what is left of it, and give the digest of its result."""
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    try:
+        with progress.Progress(about.definition, run_id) as shown:
+            book = ledger.Ledger(experiment, run_id)
+            hands = dispatcher.Dispatcher(run_id, about, engine, book, shown)
+            runner.Runner(run_id, about, hands, book, shown).run()
+    finally:
+        engine.close()
+    mlflow.end_run()
+    return str(mlflow.get_run(run_id).data.tags["repro.result"])
+
+
+def children(run_id: str) -> list[Any]:
+    run = mlflow.get_run(run_id)
+    return list(
+        mlflow.MlflowClient().search_runs(
+            [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'", mlflow.entities.ViewType.ALL, 1000
+        )
+    )
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "grid"])
+def test_one_result_whatever_computed_it(store: Path, sampler: str) -> None:
+    steps = {"model.x": SPACE["model.x"] | {"step": 0.5}, "model.y": {"type": "int", "low": 1, "high": 3}}
+    space = SPACE | (steps if sampler == "grid" else {})
+    results = set()
+    for width, lost in ((1, 0.0), (2, 0.0), (5, 0.1)):
+        about, run_id = begin(sweep_of(sampler=sampler, space=space, trials=14, batch=5))
+        results.add(go_on(about, run_id, Shuffled(width, lost)))
+        active = [run for run in children(run_id) if run.info.lifecycle_stage == "active"]
+        names = Counter(run.data.tags["repro.trial"] for run in active)
+        assert names == Counter(map(str, range(about.definition.count))), "none is missing, and none done twice"
+        assert {run.info.status for run in active} == {"FINISHED"}
+        assert {run.info.status for run in children(run_id)} <= {"FINISHED", "KILLED"}
+    assert len(results) == 1
+
+
+def test_a_sweep_shows_in_the_store_what_came_of_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about, run_id = begin(sweep_of(seeds=3))
+    go_on(about, run_id, Shuffled(4))
+    client = mlflow.MlflowClient()
+    files = {file.path for file in client.list_artifacts(run_id, "sweep")}
+    named = (
+        "trials.csv",
+        "best.yaml",
+        "history.png",
+        "importance.png",
+        "parallel_coordinates.png",
+        "seeds.png",
+        "seeds.csv",
+    )
+    assert files >= {f"sweep/{name}" for name in named}
+    table = mlflow.artifacts.load_text(f"runs:/{run_id}/sweep/trials.csv").splitlines()
+    assert len(table) == 1 + 24 * 3 and table[0].startswith("trial,repeat,model.x,model.y,model.kind,score")
+    best = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{run_id}/sweep/best.yaml"))
+    run = client.get_run(client.get_run(run_id).data.tags["repro.best"])
+    values = {number: score(definition.settings(BASE, point)) for number, point in points_of(run_id).items()}
+    assert score(best) == min(values.values()) and run.data.tags["repro.trial"] == str(min(values, key=values.get))
+    [history] = [client.get_metric_history(run_id, "score")]
+    assert [metric.step for metric in history] == [7, 15, 23]
+    assert [metric.value for metric in history] == sorted((metric.value for metric in history), reverse=True)
+    out = capsys.readouterr().out
+    assert f"just reproduce {run_id[:8]}" in out and run.info.run_id in out
+
+
+def points_of(run_id: str) -> dict[int, dict[str, Any]]:
+    return {
+        int(run.data.tags["repro.trial"]): json.loads(run.data.tags["repro.point"])
+        for run in children(run_id)
+        if "." not in run.data.tags["repro.trial"]
+    }
+
+
+def test_a_trial_that_fails_by_itself_is_recorded_and_not_tried_again(store: Path) -> None:
+    def act(job: Any) -> Any:
+        return fail(job) if job.settings["model"]["kind"] == "a" else complete(job)
+
+    about, run_id = begin(sweep_of())
+    engine = Shuffled(3, act=act)
+    result = go_on(about, run_id, engine)
+    statuses = Counter(run.info.status for run in children(run_id))
+    assert len(engine.done) == 24 and statuses["FAILED"] > 2 and statuses.total() == 24
+    about, again = begin(sweep_of())
+    assert go_on(about, again, Shuffled(1, act=act)) == result
+
+
+def test_where_everything_fails_it_ends_with_the_first_batch(store: Path) -> None:
+    about, run_id = begin(sweep_of())
+    engine = Shuffled(2, act=fail)
+    with pytest.raises(ProjectError, match=r"all of the first 8 trials failed:\n  8 x ValueError: no"):
+        go_on(about, run_id, engine)
+    assert len(engine.done) == 8
+
+
+def test_a_metric_that_no_trial_logs_is_told_after_the_first(store: Path) -> None:
+    about, run_id = begin(sweep_of(metric="scroe"))
+    engine = Shuffled(1)
+    with pytest.raises(ProjectError, match="no trial logs the metric 'scroe'; they log score"):
+        go_on(about, run_id, engine)
+    assert len(engine.done) <= 2
+
+
+def test_a_value_that_is_no_number_is_a_trial_that_failed(store: Path) -> None:
+    def act(job: Any) -> Any:
+        if job.settings["model"]["kind"] == "a":
+            mlflow.MlflowClient().log_metric(job.run, "score", math.nan)
+            mlflow.MlflowClient().set_tag(job.run, "repro.result", "sha256:nan")
+            mlflow.MlflowClient().set_terminated(job.run)
+            return jobs.Outcome(jobs.FINISHED)
+        return complete(job)
+
+    about, run_id = begin(sweep_of())
+    go_on(about, run_id, Shuffled(2, act=act))
+    assert yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{run_id}/sweep/best.yaml"))["model"]["kind"] == "b"
+
+
+def test_a_trial_that_is_lost_again_and_again_ends_the_sweep_which_can_go_on(store: Path) -> None:
+    about, run_id = begin(sweep_of())
+    with pytest.raises(ProjectError, match="was lost 3 times: the plug was pulled") as refusal:
+        go_on(about, run_id, Shuffled(1, lost=1.0))
+    assert f"just sweep --resume {run_id}" in refusal.value.fix
+    assert {run.info.status for run in children(run_id)} == {"KILLED"}
+    resumed = go_on(about, run_id, Shuffled(2))
+    about, whole = begin(sweep_of())
+    assert resumed == go_on(about, whole, Shuffled(2))
+
+
+def test_a_late_twin_of_a_lost_trial_is_refused_by_the_store(store: Path) -> None:
+    late: list[Any] = []
+
+    def act(job: Any) -> Any:
+        if not late:  # the machine does not answer any more, and goes on
+            late.append(job)
+            return jobs.Outcome(jobs.LOST, "no answer")
+        return complete(job)
+
+    about, run_id = begin(sweep_of(trials=4, batch=4))
+    result = go_on(about, run_id, Shuffled(2, act=act))
+    [job] = late
+    job.settings["model"]["x"] = 99.0
+    with pytest.raises(mlflow.MlflowException, match="active"):
+        complete(job)
+    client = mlflow.MlflowClient()
+    with pytest.raises(mlflow.MlflowException, match="active"):
+        client.set_terminated(job.run, "FINISHED")
+    assert len(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows()) == 4
+    assert client.get_run(run_id).data.tags["repro.result"] == result
+
+
+def test_a_sweep_that_was_cut_short_goes_on_without_doing_anything_twice(store: Path) -> None:
+    about, whole = begin(sweep_of(seeds=2))
+    result = go_on(about, whole, Shuffled(3))
+    about, run_id = begin(sweep_of(seeds=2))
+    left = random.randrange(1, 47)
+
+    def act(job: Any) -> Any:
+        if len(engine.done) > left:
+            raise KeyboardInterrupt  # with others begun, whose runs stay open
+        return complete(job)
+
+    engine = Shuffled(3, act=act)
+    with pytest.raises(KeyboardInterrupt):
+        go_on(about, run_id, engine)
+    finished = {run.info.run_id for run in children(run_id) if run.info.status == "FINISHED"}
+    engine = Shuffled(2)
+    assert go_on(about, run_id, engine) == result
+    assert len(engine.done) == 48 - len(finished)
+    active = [run for run in children(run_id) if run.info.lifecycle_stage == "active"]
+    assert len(active) == 48 and finished <= {run.info.run_id for run in active}
+
+
+def test_code_that_is_edited_meanwhile_ends_the_sweep(store: Path) -> None:
+    def act(job: Any) -> Any:
+        complete(job)
+        return jobs.Outcome(jobs.FINISHED, modules={"bikes/train.py": f"sha256:{len(engine.done) > 9}"})
+
+    about, run_id = begin(sweep_of())
+    engine = Shuffled(1, act=act)
+    with pytest.raises(ProjectError, match=r"bikes/train\.py is not as the trials of the sweep"):
+        go_on(about, run_id, engine)
+    assert len(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows()) == 9
+    with pytest.raises(ProjectError, match=r"bikes/train\.py is not as"):
+        dispatcher.require_same_code_here(run_id)
+
+
+# --- The proof --------------------------------------------------------------------
+@pytest.fixture
+def done(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A sweep whose runs have records that say the same as the store."""
+    about, run_id = begin(sweep_of(trials=10, batch=4))
+    go_on(about, run_id, Shuffled(2))
+    saved = {}
+    for run in children(run_id):
+        metrics = {"score": run.data.metrics["score"].hex()}
+        saved[run.info.run_id] = {"result": run.data.tags["repro.result"], "metrics": metrics}
+    monkeypatch.setattr(proving.tracking, "connect", lambda: None)
+    monkeypatch.setattr(proving.makers, "recorded", lambda run: saved[run.info.run_id])
+    return run_id
+
+
+def test_a_sweep_is_proven_by_its_plan_and_its_records(done: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert proving.is_sweep(done) and proving.reproduce_sweep(done) == 0
+    assert "10 runs of trials  identical" in capsys.readouterr().out
+    assert mlflow.get_run(done).data.tags["repro.verdict"] == "identical"
+
+
+def trial_of(run_id: str, number: int) -> str:
+    return next(run.info.run_id for run in children(run_id) if run.data.tags["repro.trial"] == str(number))
+
+
+CHANGES: dict[str, tuple[Callable[[Any, str], object], str]] = {
+    "a value": (lambda client, run: client.set_tag(trial_of(run, 6), "repro.point", '{"model.x": 0.0}'), "trial 6 has"),
+    "a metric": (
+        lambda client, run: client.log_metric(trial_of(run, 6), "score", -9.0, step=9),
+        "another score than",
+    ),
+    "a metric of the first batch": (
+        lambda client, run: client.log_metric(trial_of(run, 0), "score", -9.0, step=9),
+        "where the plan has",
+    ),
+    "a result": (
+        lambda client, run: client.set_tag(trial_of(run, 2), "repro.result", "sha256:1"),
+        "with another result",
+    ),
+    "a trial gone": (
+        lambda client, run: client.delete_run(trial_of(run, 9)),
+        "trial 9 is planned, and",
+    ),
+    "the whole result": (lambda client, run: client.set_tag(run, "repro.result", "sha256:1"), "do not give"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_changed_of_a_sweep_is_named(done: str, change: str, capsys: pytest.CaptureFixture[str]) -> None:
+    act, said = CHANGES[change]
+    act(mlflow.MlflowClient(), done)
+    assert proving.reproduce_sweep(done) == 1
+    assert said in capsys.readouterr().out
+    assert mlflow.get_run(done).data.tags["repro.verdict"] == "different"
+
+
+def test_a_description_that_was_changed_is_no_description(done: str) -> None:
+    file = Path(mlflow.get_run(done).info.artifact_uri.removeprefix("file://")) / description.FILE
+    file.write_text(file.read_text().replace("batch: 4", "batch: 5"))
+    with pytest.raises(ProjectError, match="was changed in the store") as refusal:
+        proving.reproduce_sweep(done)
+    assert refusal.value.exit_code == 1
+
+
+def test_a_sweep_that_is_not_done_cannot_be_proven(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving.tracking, "connect", lambda: None)
+    _, run_id = begin(sweep_of())
+    with pytest.raises(ProjectError, match="is RUNNING, and has no result yet") as refusal:
+        proving.reproduce_sweep(run_id)
+    assert refusal.value.exit_code == 2
+
+
+# --- What failed, and what was lost -----------------------------------------------
+def of_own_code(error: Exception) -> Exception:
+    """Raise an error in a file of the project's own."""
+    code = compile("raise error", str(load("common.project").ROOT / "bikes" / "train.py"), "exec")
+    try:
+        exec(code, {"error": error})
+    except Exception as raised:
+        return raised
+    raise AssertionError
+
+
+def wrapped_in(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (of_own_code(ValueError("no")), "failed"),
+        (of_own_code(ProjectError("a class has no rows", "…")), "failed"),
+        (of_own_code(mlflow.MlflowException("a metric has no name")), "failed"),
+        (wrapped_in(ProjectError("no deterministic form", "…"), of_own_code(RuntimeError("bincount"))), "failed"),
+        (of_own_code(ConnectionResetError("peer")), "lost"),
+        (of_own_code(mlflow.MlflowException("API request to /api failed with exception x")), "lost"),
+        (of_own_code(mlflow.MlflowException("failed with error code 503 != 200")), "lost"),
+        (wrapped_in(of_own_code(ValueError("no batch")), TimeoutError()), "lost"),
+        (ProjectError("the tracking server does not answer", "…"), "lost"),
+        (OSError(28, "No space left on device"), "lost"),
+    ],
+)
+def test_only_what_the_training_itself_raised_would_come_again(error: Exception, status: str) -> None:
+    assert trial._ended(error).status == status
+
+
+# --- Seeds ------------------------------------------------------------------------
+def test_seeds_say_what_of_a_metric_is_chance() -> None:
+    values = np.random.default_rng(1).normal(0.9, 0.01, 12)
+    found = [
+        rows.Row(0, repeat, {}, "", {"accuracy": value, "constant": 1.0}, "") for repeat, value in enumerate(values)
+    ]
+    table = spread.table(found)
+    low, high = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    assert table.loc["accuracy", ["low", "high"]].tolist() == pytest.approx([low, high])
+    assert table.loc["accuracy", ["mean", "spread", "min", "max"]].tolist() == pytest.approx(
+        [values.mean(), values.std(ddof=1), values.min(), values.max()]
+    )
+    assert table.loc["constant", ["low", "high", "spread"]].tolist() == [1, 1, 0] and table["seeds"].tolist() == [
+        12,
+        12,
+    ]
+
+
+def test_seeds_alone_are_a_sweep_too(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about, run_id = begin({"space": {}, "trials": 1, "seeds": 5})
+    engine = Shuffled(3)
+    go_on(about, run_id, engine)
+    assert sorted(job.settings["seed"] for job in engine.done) == [3, 4, 5, 6, 7]
+    assert {job.settings["model"]["x"] for job in engine.done} == {0.0}
+    assert "95 % of the mean" in capsys.readouterr().out
+
+
+def test_the_last_seed_is_followed_by_the_first() -> None:
+    sweep = definition.parse({"space": {}, "trials": 1, "seeds": 2}, "")
+    assert sweep.seed_of({"seed": 2**32 - 1}, 1) == 0
+
+
+def test_a_project_without_optuna_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "optuna":
+            raise ImportError("no", name="optuna")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ProjectError, match="needs optuna, which is not in this project's lock") as refusal:
+        planner.load()
+    assert "just lock" in refusal.value.fix
+
+
+def test_the_process_of_a_trial_has_the_variables_of_its_run() -> None:
+    local = load("sweeps.local")
+    job = jobs.Job("0" * 32, "train", {"seed": 5, "threads": 2}, {})
+    found = local._variables(job)
+    assert found["PYTHONHASHSEED"] == "5" and found["OMP_NUM_THREADS"] == "2" and "MLFLOW_RUN_ID" not in found
+
+
+def test_jobs_and_outcomes_are_read_as_they_were_written(tmp_path: Path) -> None:
+    import datetime
+
+    job = jobs.Job("0" * 32, "train", {"seed": 1, 1: datetime.date(2026, 1, 1), "x": 1e-05, "y": 0.1 + 0.2}, {"a": "b"})
+    job.write(tmp_path / "job")
+    assert jobs.Job.read(tmp_path / "job") == job
+    outcome = jobs.Outcome(jobs.FAILED, "why", {"a": "b"})
+    outcome.write(tmp_path / "outcome")
+    assert jobs.Outcome.read(tmp_path / "outcome") == outcome and jobs.Outcome.read(tmp_path / "none") is None
