@@ -26,9 +26,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TimeElapsedColumn,
 
 import engines
 import releases
+import sweeping
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE = Path(__file__).with_name("bare.py")
+BY_OPTUNA = Path(__file__).with_name("by_optuna.py")
 NO_RECORD = Path(__file__).with_name("no_record.py")
 OUTPUT = ROOT / "bench.json"
 TOOLS = Path(sys.executable).parent
@@ -485,6 +487,107 @@ def pipeline(bench: Bench) -> Iterator[Row]:
     yield row
 
 
+#: The conf of a sweep that changes nothing which takes time.
+SWEEP = """\
+space: {{{name}: {{type: float, low: {low}, high: {high}}}}}
+sampler: random
+trials: {trials}
+batch: {trials}
+metric: accuracy
+direction: maximize
+"""
+#: Prints the seconds of a fit with so many trees.
+FIT = """
+import sys, time
+from bikes.__main__ import experiment
+from bikes.reproducibility import conf
+from bikes import features, model
+from bikes.reproducibility.training.run_object import Run
+from pathlib import Path
+settings = conf.validate(conf.load(Path("confs/train.yaml"), (f"model.n_estimators={sys.argv[1]}",)), experiment()[0])
+run = Run(1)
+X, y = features.columns(run.dataset(settings.dataset), settings)
+pipeline = model.build(X, settings, run.rng("model"))
+began = time.perf_counter()
+pipeline.fit(X.sample(frac=0.75, random_state=0), y.sample(frac=0.75, random_state=0))
+print(time.perf_counter() - began)
+"""
+
+
+def sweeps(bench: Bench) -> Iterator[Row]:
+    """`just sweep`: what a trial costs beyond its fit, and many of them against Optuna in threads of one process."""
+    folder = bench.folder / "sweeps"
+    copy_code(bench.project(), folder)
+    run(["just", "setup"], folder)
+
+    def swept(trials: int, trees: int, workers: int) -> float:
+        conf = SWEEP.format(name="model.max_samples", low=0.79, high=0.81, trials=trials)
+        (folder / "confs" / "sweep.yaml").write_text(conf, "utf-8")
+        command = ["just", "sweep", "--workers", str(workers), "--set", f"model.n_estimators={trees}"]
+        return clock(command, folder)
+
+    row = Row("what a trial costs, its fit of one tree included", 1.0, 0.3, limited="time")
+    swept(2, 1, 1)
+    for _ in range(bench.repetitions(5)):
+        row.ours.append((swept(14, 1, 1) - swept(4, 1, 1)) / 10)
+        row.other.append(float(run([*python_of(folder), "-c", FIT, "1"], folder)))
+    yield row
+
+    trees = round(200 / float(run([*python_of(folder), "-c", FIT, "200"], folder)))
+    fit = float(run([*python_of(folder), "-c", FIT, str(trees)], folder))
+    trials = 10 if bench.quick else 100
+    search = bench.folder / "search"
+    search.mkdir()
+    by_optuna = [*python_of(folder), str(BY_OPTUNA), str(folder), str(trials), str(trees)]
+    ideal = Row(f"{trials} trials of a fit of {fit:.1f} s on 2 workers / the fits alone, on two cores", 1.6, 1.2)
+    against = Row("the same / Optuna in two threads, with a run of MLflow for each trial", 1.3, 1.0)
+    for _ in range(bench.repetitions(2)):
+        against.ours.append(swept(trials, trees, 2))
+        against.other.append(clock(by_optuna, search))
+    ideal.ours, ideal.other = against.ours, [trials * fit / 2]
+    yield ideal
+    yield against
+
+
+def fresh_trials(bench: Bench) -> Iterator[Row]:
+    """A trial of a network, which is a process of its own, against `just train`."""
+    folder = bench.folder / "networks"
+    copy_code(bench.project(framework="pytorch"), folder)
+    run(["just", "setup"], folder)
+
+    def swept(trials: int) -> float:
+        conf = SWEEP.format(name="model.dropout", low=0.1, high=0.2, trials=trials)
+        (folder / "confs" / "sweep.yaml").write_text(conf, "utf-8")
+        return clock(["just", "sweep", "--workers", "1", "--set", "model.epochs=3"], folder)
+
+    row = Row("a trial of a network / `just train` of the same", 1.1, None)
+    training = partial(clock, ["just", "train", "--set", "model.epochs=3"], folder)
+    training()
+    alternate(row, lambda: (swept(5) - swept(1)) / 4, training, bench.repetitions(5))
+    yield row
+
+
+def planner(bench: Bench) -> Iterator[Row]:
+    """The best value of 40 trials in batches of 8 against TPE one after another: three functions, 20 seeds of each."""
+    row = Row("best value of 40 trials in batches of 8 / of TPE one after another", 1.15, 1.05)
+    for function in sweeping.FUNCTIONS:
+        ours, other = sweeping.best_values(function, 40, 8, 3 if bench.quick else 20)
+        typical = statistics.median(other)
+        row.ours += [value / typical for value in ours]
+        row.other += [value / typical for value in other]
+        row.notes[function.__name__] = round(statistics.median(ours) / typical, 2)
+    yield row
+
+
+def launcher(bench: Bench) -> Iterator[Row]:
+    """Trials of no time for 200 simulated workers, with a store that only counts: the launcher's own throughput."""
+    trials = 1_000 if bench.quick else 10_000
+    row = Row(f"seconds a trial of {trials:,} for 200 simulated workers", 1 / 50, 1 / 200, limited="time")
+    row.ours = [sweeping.launched(trials, 200) / trials for _ in range(bench.repetitions(3))]
+    row.other = row.ours
+    yield row
+
+
 def record(bench: Bench) -> Iterator[Row]:
     """`just train` against the same project with a record that keeps nothing."""
     project = bench.project()
@@ -760,6 +863,10 @@ BENCHES: dict[str, Comparison] = {
     "cold": Comparison(cold_run, 5),
     "containers": Comparison(containers, 6),
     "pipeline": Comparison(pipeline, 3),
+    "sweeps": Comparison(sweeps, 8),
+    "networks": Comparison(fresh_trials, 4),
+    "planner": Comparison(planner, 0.5),
+    "launcher": Comparison(launcher, 1),
     "record": Comparison(record, 1.5),
     "capture": Comparison(capture, 0.5),
     "reproduce": Comparison(reproduce, 1.5),

@@ -101,16 +101,15 @@ class Dispatcher:
 
     def _require_same_code(self, modules: Mapping[str, str], run_id: str) -> None:
         """Stop where a trial was of other code than those before it: they could not be compared."""
-        for path, was in modules.items():
-            if self._code.setdefault(path, was) != was:
-                self._ledger.drop(run_id)
-                raise edited(path, self._run_id)
-
-    def remember_code(self) -> None:
-        """Write down in the sweep's run of which code its trials were."""
         import mlflow
 
-        mlflow.log_text(json.dumps(self._code, indent=0), CODE)
+        for path, was in modules.items():
+            if self._code.get(path, was) != was:
+                self._ledger.drop(run_id)
+                raise edited(path, self._run_id)
+        if modules.keys() - self._code.keys():
+            self._code |= modules
+            mlflow.log_text(json.dumps(self._code, indent=0), CODE)
 
     def _lost(self, key: Key, outcome: Outcome) -> ProjectError:
         return ProjectError(
@@ -126,7 +125,7 @@ def recorded_code(run_id: str) -> dict[str, str]:
 
     try:
         return dict(json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CODE}")))
-    except (MlflowException, OSError):  # before the first batch has ended
+    except (MlflowException, OSError):  # before the first trial has ended
         return {}
 
 

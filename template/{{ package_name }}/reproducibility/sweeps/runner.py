@@ -72,8 +72,6 @@ class Runner:
                 del missing[key]
         for row in self.dispatcher.execute(missing):
             self._settle(row)
-        if missing:
-            self.dispatcher.remember_code()
 
     def _settle(self, row: Row) -> None:
         if self.metric and not row.cause and self.metric not in row.metrics:
