@@ -12,8 +12,18 @@ from conftest import FRAMEWORKS, TEMPLATE
 
 #: From the command line down to what all stand on. A module at the top is a room of its own.
 ROOMS = (
-    *("locks", "__init__", "cli", "selftest", "serving", "sweeps", "pipeline", "proof", "execute", "training", "record"),
-    *("datasets", "tracking_server", "store", "containers", "randomness", "framework", "distributed", "modeling"),
+    *("locks", "__init__", "cli", "selftest", "serving", "sweeps", "pipeline", "proof", "execute", "training"),
+    *(
+        "record",
+        "datasets",
+        "tracking_server",
+        "store",
+        "containers",
+        "randomness",
+        "framework",
+        "distributed",
+        "modeling",
+    ),
     *("adapter", "environment", "conf", "source", "common", "template_tool"),
 )
 HARNESS = "{{ package_name }}/reproducibility"

@@ -604,6 +604,14 @@ def test_seeds_alone_are_a_sweep_too(store: Path, capsys: pytest.CaptureFixture[
     assert "95 % of the mean" in capsys.readouterr().out
 
 
+def test_a_seed_that_fails_leaves_what_the_others_say(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about, run_id = begin({"space": {}, "trials": 1, "seeds": 4})
+    go_on(about, run_id, Shuffled(2, act=lambda job: fail(job) if job.settings["seed"] == 3 else complete(job)))
+    assert "1 of 4: 1 x ValueError" in capsys.readouterr().out
+    table = mlflow.artifacts.load_text(f"runs:/{run_id}/sweep/seeds.csv").splitlines()
+    assert table[1].startswith("score,") and table[1].endswith(",3")
+
+
 def test_the_last_seed_is_followed_by_the_first() -> None:
     sweep = definition.parse({"space": {}, "trials": 1, "seeds": 2}, "")
     assert sweep.seed_of({"seed": 2**32 - 1}, 1) == 0

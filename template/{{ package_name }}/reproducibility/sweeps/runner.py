@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,9 @@ from .dispatcher import Dispatcher, Key
 from .ledger import Ledger, key_of
 from .progress import Progress
 from .rows import Row
+
+#: Seconds between two looks that people are given at the table and the pictures of a sweep that goes on.
+PAUSE = 30
 
 
 class Runner:
@@ -45,6 +49,7 @@ class Runner:
         self.known = ledger.settled()
         self.course = Course(self.sweep)
         self.rows: dict[Key, Row] = {}
+        self._shown = time.monotonic()
 
     def run(self) -> None:
         """Do all trials that are not done yet.
@@ -96,33 +101,47 @@ class Runner:
         return next(iter(self.rows.values()))
 
     def _show(self) -> None:
-        """Show in the store how far it is."""
+        """Show in the store how far it is, as often as people look and no store is flooded."""
         import mlflow
 
         if self.metric and self.course.best:
             mlflow.log_metric(self.metric, self.course.best[0], step=max(number for number, _ in self.rows))
+        if time.monotonic() - self._shown > PAUSE:
+            self._draw()
+            self._shown = time.monotonic()
+
+    def _draw(self) -> None:
+        """Log the table of all trials, their pictures, and the best conf."""
+        import mlflow
+
         table = pictures.table(self.rows.values(), self.sweep, self.metric)
         mlflow.log_text(table.to_csv(index=False), "sweep/trials.csv")
+        figures = {}
+        if self.sweep.seeds > 1:
+            mlflow.log_text(spread.table(self._best_runs()).to_csv(), "sweep/seeds.csv")
+            figures["seeds"] = pictures.seeds(self._best_runs())
+        if self.metric and self.course.best:
+            best = self._best_runs()[0]
+            figures |= pictures.draw(self.course.planner.study, self.sweep)
+            mlflow.log_dict(definition.settings(self.description.base, dict(best.point)), "sweep/best.yaml")
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"sweep/{name}.png")
+
+    def _best_runs(self) -> list[Row]:
+        """Give the runs of the best trial that finished: of a sweep of seeds alone, some may have failed."""
+        number = self.course.best[1] if self.course.best else 0
+        runs = (self.rows[number, repeat] for repeat in range(self.sweep.seeds))
+        return [run for run in runs if not run.cause]
 
     def _finish(self) -> None:
         import mlflow
 
+        self._draw()
         outcome = rows.digest_of(self.rows.values(), self.metric)
-        figures = {}
         if self.sweep.seeds > 1:
-            number = self.course.best[1] if self.course.best else 0
-            finished = [row for row in self.rows.values() if row.number == number and not row.cause]
-            table = spread.table(finished)
-            mlflow.log_text(table.to_csv(), "sweep/seeds.csv")
-            figures["seeds"] = pictures.seeds(finished)
-            self.progress.show_spread(table)
+            self.progress.show_spread(spread.table(self._best_runs()))
         if self.metric and self.course.best:
-            best = self.rows[self.course.best[1], 0]
-            figures |= pictures.draw(self.course.planner.study, self.sweep)
-            mlflow.log_dict(definition.settings(self.description.base, dict(best.point)), "sweep/best.yaml")
-            mlflow.set_tag(BEST, best.run)
-            self.progress.show_best(best, self.course.best[0])
-        for name, figure in figures.items():
-            mlflow.log_figure(figure, f"sweep/{name}.png")
+            mlflow.set_tag(BEST, self._best_runs()[0].run)
+            self.progress.show_best(self._best_runs()[0], self.course.best[0])
         mlflow.set_tag("repro.result", outcome)
         self.progress.finish(outcome)

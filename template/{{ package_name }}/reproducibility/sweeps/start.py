@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,13 @@ def begin(
         If the sweep is not as it should be, before anything runs; or if no trial can come to an end.
     """
     base = conf.load(order.conf_of(step), overrides)
+    schema, _ = steps.load(experiment, step)
+    definition.require_fitting(definition.parse(sweep, "the sweep"), base, schema)
+    optuna = load().__version__
     tracking.connect()
     standing = {name: run.info.run_id for name in sorted(inputs.steps(base)) if (run := makers.newest(name))}
     lock = digest.of_file(lockfile.RUNTIME_LOCK)
-    description = Description(sweep, base, step, standing, load().__version__, lock)
+    description = Description(sweep, base, step, standing, optuna, lock)
     return _do(experiment, description, workers)
 
 
@@ -91,9 +94,7 @@ def _do(experiment: Definition, description: Description, workers: int | None, r
     check.hold()
     sweep = description.definition
     schema, _ = steps.load(experiment, description.step)
-    definition.require_fitting(sweep, description.base, schema)
-    settings = conf.validate(description.base, schema).model_dump(mode="json")
-    width = workers or _enough(settings, sweep)
+    width = workers or _enough(conf.validate(description.base, schema).model_dump(mode="json"), sweep)
     if run is not None:
         _open_again(run)
     tags = {TAG: description.digest()}
@@ -104,18 +105,18 @@ def _do(experiment: Definition, description: Description, workers: int | None, r
     ):
         if run is None:
             _describe(description, scratch)
-        engine = Local(width, scratch)
+        engine, ledger = Local(width, scratch), Ledger(active.experiment_id, active.id)
+        dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
         try:
             interrupts.allow()
-            ledger = Ledger(active.experiment_id, active.id)
-            dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
             Runner(active.id, description, dispatcher, ledger, progress).run()
-        except KeyboardInterrupt:
-            print(f"To go on with it: just sweep --resume {shlex.quote(active.id)}")
-            raise
-        finally:
+        except BaseException:
             interrupts.hold()
+            print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)
             engine.close()
+            ledger.settled()  # what no process has begun, or could not end
+            raise
+        engine.close()
     return active.id
 
 
