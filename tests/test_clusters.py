@@ -7,11 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import started
+from conftest import copy_project, exclusive, started
 from test_interrupts import wait_for
+from test_locks import CLUSTER_LOCK
 
 import clusters
 import keeper
@@ -174,3 +177,154 @@ def test_stopped_slurm_leaves_nothing() -> None:
     slurm.stop()
     wait_for(lambda: not any(process and process.alive for process in processes), "the dead are reaped", 10)
     assert not any((keeper.NETWORKS / host.network).exists() for host in hosts) and not slurm.folder.exists()
+
+
+# --- Dask ---------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what Dask's workers write in the folder of the test."""
+    monkeypatch.setenv("DASK_TEMPORARY_DIRECTORY", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def dask(machine: None) -> Path:
+    """The programs of a project's environment with both locks, as a person installs them; shared by all workers."""
+    project = Path(os.environ["MLFLOW_ENV_ROOT"]).parent / "dask" / "bikes"
+    with exclusive(project.parent):
+        if not project.exists():
+            copy_project(project)
+        keeper.run(["uv", "venv", "--allow-existing", "--python", sys.executable], cwd=project)
+        keeper.run(["uv", "pip", "sync", "--require-hashes", "constraints.txt", CLUSTER_LOCK], cwd=project)
+    return project / ".venv" / "bin"
+
+
+#: Does 20 tasks by two workers; tells when the first four are done, and the names of those whose results it got.
+TASKS = """
+import sys, time
+from distributed import Client, get_worker, wait
+
+def task(number):
+    time.sleep(0.1)
+    return get_worker().name
+
+with Client(scheduler_file=sys.argv[1]) as client:
+    client.wait_for_workers(2, timeout=60)
+    tasks = client.map(task, range(20))
+    wait(tasks[:4])
+    print("four", flush=True)
+    print(*client.gather(tasks))
+"""
+#: Makes a certificate that all use, and that vouches for itself.
+CERTIFICATE = """
+from pathlib import Path
+from distributed import Security
+made = Security.temporary()
+Path("certificate").write_text(made.tls_client_cert)
+Path("key").write_text(made.tls_client_key)
+"""
+WORKER = ("--nthreads=1", "--no-nanny")
+#: Tells the addresses on which processes listen.
+LISTENERS = """
+import sys, psutil
+found = [place for pid in sys.argv[1:] for place in psutil.Process(int(pid)).net_connections("inet")]
+print(*{place.laddr.ip for place in found if place.status == "LISTEN"})
+"""
+
+
+@contextmanager
+def running(*commands: list[str], **variables: str) -> Iterator[list[str]]:
+    """Run commands until the block ends; gives their process IDs."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, env=os.environ | variables)) for command in commands]
+        for process in processes:
+            stack.callback(process.kill)
+        yield [str(process.pid) for process in processes]
+
+
+def part(dask: Path, what: str, address: str, *options: str) -> list[str]:
+    """Write the command of a scheduler or a worker; its pages, too, are served on that address alone."""
+    return [f"{dask}/dask", what, f"--host={address}", f"--dashboard-address={address}:0", *options]
+
+
+def test_dask_runs_tasks_on_loopback_and_listens_nowhere_else(dask: Path, tmp_path: Path) -> None:
+    told = f"--scheduler-file={tmp_path / 'scheduler'}"
+    scheduler = part(dask, "scheduler", "127.0.0.1", "--port=0", told)
+    workers = [part(dask, "worker", "127.0.0.1", *WORKER, f"--name={name}", told) for name in "ab"]
+    with running(scheduler, *workers) as processes:
+        done = keeper.run([f"{dask}/python", "-c", TASKS, f"{tmp_path / 'scheduler'}"])
+        assert keeper.run([f"{dask}/python", "-c", LISTENERS, *processes]).stdout == "127.0.0.1\n"
+    assert set(done.stdout.split()[1:]) == {"a", "b"} and len(done.stdout.split()) == 21
+
+
+@pytest.fixture
+def dask_on_hosts(dask: Path, hosts: list[clusters.Host], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A scheduler on the first host and a worker on each, by TLS; gives the variables of who speaks to them."""
+    keeper.run([f"{dask}/python", "-c", CERTIFICATE], cwd=tmp_path)
+    tls = {"CA_FILE": "certificate"}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        tls |= {f"{role}__CERT": "certificate", f"{role}__KEY": "key"}
+    variables = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(tmp_path / file) for name, file in tls.items()}
+    # A host that says nothing is soon taken for dead.
+    soon = ["SCHEDULER__WORKER_TTL", "COMM__TIMEOUTS__CONNECT"]
+    variables |= {f"DASK_DISTRIBUTED__{name}": "5s" for name in soon}
+    told = [f"--scheduler-file={tmp_path / 'scheduler'}", "--protocol=tls"]
+    scheduler = hosts[0].command(*part(dask, "scheduler", hosts[0].address, "--port=8786", *told))
+    workers = [
+        host.command(*part(dask, "worker", host.address, *WORKER, f"--name={host.name}", *told)) for host in hosts
+    ]
+    with running(scheduler, *workers, **variables):
+        yield variables
+
+
+def test_dask_runs_tasks_on_both_hosts_by_tls(
+    dask: Path, hosts: list[clusters.Host], dask_on_hosts: dict[str, str], tmp_path: Path
+) -> None:
+    tasks = [f"{dask}/python", "-c", TASKS, f"{tmp_path / 'scheduler'}"]
+    done = hosts[0].run(*tasks, **dask_on_hosts)
+    assert set(done.stdout.split()[1:]) == {"n0", "n1"} and len(done.stdout.split()) == 21
+    scheduler = json.loads((tmp_path / "scheduler").read_text())
+    assert scheduler["address"] == "tls://10.0.0.1:8786"
+    (tmp_path / "scheduler").write_text(json.dumps(scheduler | {"address": "tcp://10.0.0.1:8786"}))
+    refused = hosts[0].run(*tasks, check=False)
+    assert refused.returncode != 0 and "tcp://10.0.0.1:8786" in refused.stdout and "four" not in refused.stdout
+
+
+@pytest.mark.parametrize("how", ["kill", "unplug"])
+def test_tasks_of_a_lost_host_are_done_by_the_other(
+    dask: Path, hosts: list[clusters.Host], dask_on_hosts: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    tasks = [f"{dask}/python", "-c", TASKS, f"{tmp_path / 'scheduler'}"]
+    variables = os.environ | dask_on_hosts
+    with hosts[0].popen(*tasks, stdout=subprocess.PIPE, env=variables) as driver:
+        assert driver.stdout
+        assert driver.stdout.readline() == "four\n"
+        getattr(hosts[1], how)()
+        assert driver.stdout.read().split() == ["n0"] * 20
+
+
+#: Lets Slurm start two workers, one a node, does 20 tasks by them, and tells on which nodes.
+SLURM_TASKS = """
+import socket, time
+from dask_jobqueue import SLURMCluster
+from distributed import Client
+
+def task(number):
+    time.sleep(0.1)
+    return socket.gethostname()
+
+options = {"cores": 1, "memory": "1GB", "interface": "eth0", "job_extra_directives": ["--exclusive"]}
+with SLURMCluster(**options) as cluster, Client(cluster) as client:
+    cluster.scale(jobs=2)
+    client.wait_for_workers(2, timeout=60)
+    print(*client.gather(client.map(task, range(20))))
+"""
+
+
+def test_slurm_starts_workers_of_dask_on_both_nodes(dask: Path, slurm: clusters.Slurm, tmp_path: Path) -> None:
+    hosts = [slurm.head, *slurm.nodes.values()]
+    before = [sorted(host.processes()) for host in hosts]
+    done = slurm.run(f"{dask}/python", "-c", SLURM_TASKS, cwd=tmp_path)
+    told = done.stdout.splitlines()[-1].split()
+    assert set(told) == {"n1", "n2"} and len(told) == 20, done.stdout
+    wait_for(lambda: slurm.idle, "nothing is in the queue")
+    wait_for(lambda: [sorted(host.processes()) for host in hosts] == before, "no process stays")
