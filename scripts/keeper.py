@@ -2,7 +2,7 @@
 
 The engine itself is in namespaces of processes and mounts: when its first process ends, the kernel ends the others,
 and when its keeper ends, the kernel ends that one. What could be left, an address and a folder, is cleared by who comes
-next.
+next; so are named networks, with every process in them, that nobody ended.
 """
 
 from __future__ import annotations
@@ -18,15 +18,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HOME = Path(tempfile.gettempdir()) / "copier-mlflow-engines"
+#: Where `ip netns` names networks.
+NETWORKS = Path("/run/netns")
 
 
 class Unavailable(Exception):
     """Nothing can be started here; says why."""
+
+
+def require(*namespaces: str) -> None:
+    """Make sure that `unshare` makes such namespaces here, and that there is a folder for engines."""
+    if sys.platform != "linux" or os.geteuid():
+        raise Unavailable("engines are started by root, on Linux")
+    if not shutil.which("unshare") or _run("unshare", *namespaces, "--fork", "true"):
+        raise Unavailable(f"this machine lets nobody `unshare {' '.join(namespaces)}`")
+    HOME.mkdir(mode=0o755, exist_ok=True)
+    if HOME.stat().st_uid:
+        raise Unavailable(f"{HOME} belongs to somebody else")
+
+
+def run(
+    command: Sequence[str], check: bool = True, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; what it printed is in the failure's message."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert not check or done.returncode == 0, f"{' '.join(command)} gave {done.returncode}:\n{done.stdout}"
+    return done
 
 
 @contextlib.contextmanager
@@ -134,7 +164,8 @@ def keep(folder: Path, owner: int, start: Callable[[], int]) -> None:
     Parameters
     ----------
     start : Callable[[], int]
-        Starts its first process by `isolated`, and gives back what that gave once it can be used.
+        Starts it, and gives back, once it can be used, what becomes readable when it ends: what `isolated` gave for
+        its first process.
     """
     note(folder / "keeper", os.getpid())
     watched = os.pidfd_open(owner)
@@ -193,6 +224,28 @@ def disconnect(folder: Path) -> None:
                 _run("ip", "link", "delete", link["ifname"])
         for table, chain, *rule in rules(number):
             _run(iptables, "--wait", "-t", table, "-D", chain, *rule)
+    for made in NETWORKS.glob(network(folder, "*")):
+        kill(made.name)
+        _run("ip", "netns", "delete", made.name)
+
+
+def network(folder: Path, name: str) -> str:
+    """Name a network of an engine's, for `ip netns`."""
+    return f"{folder.parent.name}-{folder.name}-{name}"
+
+
+def processes(network: str) -> list[int]:
+    """List what lives in a network."""
+    return [int(pid) for pid in run(["ip", "netns", "pids", network]).stdout.split()]
+
+
+def kill(network: str) -> None:
+    """Kill every process in a network, and wait until none lives."""
+    while pids := processes(network):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def _run(*command: str) -> int:

@@ -42,6 +42,7 @@ IMPORTS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
     "sympy": "isympy sympy",
+    "toolz": "tlz toolz",
     "torch": "functorch torch torchgen",
 }
 #: What several packages share: `nvidia-cublas` is imported as `nvidia`.

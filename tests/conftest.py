@@ -22,8 +22,10 @@ import jinja2
 import pytest
 import yaml
 
+import clusters
 import engines
 import harness
+import keeper
 import reserved
 
 TEMPLATE = Path(__file__).resolve().parents[1]
@@ -43,7 +45,7 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 LONGEST = (
     *("frameworks", "own_models", "brought", "training", "container_runs", "setup", "git", "docs", "image", "compare"),
     *("reproduce", "environment", "tracking_server", "errors", "run", "data", "estimators", "store", "processes"),
-    *("sources", "shell", "randomness", "tables", "render", "ci", "demo"),
+    *("sources", "shell", "randomness", "tables", "render", "ci", "demo", "clusters"),
 )
 
 
@@ -77,7 +79,7 @@ def _commit() -> str:
     return subprocess.run(["git", "-C", str(TEMPLATE), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
 
 
-#: The variable that names the process with which engines end: that which the workers of pytest share.
+#: The variable that names the process with which container engines end: that which the workers of pytest share.
 OWNER = "ENGINES_OWNER"
 #: How the reason of a test begins that was skipped because an engine is missing.
 NO_ENGINE = "no engine: "
@@ -88,9 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[OWNER] = str(os.getpid())
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        engines.stop(os.getpid())
+def pytest_unconfigure() -> None:
+    keeper.stop(os.getpid())
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -102,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     )
     if reasons:
         what = "; ".join(f"{count} because {reason}" for reason, count in sorted(reasons.items()))
-        terminalreporter.write_sep("!", f"{reasons.total()} tests of containers did not run: {what}", red=True)
+        terminalreporter.write_sep("!", f"{reasons.total()} tests had no engine and did not run: {what}", red=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -235,11 +236,29 @@ def registry() -> engines.Registry:
     return started(engines.registry)
 
 
-def started(start: Callable[..., Any], *options: str) -> Any:
-    """Start an engine of this session, or skip."""
+@pytest.fixture
+def hosts() -> Iterator[list[clusters.Host]]:
+    """Two hosts of this worker's own, in which nothing runs: a test may kill them."""
+    made = started(clusters.hosts, owner=os.getpid())
+    yield made
+    for host in made:
+        host.kill()
+        host.plug()
+
+
+@pytest.fixture
+def slurm() -> Iterator[clusters.Slurm]:
+    """Slurm of this worker's own, with two nodes and no jobs: a test may kill nodes."""
+    cluster = started(clusters.slurm, owner=os.getpid())
+    yield cluster
+    cluster.reset()
+
+
+def started(start: Callable[..., Any], *options: str, owner: int | None = None) -> Any:
+    """Start an engine of this session, or of another owner, or skip."""
     try:
-        return start(int(os.environ[OWNER]), *options)
-    except engines.Unavailable as reason:
+        return start(owner or int(os.environ[OWNER]), *options)
+    except keeper.Unavailable as reason:
         pytest.skip(f"{NO_ENGINE}{reason}")
 
 

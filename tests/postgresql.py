@@ -7,6 +7,7 @@ from pathlib import Path
 
 import debian
 import engines
+import keeper
 
 IMAGE = "copier-mlflow-postgres:17"
 ENTRYPOINT = """#!/bin/sh
@@ -44,8 +45,8 @@ CHANGES = (
 def load(engine: engines.Engine, program: str = "docker") -> str:
     """Bring the image into an engine, made once for a machine; gives its name."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    archive = engines.HOME / f"postgresql-{recipe}.tar"
-    with engines.locked(engines.HOME / "lock"):
+    archive = keeper.HOME / f"postgresql-{recipe}.tar"
+    with keeper.locked(keeper.HOME / "lock"):
         if not archive.exists():
             part = archive.with_suffix(".part")
             arguments = ("--variant=minbase", "--format=tar", "--include=postgresql-17", f"--customize-hook={HOOK}")

@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE, Project, copy_project, other_pythons
+from conftest import FRAMEWORKS, TEMPLATE, Project, copy_project, other_pythons
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
+#: Installed beside the runtime lock, and not compiled by `just lock`.
+CLUSTER_LOCK = "constraints-cluster.txt"
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 A_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
@@ -177,7 +179,7 @@ def test_a_wrong_hash_is_replaced_and_told(rendered: Project) -> None:
 
 
 def test_locks_hold_hashed_pins_and_nothing_else(rendered: Project) -> None:
-    for name in LOCKS:
+    for name in (*LOCKS, CLUSTER_LOCK):
         text = (rendered.path / name).read_text("utf-8")
         assert "://" not in text and "#" not in text
         for entry in re.sub(r" \\\n\s+", " ", text).splitlines():
@@ -190,6 +192,15 @@ def test_where_locks_overlap_they_name_the_same_versions(rendered: Project) -> N
     runtime, _, development = (pins(rendered.path / name) for name in LOCKS)
     assert runtime.items() <= development.items()
     assert len(runtime) > 80
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_lock_of_a_cluster_can_be_installed_beside_each_other(tmp_path: Path, framework: str) -> None:
+    project = copy_project(tmp_path / "bikes", framework=framework)
+    cluster, development = (pins(project / name) for name in (CLUSTER_LOCK, "constraints-dev.txt"))
+    shared = cluster.keys() & development.keys()
+    assert {"click", "cloudpickle", "pyyaml"} <= shared and "distributed" in cluster
+    assert {name: cluster[name] for name in shared}.items() <= development.items()
 
 
 def test_the_template_is_worked_on_with_the_mlflow_that_it_ships(rendered: Project) -> None:
@@ -224,7 +235,7 @@ def test_check_names_the_package_that_is_out_of_step(project: Project) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", (*LOCKS, CLUSTER_LOCK))
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_every_lock_installs_on_every_platform_and_python(
@@ -234,4 +245,4 @@ def test_every_lock_installs_on_every_platform_and_python(
     target = ["--python-platform", platform, "--python-version", python, "--target", str(tmp_path / "target")]
     done = rendered.run(*command, *target)
     wanted = re.search(r"Would install (\d+) packages?", done.stdout)
-    assert wanted and int(wanted[1]) >= (1 if lock == "constraints-build.txt" else 70), done.stdout
+    assert wanted and int(wanted[1]) >= {"constraints-build.txt": 1, CLUSTER_LOCK: 18}.get(lock, 70), done.stdout

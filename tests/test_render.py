@@ -316,8 +316,8 @@ def test_every_question_has_help_a_type_and_a_default() -> None:
 #: Of a project of package `bikes`. Y: yours after the first render. T: the template's. Said again here, apart from
 #: copier.yml and the README: a file that changes sides would be overwritten by an update, or never reached by one.
 OWNERS = {
-    **dict.fromkeys(["constraints.txt", "constraints-build.txt", "constraints-dev.txt", "confs/train.yaml"], "Y"),
-    "confs/sweep.yaml": "Y",
+    **dict.fromkeys(["constraints.txt", "constraints-build.txt", "constraints-cluster.txt"], "Y"),
+    **dict.fromkeys(["constraints-dev.txt", "confs/train.yaml", "confs/sweep.yaml"], "Y"),
     **dict.fromkeys(["data/datasets.yaml", "data/breast_cancer.csv", "data/diabetes.csv", "README.md", "LICENSE"], "Y"),
     **{f"bikes/{name}.py": "Y" for name in ["__init__", "__main__", "settings", "train", "model", "features", "plots"]},
     **{
