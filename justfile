@@ -32,7 +32,7 @@ test-slow *ARGS: setup
 
 # A sample of the exhaustive rest, chosen by the commit, so that all are reached in turn: what CI adds to `just test`
 test-sample *ARGS: setup
-    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow --sample 8 {{ ARGS }}
+    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow --sample 12 {{ ARGS }}
 
 # Every test there is, before a release
 test-all: test test-slow

@@ -30,7 +30,7 @@ TOLD = {
     "confs/": "Every number of a run that you would change",
     "constraints.txt": "The lock of a run: every package, with its hashes",
     "constraints-build.txt": "The lock of the wheel's build backend",
-    "constraints-cluster.txt": "The lock of Dask, for trials on other machines: installed beside that of a run",
+    "constraints-cluster.txt": "The lock of Dask, which hands trials to other machines: an environment of its own",
     "constraints-dev.txt": "The lock of the tools: the same versions, and mypy, pytest, ruff",
     "data/": "Small data, and the digest, source and licence of every file",
     "justfile": "Every command, each a line or two that you could type",

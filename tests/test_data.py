@@ -187,6 +187,7 @@ def test_a_path_that_leaves_the_project_is_refused(project: Project, tmp_path: P
         assert "outside the project" in refused(project.just("train", check=False))
 
 
+@pytest.mark.slow
 def test_a_table_in_another_dialect_trains_reproduces_and_predicts_as_the_usual_one(
     project: Project, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_readme_of_a_project_runs_block_by_block(task: str, tmp_path: Path) -> N
         "needs the template's own repository",
         "takes five minutes; a test of its own runs it",
         "needs these files; the test of this guide brings them",
+        "needs a cluster; tests of their own run it",
         "needs docker or podman; a test of its own runs it",
         "needs nothing but docker; a test of its own runs it",
     }

@@ -189,6 +189,7 @@ def test_a_build_killed_at_any_of_12_points_is_made_whole_by_the_next_run(lookin
     survive_kills(looking, tmp_path / "envs", 12)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_two_cold_runs_at_one_instant_share_one_environment(project: Project, tmp_path: Path) -> None:
     project.just("data-check")

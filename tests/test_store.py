@@ -317,8 +317,9 @@ def test_a_store_works_whatever_its_folder_is_called(
 
 
 # --- Experiments ----------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", [pytest.param("bikes", marks=pytest.mark.slow), "50% off #1 'x'"])
+@pytest.mark.parametrize("name", ["bikes", "50% off #1 'x'"])
 def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     root: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

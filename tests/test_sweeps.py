@@ -470,6 +470,19 @@ def test_code_that_is_edited_meanwhile_ends_the_sweep(store: Path) -> None:
         dispatcher.require_same_code_here(run_id)
 
 
+def test_several_kinds_of_cpu_are_told_once(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def act(job: Any) -> Any:
+        complete(job)
+        features = ["AVX2", "SSE"] if len(engine.done) % 2 else ["SSE"]
+        return jobs.Outcome(jobs.FINISHED, features=features)
+
+    about, run_id = begin(sweep_of(trials=6, batch=3))
+    engine = Shuffled(1, act=act)
+    go_on(about, run_id, engine)
+    out = capsys.readouterr().out
+    assert out.count("another kind of CPU") == 1 and "(AVX2)" in out
+
+
 # --- The proof --------------------------------------------------------------------
 @pytest.fixture
 def done(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -219,6 +219,7 @@ def train(settings, run):
 """
 
 
+@pytest.mark.slow
 def test_an_unruly_training_is_verified_and_compared(laboratory: Laboratory, tmp_path: Path) -> None:
     project = laboratory.project
     (project.path / "bikes" / "train.py").write_text(UNRULY_TRAIN)

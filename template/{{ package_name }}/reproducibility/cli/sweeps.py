@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +14,51 @@ from ..common.project import MAIN
 from .options import RUN_ID, set_option, text_option
 
 if TYPE_CHECKING:
+    from ..sweeps.start import Place
     from ..training.steps import Definition
 
 workers_option = click.option(
     "--workers", type=click.IntRange(1), help="How many at once; by default as many as the cores are enough for."
 )
-
 step_option = click.option("--step", default=MAIN, show_default=True, help="Of a project of several steps.")
+
+
+on_options = (
+    click.option("--on", type=click.Choice(["local", "dask", "slurm"]), default="local", show_default=True),
+    click.option("--scheduler", metavar="tls://HOST:PORT", help="Of Dask: where its scheduler is."),
+    click.option("--insecure", is_flag=True, help="The network to the scheduler is yours alone, and needs no TLS."),
+    click.option("--cluster", default="confs/cluster.yaml", show_default=True, help="What Slurm is asked for."),
+    workers_option,
+)
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where trials are computed, as one argument."""
+
+    @functools.wraps(command)
+    def with_place(
+        *arguments: Any, on: str, scheduler: str | None, insecure: bool, cluster: str, workers: int | None, **more: Any
+    ) -> None:
+        command(*arguments, place=_place(on, scheduler, insecure, cluster, workers), **more)
+
+    for option in reversed(on_options):
+        with_place = option(with_place)
+    return with_place
+
+
+def _place(on: str, scheduler: str | None, insecure: bool, conf: str, workers: int | None) -> Place:
+    from ..sweeps import cluster
+    from ..sweeps.start import Place
+
+    if (on == "dask") != (scheduler is not None):
+        raise click.UsageError("--on dask and --scheduler tls://HOST:PORT go together.")
+    if on == "local":
+        return Place(workers)
+    if scheduler:
+        cluster.require_safe(scheduler, insecure)
+    asked = None if scheduler else cluster.slurm(absolute(conf))
+    cluster.require_shared_store()
+    return Place(workers, scheduler, asked, cluster.python())
 
 
 @click.command()
@@ -26,7 +66,7 @@ step_option = click.option("--step", default=MAIN, show_default=True, help="Of a
 @set_option
 @text_option
 @step_option
-@workers_option
+@placed
 @click.option("--resume", metavar=RUN_ID, help="Go on with a sweep that was cut short, with its own conf.")
 @click.pass_obj
 def sweep(
@@ -36,7 +76,7 @@ def sweep(
     overrides: tuple[str, ...],
     text: str,
     step: str,
-    workers: int | None,
+    place: Place,
     resume: str | None,
 ) -> None:
     """Try settings of the conf, and find the best: each trial is a tracked run that reproduces from its ID.
@@ -44,6 +84,10 @@ def sweep(
     Trials are planned in batches, each from the results of all batches before it, by number: the result of a sweep
     depends on its conf, and never on how many workers computed it, or in which order they came to an end. Optuna's
     samplers choose the values; `--set` changes the conf that the trials start from.
+
+    On a cluster each node is given the code and builds the environment from its lock, once. `--on dask` takes any
+    cluster of Dask's; `--on slurm` lets Slurm start --workers of them, as confs/cluster.yaml says. The tracking store
+    must be one that the nodes reach: a server.
 
     Ctrl-C ends it, and --resume goes on without doing a finished trial again. The best trial's conf is in the sweep's
     run: sweep/best.yaml.
@@ -55,18 +99,18 @@ def sweep(
     if resume and overrides:
         raise click.UsageError("--resume goes on with the conf that the sweep had; leave --set out.")
     if resume:
-        start.resume(experiment, resume, workers)
+        start.resume(experiment, resume, place)
     else:
-        start.begin(experiment, definition.load(absolute(config)), overrides, step, workers)
+        start.begin(experiment, definition.load(absolute(config)), overrides, step, place)
 
 
 @click.command()
 @click.argument("count", metavar="N", type=click.IntRange(2, 10_000))
 @set_option
 @step_option
-@workers_option
+@placed
 @click.pass_obj
-def seeds(experiment: Definition, /, count: int, overrides: tuple[str, ...], step: str, workers: int | None) -> None:
+def seeds(experiment: Definition, /, count: int, overrides: tuple[str, ...], step: str, place: Place) -> None:
     """Train with N seeds, the conf's own and those after it, and say what of each metric is chance.
 
     Two models whose intervals overlap widely are not told apart by their metric: more seeds narrow the interval. Each
@@ -74,7 +118,7 @@ def seeds(experiment: Definition, /, count: int, overrides: tuple[str, ...], ste
     """
     from ..sweeps import start
 
-    start.begin(experiment, {"space": {}, "trials": 1, "seeds": count}, overrides, step, workers)
+    start.begin(experiment, {"space": {}, "trials": 1, "seeds": count}, overrides, step, place)
 
 
 @click.command(hidden=True)

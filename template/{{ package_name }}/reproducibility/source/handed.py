@@ -1,4 +1,4 @@
-"""The code of a run, handed to a container: what was captured outside, for a place without git and without .git."""
+"""The code of a run, handed to a container or a node: what was captured outside, for a place that has no .git."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ CODE, CONTAINER = "source.json", "container.json"
 APART = {"root", "top", "patch", "repositories", "handed"}
 
 
-def write(folder: Path, source: Source, container: dict[str, str]) -> None:
-    """Write what a container is handed: the code of its run, and the facts of its image."""
+def write(folder: Path, source: Source, container: dict[str, str] | None = None) -> None:
+    """Write what is handed over: the code of a run, and to a container the facts of its image."""
     repositories = [_entry(code) for code in (source, *source.repositories)]
     # Bytes of a file's name that are no UTF-8 become escapes, which JSON reads as they were.
     (folder / CODE).write_text(json.dumps({"version": VERSION, "repositories": repositories}), "utf-8")
-    (folder / CONTAINER).write_text(json.dumps(container), "utf-8")
+    if container is not None:
+        (folder / CONTAINER).write_text(json.dumps(container), "utf-8")
     for number, code in enumerate((source, *source.repositories)):
         (folder / f"{number}.patch").write_bytes(code.patch)
 
@@ -65,8 +66,8 @@ def take(root: Path = ROOT) -> Source | None:
 
 def container() -> dict[str, Any]:
     """Give the facts of the image in which this process runs, as `environment.container` has them; empty outside."""
-    folder = _folder()
-    return {"container": json.loads((folder / CONTAINER).read_text("utf-8"))} if folder else {}
+    file = (_folder() or Path()) / CONTAINER
+    return {"container": json.loads(file.read_text("utf-8"))} if file.is_absolute() and file.exists() else {}
 
 
 def _folder() -> Path | None:

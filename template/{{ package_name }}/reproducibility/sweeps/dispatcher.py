@@ -55,6 +55,7 @@ class Dispatcher:
         self._ledger = ledger
         self._progress = progress
         self._code = recorded_code(run_id)
+        self._cpus: list[list[str]] = []
 
     def execute(self, wanted: Mapping[Key, dict[str, Any]]) -> Iterator[Row]:
         """Do runs of trials, as many at once as the engine can, and give what came of each as soon as it is known.
@@ -87,6 +88,7 @@ class Dispatcher:
             row = self._ledger.row(run_id) if outcome.status != LOST else None
             if row:
                 self._require_same_code(outcome.modules, run_id)
+                self._tell_of_another_cpu(outcome.features, row)
                 yield row
                 continue
             self._ledger.drop(run_id)
@@ -110,6 +112,17 @@ class Dispatcher:
         if modules.keys() - self._code.keys():
             self._code |= modules
             mlflow.log_text(json.dumps(self._code, indent=0), CODE)
+
+    def _tell_of_another_cpu(self, features: list[str], row: Row) -> None:
+        """Say so once where trials are computed on several kinds of CPU: their bits need not be those of one."""
+        if features and features not in self._cpus:
+            self._cpus.append(features)
+            if len(self._cpus) > 1:
+                parted = sorted({*features} ^ {*self._cpus[0]})
+                self._progress.tell(
+                    f"notice: trial {row.number} was computed on another kind of CPU than the first ({', '.join(parted)}): "
+                    "reproduced on the other kind, such runs can be equivalent, and need not be identical."
+                )
 
     def _lost(self, key: Key, outcome: Outcome) -> ProjectError:
         return ProjectError(

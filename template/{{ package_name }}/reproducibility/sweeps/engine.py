@@ -14,6 +14,9 @@ class Engine(Protocol):
     #: How many it can do at once.
     width: int
 
+    def wait(self) -> None:
+        """Wait until it can do the first."""
+
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job; its run is there, and its outcome is `LOST` where nobody can tell how it ended."""
 

@@ -37,9 +37,13 @@ class Job:
     settings: dict[str, Any]
     standing: Mapping[str, str] = field(default_factory=dict)
 
+    def text(self) -> str:
+        """Write it down, as YAML: a conf may have dates, and numbers for keys."""
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
     def write(self, file: Path) -> None:
-        """Write it down for a worker, as YAML: a conf may have dates, and numbers for keys."""
-        write_whole(file, yaml.safe_dump(asdict(self), sort_keys=False))
+        """Write it down for a process of this machine."""
+        write_whole(file, self.text())
 
     @classmethod
     def read(cls, file: Path) -> Job:
@@ -59,11 +63,14 @@ class Outcome:
         Why, where it did not finish: a line.
     modules : dict of str to str
         The digest of each file of the project that was imported, by path.
+    features : list of str
+        What the CPU can do that NumPy uses: another kind may give other bits.
     """
 
     status: str
     cause: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
+    features: list[str] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         """Write it down for who asked."""

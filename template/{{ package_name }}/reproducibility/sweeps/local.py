@@ -45,6 +45,9 @@ class Local:
         self._lock = threading.Lock()
         self._closed = False
 
+    def wait(self) -> None:
+        """Begin at once: this machine is there."""
+
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job, in a process of its own."""
         file = self._folder / f"{next(self._numbers)}.yaml"

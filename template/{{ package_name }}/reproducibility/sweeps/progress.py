@@ -80,6 +80,10 @@ class Progress:
         if self._bar.disable and self._done % self._every == 0:
             self._console.print(Text(f"{self._done:>6,}  {self._said()}"))
 
+    def tell(self, notice: str) -> None:
+        """Show something that a person should know, above the bar."""
+        self._console.print(Text(notice))
+
     def show_spread(self, table: pd.DataFrame) -> None:
         """Show how much the metrics depend on the seed."""
         self._bar.stop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from ..training import steps
 from ..training.active_run import begun
 from ..training.steps import Definition
 from . import definition
+from .cluster import Cluster, Slurm
 from .definition import Sweep
 from .description import TAG, Description
 from .dispatcher import Dispatcher, require_same_code_here
+from .engine import Engine
 from .ledger import Ledger
 from .local import Local
 from .planner import load
@@ -32,12 +36,40 @@ from .progress import Progress
 from .runner import Runner
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where trials are computed.
+
+    Parameters
+    ----------
+    workers : int, optional
+        How many at once; by default as many as the cores are enough for. Of Slurm, how many workers it starts.
+    scheduler : str, optional
+        The address of a scheduler of Dask's.
+    slurm : Slurm, optional
+        What Slurm is asked for.
+    python : Path, optional
+        Of a cluster: the interpreter of an environment that has Dask.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    slurm: Slurm | None = None
+    python: Path | None = None
+
+    def engine(self, width: int, scratch: Path) -> Engine:
+        """Start what does the jobs."""
+        if self.python is None:
+            return Local(width, scratch)
+        return Cluster(scratch, self.python, self.scheduler, self.slurm, width)
+
+
 def begin(
     experiment: Definition,
     sweep: dict[str, Any],
     overrides: tuple[str, ...] = (),
     step: str = MAIN,
-    workers: int | None = None,
+    place: Place | None = None,
 ) -> str:
     """Do a sweep, and give its run.
 
@@ -51,8 +83,8 @@ def begin(
         `key=value` settings of the conf that the trials change.
     step : str
         The step of the project; by default the training.
-    workers : int, optional
-        How many trials at once; by default as many as the cores are enough for.
+    place : Place, optional
+        Where trials are computed; by default on this machine.
 
     Raises
     ------
@@ -67,10 +99,10 @@ def begin(
     standing = {name: run.info.run_id for name in sorted(inputs.steps(base)) if (run := makers.newest(name))}
     lock = digest.of_file(lockfile.RUNTIME_LOCK)
     description = Description(sweep, base, step, standing, optuna, lock)
-    return _do(experiment, description, workers)
+    return _do(experiment, description, place or Place())
 
 
-def resume(experiment: Definition, run_id: str, workers: int | None = None) -> str:
+def resume(experiment: Definition, run_id: str, place: Place | None = None) -> str:
     """Go on with a sweep, without doing again what is done, and give its run; of one that is done nothing changes."""
     tracking.connect()
     run = lookup.get_run(run_id)
@@ -87,36 +119,36 @@ def resume(experiment: Definition, run_id: str, workers: int | None = None) -> s
                 "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
             )
     require_same_code_here(run.info.run_id)
-    return _do(experiment, description, workers, run)
+    return _do(experiment, description, place or Place(), run)
 
 
-def _do(experiment: Definition, description: Description, workers: int | None, run: Any = None) -> str:
+def _do(experiment: Definition, description: Description, place: Place, run: Any = None) -> str:
     check.hold()
     sweep = description.definition
     schema, _ = steps.load(experiment, description.step)
-    width = workers or _enough(conf.validate(description.base, schema).model_dump(mode="json"), sweep)
-    if run is not None:
-        _open_again(run)
+    width = place.workers or _enough(conf.validate(description.base, schema).model_dump(mode="json"), sweep)
     tags = {TAG: description.digest()}
-    with (
-        temporary_folder("sweep") as scratch,
-        begun(launch.is_command(), "sweep", tags) as (active, interrupts),
-        Progress(sweep, active.id) as progress,
-    ):
-        if run is None:
-            _describe(description, scratch)
-        engine, ledger = Local(width, scratch), Ledger(active.experiment_id, active.id)
-        dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
-        try:
-            interrupts.allow()
-            Runner(active.id, description, dispatcher, ledger, progress).run()
-        except BaseException:
-            interrupts.hold()
-            print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)
-            engine.close()
-            ledger.settled()  # what no process has begun, or could not end
-            raise
-        engine.close()
+    with temporary_folder("sweep") as scratch, closing(place.engine(width, scratch)) as engine:
+        engine.wait()
+        if run is not None:
+            _open_again(run)
+        with (
+            begun(launch.is_command(), "sweep", tags) as (active, interrupts),
+            Progress(sweep, active.id) as progress,
+        ):
+            if run is None:
+                _describe(description, scratch)
+            ledger = Ledger(active.experiment_id, active.id)
+            dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
+            try:
+                interrupts.allow()
+                Runner(active.id, description, dispatcher, ledger, progress).run()
+            except BaseException:
+                interrupts.hold()
+                print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)
+                engine.close()
+                ledger.settled()  # what no process has begun, or could not end
+                raise
     return active.id
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +17,19 @@ from ..common import digest
 from ..common.command_line import answer, own_places
 from ..common.errors import ProjectError
 from ..common.project import ROOT
+from ..record import fingerprint
 from ..source import imports
-from ..store import joining
+from ..store import joining, tracking
 from ..training import given
 from ..training.steps import Definition
 from .jobs import FAILED, FINISHED, LOST, Job, Outcome, outcome_of
 
 #: Tag of a run of a trial: why it failed by itself, as it would again.
 FAILURE = "repro.failure"
+#: Set on the nodes of a cluster, where nobody may be left to end a process: it looks itself whether its run is wanted.
+FENCED = "REPRO_FENCED"
+#: Seconds between two looks.
+PAUSE = 10
 #: Whose errors say that a connection is at fault, and not the training.
 CONNECTIONS = frozenset(
     {"requests", "urllib3", "sqlalchemy", "sqlite3", "urllib", "psycopg", "psycopg2", "pymysql", "botocore"}
@@ -39,6 +48,11 @@ def perform(experiment: Definition, job: Job, told: Path) -> None:
     told : Path
         The file for the outcome.
     """
+    if begun := _begun(job.run):
+        Outcome(LOST, begun).write(told)
+        return
+    if FENCED in os.environ:
+        threading.Thread(target=_watch, args=(job.run,), daemon=True).start()
     os.environ |= dict.fromkeys(("MLFLOW_RUN_ID", joining.VOUCHED), job.run)
     os.environ[given.STANDING] = json.dumps(dict(job.standing))
     try:
@@ -50,7 +64,31 @@ def perform(experiment: Definition, job: Job, told: Path) -> None:
         outcome.write(told)
         raise
     modules = {os.path.relpath(file, ROOT): digest.of_bytes(content) for file, content in imports.taken().items()}
-    Outcome(FINISHED, modules=modules).write(told)
+    Outcome(FINISHED, "", modules, fingerprint.cpu_features()).write(told)
+
+
+def _begun(run_id: str) -> str:
+    """Say why a run is not for this process any more, "" if it is: another began it, or it was given up."""
+    import mlflow
+
+    tracking.require_store()
+    run = mlflow.get_run(run_id)
+    if run.info.lifecycle_stage != "active" or run.info.status != "RUNNING":
+        return "its run was given up"
+    return "its run was begun by another process" if "repro.seed" in run.data.tags else ""
+
+
+def _watch(run_id: str) -> None:
+    """End this process once its run is given up: a sweep thinks that it is lost, or has been ended."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    while True:
+        time.sleep(PAUSE)
+        with contextlib.suppress(MlflowException):  # who does not answer says nothing
+            if mlflow.MlflowClient().get_run(run_id).info.lifecycle_stage != "active":
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                return
 
 
 def command(experiment: Definition, file: Path) -> int:

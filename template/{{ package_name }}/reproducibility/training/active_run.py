@@ -42,7 +42,10 @@ class ActiveRun:
             mlflow.set_tracking_uri(self.uri)
         mlflow.set_experiment(experiment_id=self.experiment_id)
         client = mlflow.MlflowClient()
-        if client.get_run(self.id).info.lifecycle_stage == "deleted":
+        run = client.get_run(self.id)
+        if run.info.lifecycle_stage == "deleted" and "repro.trial" in run.data.tags:
+            raise ProjectError(f"run {self.id} was given up by its sweep.", "")
+        if run.info.lifecycle_stage == "deleted":
             print(f"notice: run {self.id} was deleted while it went on; it is restored.", file=sys.stderr)
             client.restore_run(self.id)
         if mlflow.active_run() is None:

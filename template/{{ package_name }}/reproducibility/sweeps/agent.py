@@ -1,0 +1,138 @@
+"""Speaks to a cluster of Dask's, in an environment of its own that has Dask and nothing of the project.
+
+It is told what to do by standard input, a line of JSON each: first of the cluster, then of jobs. It says by standard
+output how many jobs can be done at once, and how each ended. Dask decides where a job is done; a node executes
+`subprocess.run` with the source of node.py, so that nothing is pickled but texts. Standard library and Dask only.
+"""
+
+import base64
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future, Security
+
+#: What a node executes: an interpreter of the project's Python, with the source of node.py. `exec`, and no exception
+#: where there is no uv: Dask would log what a call was given.
+COMMAND = ["/bin/sh", "-c", 'exec uv run --quiet --no-project --isolated --python "$0" python -I -c "$1"']
+#: Seconds between two looks at how many workers there are.
+PAUSE = 1.0
+
+
+def main() -> None:
+    """Do jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: who asks decides
+    about = json.loads(sys.stdin.readline())
+    with cluster(about) as client:
+        Agent(client, about).run()
+
+
+@contextlib.contextmanager
+def cluster(about: dict[str, Any]) -> Iterator[Client]:
+    """Give a client of the cluster; workers that Slurm starts for it end with it."""
+    if about["scheduler"]:
+        with Client(about["scheduler"], timeout=30) as client:
+            yield client
+        return
+    from dask_jobqueue import SLURMCluster
+
+    # What goes over the network is encrypted by a certificate that only the processes of this user can read.
+    options = {"security": Security.temporary(), "protocol": "tls://", "shared_temp_directory": about["shared"]}
+    with SLURMCluster(**options, **about["slurm"]) as started:
+        started.scale(jobs=about["workers"])
+        with Client(started) as client:
+            yield client
+
+
+class Agent:
+    """Hands jobs to Dask, and code to the nodes that have not got it yet."""
+
+    def __init__(self, client: Client, about: dict[str, Any]) -> None:
+        self.client = client
+        self.about = about
+        self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.refused: dict[str, str] = {}  # why, by the address of the worker
+        self.width = -1
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self) -> None:
+        """Take jobs from standard input."""
+        for line in sys.stdin:
+            self.events.put(("asked", json.loads(line)))
+        self.events.put(("ended", None))
+
+    def run(self) -> None:
+        """Do what comes, in the order in which it comes."""
+        while True:
+            try:
+                event, what = self.events.get(timeout=PAUSE)
+            except queue.Empty:
+                self.look()
+                continue
+            if event == "ended":
+                return
+            self.submit(what) if event == "asked" else self.take(*what)
+
+    def look(self) -> None:
+        """Say how many jobs can be done at once, when that changes."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        width = sum(worker["nthreads"] for address, worker in workers.items() if address not in self.refused)
+        if width != self.width:
+            self.width = width
+            say({"width": width})
+
+    def submit(self, job: dict[str, Any], to: str | None = None, archive: bool = False) -> None:
+        """Let Dask do a job, on any worker that did not refuse; with the code, on the one that wants it."""
+        workers = [to] if to else None
+        if not to and self.refused:
+            workers = [one for one in self.client.scheduler_info(n_workers=-1)["workers"] if one not in self.refused]
+            if not workers:
+                say({"id": job["id"], "outcome": {"status": "lost", "cause": next(iter(self.refused.values()))}})
+                return
+        asked = dict(job["asked"])
+        if archive:
+            asked["archive"] = base64.b64encode(Path(self.about["archive"]).read_bytes()).decode()
+        told = base64.b64encode(zlib.compress(json.dumps(asked).encode()))
+        command = [*COMMAND, asked["python"], self.about["node"]]
+        options = {"input": told, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        future = self.client.submit(subprocess.run, command, **options, workers=workers, pure=False)
+        future.add_done_callback(lambda done: self.events.put(("done", (done, job))))
+
+    def take(self, future: Future, job: dict[str, Any]) -> None:
+        """Say how a job ended; or give the node what it wants, or another node the job."""
+        if future.status != "finished":
+            cause = f"Dask lost it: {future.exception() if future.status == 'error' else future.status}"
+            say({"id": job["id"], "outcome": {"status": "lost", "cause": cause[:200]}})
+            return
+        done, (places,) = future.result(), self.client.who_has([future]).values()
+        worker = next(iter(places), "a worker that is gone")
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            answer = {"refused": f"{worker}: {done.stderr.decode(errors='replace').strip()[-200:] or done.returncode}"}
+        if "wants" in answer:
+            self.submit(job, worker, archive=True)
+        elif "refused" in answer:
+            self.refused[worker] = answer["refused"]
+            print(f"notice: a node is left out: {answer['refused']}", file=sys.stderr, flush=True)
+            self.look()
+            self.submit(job)
+        else:
+            say({"id": job["id"], "outcome": answer["outcome"]})
+
+
+def say(what: dict[str, Any]) -> None:
+    """Tell who started this."""
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()
