@@ -14,6 +14,7 @@ import argparse
 import functools
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,22 +39,27 @@ class Host:
     Attributes
     ----------
     name : str
-        What `hostname` says in it; nothing resolves it.
+        What `hostname` says in it, and what others find it by.
     address : str
         That of its interface `eth0`.
     network : str
         Its name for `ip netns`.
+    names : Path
+        What is /etc/hosts in it.
     """
 
     name: str
     address: str
     network: str
+    names: Path
 
     def command(self, *command: str) -> list[str]:
         """Say how root runs a command in it: the process that is started becomes the command."""
-        named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
+        # Slurm waits for names that do not resolve. Of mounts, those that the machine makes later are seen, too.
+        unshare = ["unshare", "--uts", "--mount", "--propagation=slave", "sh", "-c"]
+        script = f'hostname "$0" && mount --bind {shlex.quote(str(self.names))} /etc/hosts && exec "$@"'
         # `ip netns exec` would mount another /sys, without cgroups.
-        return ["nsenter", f"--net={keeper.NETWORKS / self.network}", *named, *command]
+        return ["nsenter", f"--net={keeper.NETWORKS / self.network}", *unshare, script, self.name, *command]
 
     def run(
         self, *command: str, check: bool = True, cwd: Path | None = None, **variables: str
@@ -96,7 +102,8 @@ def hosts(owner: int, count: int = 2) -> list[Host]:
 
 
 def _hosts(folder: Path, count: int) -> list[Host]:
-    return [Host(f"n{n}", f"10.0.0.{n + 1}", keeper.network(folder, f"n{n}")) for n in range(count)]
+    names = folder / "names"
+    return [Host(f"n{n}", f"10.0.0.{n + 1}", keeper.network(folder, f"n{n}"), names) for n in range(count)]
 
 
 class Job(NamedTuple):
@@ -194,12 +201,12 @@ def slurm(owner: int) -> Slurm:
 def kit() -> Path:
     """Find what Slurm is started from, made if need be."""
     debian.require()
-    keeper.require("--net", "--uts")
+    keeper.require("--net", "--uts", "--mount")
     return debian.kept("slurm", debian.slurm)
 
 
 def _started(owner: int, name: str) -> Path:
-    keeper.require("--net", "--uts")
+    keeper.require("--net", "--uts", "--mount")
     if not shutil.which("ip"):
         raise Unavailable("hosts are made by `ip`, of iproute2")
     folder = session(owner) / name
@@ -217,6 +224,8 @@ def start(folder: Path, name: str) -> int:
 
 def _connect(folder: Path, hosts: list[Host]) -> None:
     """Make hosts, each with a cable to a switch that is in a network of its own, too."""
+    lines = ["127.0.0.1 localhost", *(f"{host.address} {host.name}" for host in hosts)]
+    (folder / "names").write_text("\n".join(lines) + "\n")
     switch = keeper.network(folder, "switch")
     _ip("netns", "add", switch)
     _ip("-netns", switch, "link", "add", "name", "switch", "up", "type", "bridge")
@@ -284,8 +293,8 @@ def _start_slurm(folder: Path) -> int:
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
     files = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "log", "pid", "seed")]
-    # By its address, as nothing resolves its name; by root, and in a folder that is open to others: by force.
-    made.run("munged", "--force", f"--origin={head.address}", f"--socket={folder}/munge.socket", *files)
+    # By root, and in a folder that is open to others: by force.
+    made.run("munged", "--force", f"--socket={folder}/munge.socket", *files)
     daemon = head.popen("slurmctld", "-D", env=os.environ | made.environment)
     for name in nodes:
         made.start_node(name)

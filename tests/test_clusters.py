@@ -46,7 +46,7 @@ def test_hosts_see_each_other_and_nothing_else(hosts: list[clusters.Host]) -> No
         with pytest.raises(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
         assert not reaches(one, "127.0.0.1", port)
-        assert reaches(one, two.address, port)
+        assert reaches(one, two.name, port)
     with socket.create_server(("0.0.0.0", 0)) as outside:
         listed = json.loads(subprocess.run(["ip", "-json", "-4", "address"], capture_output=True).stdout)
         addresses = [address["local"] for link in listed for address in link["addr_info"]]
@@ -86,7 +86,7 @@ def test_tests_without_a_cluster_are_counted_by_reason() -> None:
     done = subprocess.run(command, env=os.environ | {"PATH": programs}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "2 tests had no engine and did not run: 1 because engines are made of Debian's" in done.stdout
-    assert "1 because this machine lets nobody `unshare --net --uts`" in done.stdout
+    assert "1 because this machine lets nobody `unshare --net --uts --mount`" in done.stdout
 
 
 #: An owner of hosts, which is killed.
