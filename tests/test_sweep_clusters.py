@@ -141,10 +141,10 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> None:
 @contextmanager
 def dask_on(
     project: Project,
-    dask: Path,
+    dask: Path,  # noqa: F811
     hosts: list[clusters.Host],
     folder: Path,
-    second: tuple[str, ...] = (),  # noqa: F811
+    second: tuple[str, ...] = (),
 ) -> Iterator[Site]:
     """A scheduler on the first host and a worker on each, by TLS, whose caches are not shared."""
     keeper.run([f"{dask}/python", "-c", CERTIFICATE], cwd=folder)

@@ -44,8 +44,15 @@ def cluster(about: dict[str, Any]) -> Iterator[Client]:
         return
     from dask_jobqueue import SLURMCluster
 
-    # What goes over the network is encrypted by a certificate that only the processes of this user can read.
-    options = {"security": Security.temporary(), "protocol": "tls://", "shared_temp_directory": about["shared"]}
+    # What goes over the network is encrypted by a certificate that only the processes of this user can read; Dask's
+    # pages, which are open to all who reach them, are not.
+    options: dict[str, Any] = {
+        "security": Security.temporary(),
+        "protocol": "tls://",
+        "shared_temp_directory": about["shared"],
+        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
+        "worker_extra_args": ["--dashboard-address", "127.0.0.1:0"],
+    }
     with SLURMCluster(**options, **about["slurm"]) as started:
         started.scale(jobs=about["workers"])
         with Client(started) as client:

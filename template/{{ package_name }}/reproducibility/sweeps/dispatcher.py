@@ -118,9 +118,9 @@ class Dispatcher:
         if features and features not in self._cpus:
             self._cpus.append(features)
             if len(self._cpus) > 1:
-                parted = sorted({*features} ^ {*self._cpus[0]})
+                parted = ", ".join(sorted({*features} ^ {*self._cpus[0]}))
                 self._progress.tell(
-                    f"notice: trial {row.number} was computed on another kind of CPU than the first ({', '.join(parted)}): "
+                    f"notice: trial {row.number} was computed on another kind of CPU than the first ({parted}): "
                     "reproduced on the other kind, such runs can be equivalent, and need not be identical."
                 )
 
