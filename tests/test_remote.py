@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 from conftest import Project, clone, refused
-from test_interrupts import wait_for
+from test_interrupts import started, wait_for
 from test_run import free_port, listens
 from test_steps import began, edit, into_steps, verdicts
+from test_sweep_runs import conf as short_sweep
 
 pytestmark = pytest.mark.e2e
 
@@ -300,6 +301,35 @@ def test_a_pipeline_on_the_server_is_traced_and_proven_from_a_clone(
     chain = other.just("reproduce", "last", "--chain", **store).stdout
     assert [*verdicts(chain).values()] == ["identical"] * 3
     assert client.get_run(runs["prepare"]).data.tags["repro.verdict"] == "identical"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_sweep_outlasts_a_server_that_is_away(server: Server, project: Project) -> None:
+    store: dict[str, Any] = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "sweeps"}
+    short_sweep(project, trials=6, batch=3)
+    project.just("sweep", **store)
+    client = server.client()
+    experiment = client.get_experiment_by_name("sweeps").experiment_id
+
+    def runs(tag: str) -> list[Any]:
+        return list(client.search_runs([experiment], f"tags.`{tag}` LIKE '%'"))
+
+    [whole] = runs("repro.sweep")
+    with started(project, "just", "sweep", **store) as process:
+        wait_for(lambda: process.poll() is not None or len(runs("repro.trial")) > 7, "trials go on", 300)
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(20)  # longer than a worker waits for an answer
+        finally:
+            os.killpg(server.process.pid, signal.SIGCONT)
+        out = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, out
+    sweeps = runs("repro.sweep")
+    assert {run.data.tags["repro.result"] for run in sweeps} == {whole.data.tags["repro.result"]}
+    assert len(sweeps) == 2 and len(runs("repro.trial")) == 12
+    assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
 
 
 @pytest.mark.parametrize("state", ["down", "hangs"])
