@@ -29,6 +29,7 @@ bare_runs = load("store.bare_runs")
 leftovers = load("cli.leftovers")
 errors = load("common.errors")
 project = load("common.project")
+run_object = load("training.run_object")
 scratch = load("common.scratch")
 search = load("store.search")
 sqlite = load("store.sqlite")
@@ -322,3 +323,16 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in kept)
     assert leftovers.remove() == []
+
+
+def test_the_folder_of_a_training_that_goes_on_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(leftovers, "_parts", lambda: [])
+    run = run_object.Run(1)
+    assert [*run.folder.iterdir()] == []
+    for path in (run.folder, *tmp_path.rglob("*")):
+        os.utime(path, (0, 0))
+    assert leftovers.remove() == []
+    assert run.folder.exists()
+    del run
+    assert [*tmp_path.iterdir()] == []

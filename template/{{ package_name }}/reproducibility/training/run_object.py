@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from ..common.locking import PATIENCE
-from ..common.scratch import PREFIX
+from ..common.scratch import temporary_folder
 from ..modeling.result import Result
 from ..randomness import seeds
 
@@ -124,8 +124,10 @@ class Run:
     @functools.cached_property
     def folder(self) -> Path:
         """An empty folder for what the run writes, which is gone when it has ended: a place for `outputs`."""
-        self._folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}folder-", ignore_cleanup_errors=True)
-        return Path(self._folder.name)
+        self._held = contextlib.ExitStack()  # until nobody has the run any more
+        folder = self._held.enter_context(temporary_folder("folder")) / "files"  # beside the lock
+        folder.mkdir()
+        return folder
 
     def _entry(self, name: str) -> Dataset:
         from ..datasets import loading
