@@ -84,17 +84,23 @@ def test_a_killed_pipeline_leaves_no_process_and_goes_on(small: Project, tmp_pat
         assert_whole(small, of_step(small, name)[0])
 
 
-def test_a_killed_chain_leaves_no_process_and_is_done_again(small: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["alone", "all"])
+def test_a_killed_chain_leaves_no_process_and_is_done_again(small: Project, tmp_path: Path, how: str) -> None:
     small.just("pipeline")
-    ready = tmp_path / "ready"
-    with started(small, "just", "reproduce", "last", "--chain", WAIT="right", READY=str(ready)) as process:
+    ready, scratch = tmp_path / "ready", tmp_path / "scratch"
+    scratch.mkdir()
+    place = {"TMPDIR": str(scratch)}
+    with started(small, "just", "reproduce", "last", "--chain", WAIT="right", READY=str(ready), **place) as process:
         wait_for(lambda: process.poll() is not None or ready.exists(), "the replay has begun", 300)
         assert process.poll() is None, process.communicate()[0]
-        killed(process, "alone", "reproduce")
+        killed(process, how, "reproduce")
+    assert [*scratch.glob("*-replay-*")]
     assert {run.info.status for run in small.runs()} == {"FINISHED"}
-    assert re.search(r"removed \S+-replay-\S+, left by a process that was killed", small.just("doctor").stdout)
-    chain = small.just("reproduce", "last", "--chain").stdout
+    assert re.search(r"removed \S+-replay-\S+, left by a process that was killed", small.just("doctor", **place).stdout)
+    chain = small.just("reproduce", "last", "--chain", **place).stdout
     assert verdicts(chain) == dict.fromkeys(NEEDS, "identical")
+    assert {run.info.status for run in small.runs()} == {"FINISHED"}
+    assert [*scratch.iterdir()] == []
 
 
 def test_a_registered_model_is_resolved_for_good(pipeline: Project) -> None:

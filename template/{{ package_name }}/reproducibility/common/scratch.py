@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 from .locking import exclusive
 from .project import PACKAGE, ROOT
 
+#: Set for a replay, which runs in a folder of its own: the `PREFIX` of the project that it is of.
+OWNER = "REPRO_SCRATCH"
 #: Of the names of all of them. Another project may have a package of the same name.
-PREFIX = f"{PACKAGE}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}-"
+PREFIX = os.environ.get(OWNER) or f"{PACKAGE}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}-"
 #: What is locked in each.
 LOCK = "alive"
 

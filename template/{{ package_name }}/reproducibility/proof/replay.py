@@ -17,6 +17,7 @@ from ..common import digest, shell
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import MAIN, ROOT
+from ..common.scratch import OWNER, PREFIX
 from ..containers.image import Image
 from ..containers.start import PROJECT, Mount
 from ..datasets import remembered
@@ -116,7 +117,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
-    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1")
+    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1") | {OWNER: PREFIX}
     variables = launch.child(*FOREIGN) | own | handed | recipe.variables
     step = ["train"] if recipe.code.step == MAIN else ["step", recipe.code.step]
     command = ["-m", recipe.code.content["project"], *step, "--config", str(settings)]
