@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,16 @@ def test_of_a_class_with_a_single_image_that_is_learned_from(own: Any, tmp_path:
     assert [*learned["label"]].count("dog") == 1 and [*held_out["label"]] == ["cat", "cat"]
 
 
+def test_of_every_class_the_same_share_is_held_out(own: Any, tmp_path: Path) -> None:
+    images = own("images")
+    table = images.find(folder_of(tmp_path / "animals", cat=40, dog=8))
+    learned, held_out = images.split(table, 0.25, np.random.default_rng(1))
+    assert held_out["label"].value_counts().to_dict() == {"cat": 10, "dog": 2}
+    assert sorted([*learned.index, *held_out.index]) == [*table.index]
+    assert [*images.split(table, 0.25, np.random.default_rng(1))[1].index] == [*held_out.index]
+    assert [*images.split(table, 0.25, np.random.default_rng(2))[1].index] != [*held_out.index]
+
+
 # --- Trainings ----------------------------------------------------------------
 NETWORKS = ["pytorch", pytest.param("tensorflow", marks=pytest.mark.slow)]
 
@@ -241,6 +252,44 @@ def test_a_training_on_images_verifies_and_reproduces(base: Any) -> None:
     shutil.rmtree(project.path / "data/digits")
     done = project.just("reproduce", first["run"].info.run_id)
     assert "identical: every stage is equal" in done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_how_rows_of_tables_are_held_out_is_refused_by_name(base: Any) -> None:
+    project, _ = base
+    before = len(project.runs())
+    for setting in ("split=group", "split=time", "split_column=seen", "folds=5"):
+        message = refused(project.just("train", "--set", setting, check=False))
+        key, value = setting.split("=")
+        assert re.search(rf"does not fit settings\.py:\n  {key}: .* not permitted, found '?{value}'?\n", message)
+        assert "\nfix: Correct the value or the spelling in the conf or in --set; settings.py says" in message
+    assert len(project.runs()) == before
+
+
+#: How whoever has several pictures of one thing keeps them together: here the neighbours of every ten.
+BY_GROUP = """
+
+def split(table: pd.DataFrame, fraction: float, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    groups = np.array([int(Path(name).stem) // 10 for name in table.index])
+    drawn = rng.permutation(np.unique(groups))
+    is_held_out = np.isin(groups, drawn[: round(len(drawn) * fraction)])
+    return table[~is_held_out], table[is_held_out]
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_split_of_one_s_own_verifies_and_reproduces(base: Any, tmp_path: Path) -> None:
+    project, first = base
+    copy = clone(project, tmp_path / "bikes")
+    with (copy.path / "bikes" / "images.py").open("a", encoding="utf-8") as module:
+        module.write(BY_GROUP)
+    grouped = train(copy)
+    assert grouped["stages"]["split"] != first["stages"]["split"]
+    assert float.fromhex(grouped["metrics"]["accuracy"]) > 0.9
+    assert "identical: every stage is equal" in copy.just("verify").stdout
+    assert "identical: every stage is equal" in copy.just("reproduce", grouped["run"].info.run_id).stdout
 
 
 @pytest.mark.e2e

@@ -42,7 +42,7 @@ class Settings(Section):
     threads: int = Field(ge=1, description="Threads of the numeric libraries and of the fit.")
     nondeterminism: Literal["error", "warn"] = Field(description="What an operation without a deterministic form does.")
     dataset: str = Field(description="An entry of data/datasets.yaml: a folder of images, with a folder a class.")
-    test_fraction: float = Field(gt=0, lt=1, description="Fraction of the images held out.")
+    test_fraction: float = Field(gt=0, lt=1, description="Fraction of each class held out, as images.py draws it.")
     validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the others that decides when to stop.")
     images: ImageSettings
     model: ModelSettings
