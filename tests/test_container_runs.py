@@ -54,9 +54,13 @@ class Persons(Project):
 
 @pytest.fixture
 def project(
-    docker: engines.Docker, set_up: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+    docker: engines.Docker,
+    set_up: Callable[..., Project],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Persons]:
-    """A committed project of such a person, and an engine for it."""
+    """A committed project of such a person, of a task and a framework, and an engine for it."""
+    task, framework = getattr(request, "param", ("classification", "scikit-learn"))
     monkeypatch.delenv("GIT_CONFIG_GLOBAL")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # pytest's folders are closed to others
         home = Path(name)
@@ -74,8 +78,8 @@ def project(
         (home / "bin" / "uv").write_text(f'#!/bin/sh\nexec {shutil.which("uv")} "$@"\n')
         (home / "bin" / "uv").chmod(0o755)
         (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
-        project = Persons(copy_project(home / "bikes", container="docker"))
-        environment = (set_up("classification").path / ".venv").resolve()
+        project = Persons(copy_project(home / "bikes", task=task, framework=framework, container="docker"))
+        environment = (set_up(task, framework).path / ".venv").resolve()
         (project.path / ".venv").symlink_to(environment)
         for place in environment.parents[:-2]:  # below the system's folder for what is temporary
             place.chmod(0o755)
@@ -158,6 +162,21 @@ def test_a_step_in_a_container_is_given_its_inputs_and_makes_outputs(project: Pe
     assert project.container_of(project.last().info.run_id)
     chain = project.just("reproduce", left.info.run_id, "--chain").stdout
     assert verdicts(chain) == {"first": "identical", "left": "identical"}
+
+
+@slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("project", [("images", "pytorch")], indirect=True)
+def test_a_network_learns_from_images_in_a_container(project: Persons) -> None:
+    project.just("image")
+    project.just("run", "--container")
+    run = project.last()
+    assert run.info.status == "FINISHED" and run.data.metrics["accuracy"] > 0.95
+    facts = project.container_of(run.info.run_id)
+    assert facts["image"] == run.data.tags["repro.image"]
+    assert "identical: every stage is equal" in project.just("reproduce", run.info.run_id).stdout
+    assert project.container_of(project.last().info.run_id) == facts
+    assert strangers(project) == []
 
 
 @slow
