@@ -365,6 +365,23 @@ def test_a_broken_image_is_refused_by_name_in_training_and_prediction(base: Any,
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.parametrize("base", ["pytorch"], indirect=True)
+def test_processes_that_train_together_share_the_look_for_broken_images(base: Any, tmp_path: Path) -> None:
+    project, _ = base
+    copy = clone(project, tmp_path / "bikes")
+    shutil.copytree(project.path / "data/digits", tmp_path / "digits")
+    [cut, *_] = broken(tmp_path)
+    for whole, said in ({}, r"rank \d ended first"), ({"0/0.png": "0/0000.png"}, "rank 1 ended first"):
+        for name in ("0/0.png", "0/00.png"):  # the first and the second of all
+            shutil.copy(tmp_path / "digits" / whole[name] if name in whole else cut, tmp_path / "digits" / name)
+        copy.just("data-add", str(tmp_path / "digits"), "--name", "broken")
+        message = refused(copy.just("train", "--set", "dataset=broken", "--set", "processes=2", check=False))
+        assert re.search(rf"{said}:\nerror: \S+\.png is no image that can be read: ", message), message
+        assert "Nor are" not in message, "each has looked at its part alone"
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_what_only_tensorflow_cannot_read_is_named_too(base: Any, tmp_path: Path) -> None:
     project, _ = base
     path = tmp_path / "without_an_end.png"

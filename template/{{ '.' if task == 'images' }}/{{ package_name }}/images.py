@@ -1,7 +1,7 @@
 """From the folder to what the model learns from: files, classes, split."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def find(folder: Path) -> pd.DataFrame:
     Raises
     ------
     ProjectError
-        If there are fewer than two classes, one has no image, or a file is none that can be read.
+        If there are fewer than two classes, or one has no image.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/**/*") if path.is_file())
     labels = [name.partition("/")[0] for name in names]
@@ -39,14 +39,13 @@ def find(folder: Path) -> pd.DataFrame:
     if empty := sorted({path.name for path in folder.iterdir() if path.is_dir()} - {*labels}):
         raise ProjectError(f"{folder / empty[0]} has no image.", "Put images into the folder, or take it out.")
     files = [str(folder / name) for name in names]
-    require(files)
     return pd.DataFrame({"file": files, "label": pd.Categorical(labels)}, index=names)
 
 
 def require(files: Iterable[str]) -> None:
     """Read every file, and refuse what is no image, or a broken one, before anything is computed from the others."""
     names = list(files)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPool() as pool:  # gives each thread many at a time: to hand over a small one takes as long as to read it
         flaws = {name: flaw for name, flaw in zip(names, pool.map(_flaw, names), strict=True) if flaw}
     for name, flaw in flaws.items():
         more = f" Nor are {len(flaws) - 1:,} more." if len(flaws) > 1 else ""

@@ -27,6 +27,7 @@ def train(settings: Settings, run: Run) -> Result:
         and the probability of each class.
     """
     table = images.find(run.path(settings.dataset))
+    images.require(table["file"][run.rank :: run.processes])  # each process its part, before any of them learns
     learned, held_out = images.split(table, settings.test_fraction, run.rng("split"))
     run.stage("split", [learned.index, held_out.index])
     learned, watched = images.split(learned, settings.validation_fraction, run.rng("validation"))
