@@ -152,7 +152,7 @@ def dask_on(
     for role in ("SCHEDULER", "WORKER", "CLIENT"):
         tls |= {f"{role}__CERT": "certificate", f"{role}__KEY": "key"}
     variables = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(folder / file) for name, file in tls.items()}
-    variables |= {f"DASK_DISTRIBUTED__{name}": "5s" for name in ("SCHEDULER__WORKER_TTL", "COMM__TIMEOUTS__CONNECT")}
+    variables |= {f"DASK_DISTRIBUTED__{name}": "15s" for name in ("SCHEDULER__WORKER_TTL", "COMM__TIMEOUTS__CONNECT")}
     told = [f"--scheduler-file={folder / 'scheduler'}", "--protocol=tls"]
     scheduler = hosts[0].command(*part(dask, "scheduler", hosts[0].address, "--port=8786", *told))
     workers = [

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,7 @@ class Agent:
         self.client = client
         self.about = about
         self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.bound: dict[Future, tuple[dict[str, Any], list[str]]] = {}  # jobs that only some workers may do
         self.refused: dict[str, str] = {}  # why, by the address of the worker
         self.width = -1
         threading.Thread(target=self.listen, daemon=True).start()
@@ -78,43 +80,56 @@ class Agent:
 
     def run(self) -> None:
         """Do what comes, in the order in which it comes."""
+        looked = 0.0
         while True:
+            if time.monotonic() - looked > PAUSE:
+                self.look()
+                looked = time.monotonic()
             try:
                 event, what = self.events.get(timeout=PAUSE)
             except queue.Empty:
-                self.look()
                 continue
             if event == "ended":
                 return
             self.submit(what) if event == "asked" else self.take(*what)
 
     def look(self) -> None:
-        """Say how many jobs can be done at once, when that changes."""
+        """Say how many jobs can be done at once, when that changes; and free the jobs of workers that are gone."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         width = sum(worker["nthreads"] for address, worker in workers.items() if address not in self.refused)
         if width != self.width:
             self.width = width
             say({"width": width})
+        for future, (job, chosen) in [*self.bound.items()]:
+            if not {*workers} & {*chosen}:
+                del self.bound[future]
+                future.cancel()
+                self.submit(job)
 
-    def submit(self, job: dict[str, Any], to: str | None = None, archive: bool = False) -> None:
-        """Let Dask do a job, on any worker that did not refuse; with the code, on the one that wants it."""
-        workers = [to] if to else None
-        if not to and self.refused:
-            workers = [one for one in self.client.scheduler_info(n_workers=-1)["workers"] if one not in self.refused]
-            if not workers:
-                say({"id": job["id"], "outcome": {"status": "lost", "cause": next(iter(self.refused.values()))}})
-                return
+    def submit(self, job: dict[str, Any], archive: bool = False) -> None:
+        """Let Dask do a job, on any worker that did not refuse; with the code, where the node wants it."""
         asked = dict(job["asked"])
         if archive:
             asked["archive"] = base64.b64encode(Path(self.about["archive"]).read_bytes()).decode()
         told = base64.b64encode(zlib.compress(json.dumps(asked).encode()))
         command = [*COMMAND, asked["python"], self.about["node"]]
         options = {"input": told, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        future = self.client.submit(subprocess.run, command, **options, workers=workers, pure=False)
+        chosen = None
+        if self.refused:
+            chosen = [one for one in self.client.scheduler_info(n_workers=-1)["workers"] if one not in self.refused]
+            if not chosen:
+                say({"id": job["id"], "outcome": {"status": "lost", "cause": next(iter(self.refused.values()))}})
+                return
+        future = self.client.submit(subprocess.run, command, **options, workers=chosen, pure=False)
+        if chosen:
+            self.bound[future] = job, chosen
         future.add_done_callback(lambda done: self.events.put(("done", (done, job))))
 
     def take(self, future: Future, job: dict[str, Any]) -> None:
         """Say how a job ended; or give the node what it wants, or another node the job."""
+        self.bound.pop(future, None)
+        if future.status == "cancelled":  # and given to others
+            return
         if future.status != "finished":
             cause = f"Dask lost it: {future.exception() if future.status == 'error' else future.status}"
             say({"id": job["id"], "outcome": {"status": "lost", "cause": cause[:200]}})
@@ -126,7 +141,7 @@ class Agent:
         except ValueError:
             answer = {"refused": f"{worker}: {done.stderr.decode(errors='replace').strip()[-200:] or done.returncode}"}
         if "wants" in answer:
-            self.submit(job, worker, archive=True)
+            self.submit(job, archive=True)  # whichever node does it now
         elif "refused" in answer:
             self.refused[worker] = answer["refused"]
             print(f"notice: a node is left out: {answer['refused']}", file=sys.stderr, flush=True)
