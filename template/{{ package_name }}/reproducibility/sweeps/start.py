@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,8 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None) -> s
 
 
 def _do(experiment: Definition, description: Description, place: Place, run: Any = None) -> str:
+    from mlflow.exceptions import MlflowException
+
     check.hold()
     sweep = description.definition
     schema, _ = steps.load(experiment, description.step)
@@ -147,7 +149,8 @@ def _do(experiment: Definition, description: Description, place: Place, run: Any
                 interrupts.hold()
                 print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)
                 engine.close()
-                ledger.settled()  # what no process has begun, or could not end
+                with suppress(MlflowException):  # of a store that is away; --resume gives them up, too
+                    ledger.settled()  # what no process has begun, or could not end
                 raise
     return active.id
 
