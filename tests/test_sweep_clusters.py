@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEMPLATE, Project, clone
+from numpy._core import _multiarray_umath
 from test_clusters import CERTIFICATE, WORKER, dask, part, running, scratch  # noqa: F401 - fixtures
 from test_interrupts import wait_for
 from test_sweep_runs import conf
@@ -221,7 +222,8 @@ def test_another_kind_of_cpu_is_told_and_its_runs_are_explained(
     tmp_path: Path,
 ) -> None:
     """On the second host NumPy and OpenBLAS are kept from what its CPU could do."""
-    poor = ("env", "NPY_DISABLE_CPU_FEATURES=AVX2 FMA3 AVX512F", "OPENBLAS_CORETYPE=Nehalem")
+    dispatched = " ".join(_multiarray_umath.__cpu_dispatch__)
+    poor = ("env", f"NPY_DISABLE_CPU_FEATURES={dispatched}", "OPENBLAS_CORETYPE=Nehalem")
     with dask_on(project, dask, hosts, tmp_path, poor) as made:
         out = made.just(*ON_DASK)
         assert "another kind of CPU" in out
