@@ -412,6 +412,25 @@ def test_a_trial_that_is_lost_again_and_again_ends_the_sweep_which_can_go_on(sto
     assert resumed == go_on(about, whole, Shuffled(2))
 
 
+def test_a_trial_that_crashes_every_time_has_failed_and_one_that_was_killed_once_has_not(store: Path) -> None:
+    crashes: Counter[str] = Counter()
+
+    def act(job: Any) -> Any:
+        kind = job.settings["model"]["kind"]
+        name = mlflow.get_run(job.run).data.tags["repro.trial"]
+        crashes[name] += 1
+        if kind == "a" or crashes[name] == 1:
+            return jobs.Outcome(jobs.CRASHED, "its process was ended by SIGKILL")
+        return complete(job)
+
+    about, run_id = begin(sweep_of(trials=8))
+    go_on(about, run_id, Shuffled(1, act=act))
+    found = ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows().values()
+    assert {row.point["model.kind"]: row.cause for row in found} == {"a": "its process was ended by SIGKILL", "b": ""}
+    tries = {row.point["model.kind"]: crashes[str(row.number)] for row in found}
+    assert len(found) == 8 and tries == {"a": 3, "b": 2}
+
+
 def test_a_late_twin_of_a_lost_trial_is_refused_by_the_store(store: Path) -> None:
     late: list[Any] = []
 

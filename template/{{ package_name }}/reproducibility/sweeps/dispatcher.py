@@ -15,12 +15,12 @@ from ..common.project import ROOT
 from . import definition
 from .description import Description
 from .engine import Engine
-from .jobs import LOST, Job, Outcome
+from .jobs import CRASHED, FAILED, FINISHED, Job, Outcome
 from .ledger import Ledger
 from .progress import Progress
 from .rows import Row
 
-#: So often a run of a trial is begun that is lost with its process or machine.
+#: So often a run of a trial is begun that is lost with its machine, or whose process a signal ends.
 TRIES = 3
 #: In a sweep's run: the digests of the code that its trials imported.
 CODE = "sweep/code.json"
@@ -68,7 +68,8 @@ class Dispatcher:
         Raises
         ------
         ProjectError
-            If one is lost again and again, or the code is edited meanwhile.
+            If one is lost again and again, or the code is edited meanwhile. One whose process crashes every time has
+            failed by itself.
         """
         waiting = deque(wanted)
         begun: Counter[Key] = Counter()
@@ -85,7 +86,9 @@ class Dispatcher:
             future = self._progress.wait(ended)
             key, run_id = going.pop(future)
             outcome = future.result()
-            row = self._ledger.row(run_id) if outcome.status != LOST else None
+            row = self._ledger.row(run_id) if outcome.status in (FINISHED, FAILED) else None
+            if outcome.status == CRASHED and begun[key] == TRIES:
+                row = self._ledger.fail(run_id, outcome.cause)
             if row:
                 self._require_same_code(outcome.modules, run_id)
                 self._tell_of_another_cpu(outcome.features, row)

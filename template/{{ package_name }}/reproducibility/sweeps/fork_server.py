@@ -58,7 +58,6 @@ def serve(experiment: Definition, step: str) -> None:
     for name in (*ON_THE_WAY, FRAMEWORK.loader):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    steps.load(experiment, step)
     children: dict[int, str] = {}
     asked = b""
     while True:

@@ -12,8 +12,9 @@ import yaml
 
 from ..common.files import write_whole
 
-#: Of a run of a trial: it finished; it failed by itself, and would again; it was lost, with its machine or the store.
-FINISHED, FAILED, LOST = "finished", "failed", "lost"
+#: Of a run of a trial: it finished; it failed by itself, and would again; it was lost, with its machine or store; or a
+#: signal ended its process: somebody's, or the system's for want of memory or a fault in compiled code.
+FINISHED, FAILED, LOST, CRASHED = "finished", "failed", "lost", "crashed"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Outcome:
     Parameters
     ----------
     status : str
-        `FINISHED`, `FAILED` or `LOST`.
+        `FINISHED`, `FAILED`, `LOST` or `CRASHED`.
     cause : str
         Why, where it did not finish: a line.
     modules : dict of str to str

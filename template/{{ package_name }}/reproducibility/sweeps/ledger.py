@@ -53,6 +53,12 @@ class Ledger:
         self._client.set_terminated(run_id, status)
         self._client.delete_run(run_id)
 
+    def fail(self, run_id: str, cause: str) -> Row | None:
+        """Say of a run that it failed by itself, and could not say so."""
+        self._client.set_tag(run_id, FAILURE, cause)
+        self._client.set_terminated(run_id, "FAILED")
+        return self.row(run_id)
+
     def rows(self) -> dict[tuple[int, int], Row]:
         """Give what ended by itself."""
         found = map(_row, self._children())

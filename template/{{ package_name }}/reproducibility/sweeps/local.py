@@ -16,7 +16,7 @@ from ..common import parent
 from ..common.project import PACKAGE, ROOT
 from ..framework import FRAMEWORK
 from ..randomness import launch
-from .jobs import LOST, Job, Outcome, log_of, outcome_of
+from .jobs import CRASHED, LOST, Job, Outcome, log_of, outcome_of
 
 #: So many processes that wait to be forked are kept: each is of one seed and one number of threads.
 SERVERS = 4
@@ -181,7 +181,7 @@ def _outcome(file: Path, code: int) -> Outcome:
         if found := Outcome.read(outcome):
             return found
         if code < 0:
-            return Outcome(LOST, f"its process was ended by {signal.Signals(-code).name}")
+            return Outcome(CRASHED, f"its process was ended by {signal.Signals(-code).name}")
         lines = log.read_text("utf-8", "replace").strip().splitlines()
         return Outcome(LOST, lines[-1][:200] if lines else f"its process ended with exit code {code}")
     finally:

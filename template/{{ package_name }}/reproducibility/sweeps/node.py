@@ -144,6 +144,11 @@ def do(asked: dict[str, Any], folder: Path, python: Path) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(outcome.read_text("utf-8"))
             return found
         cause = said[-1][:200] if said else f"its process ended with exit code {process.returncode}"
+        if process.returncode < 0:
+            return {
+                "status": "crashed",
+                "cause": f"its process was ended by {signal.Signals(-process.returncode).name}",
+            }
         return {"status": "lost", "cause": f"{os.uname().nodename}: {cause}"}
 
 
