@@ -55,7 +55,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 class Refused(Exception):
-    """This node cannot be trusted with a trial, and another may."""
+    """A node cannot be trusted with a trial, and another may."""
 
 
 @contextlib.contextmanager

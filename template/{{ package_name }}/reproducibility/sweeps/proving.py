@@ -1,4 +1,4 @@
-"""`just reproduce SWEEP`: is its plan what follows from it, are its results those of its runs, and do these repeat?"""
+"""`just reproduce SWEEP`: whether its plan follows from its conf, and its results are those of its runs and repeat."""
 
 from __future__ import annotations
 
