@@ -7,6 +7,7 @@ a fresh process would. It reads the paths of jobs, a line each, and answers with
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import select
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..common import parent
+from ..common.project import PACKAGE
 from ..framework import FRAMEWORK
 from ..training import steps
 from ..training.steps import Definition
@@ -25,16 +27,11 @@ from .jobs import log_of
 
 #: What a training imports only on its way, of packages that draw no random numbers when they are imported.
 ON_THE_WAY = (
-    *("mlflow", "mlflow.data", "mlflow.models", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
-    *("mlflow.tracking._tracking_service.utils", "mlflow.utils.requirements_utils"),
-    *(
-        "matplotlib.figure",
-        "matplotlib.backends.backend_agg",
-        "PIL.PngImagePlugin",
-        "pandas",
-        "pyarrow.parquet",
-        "skops.io",
-    ),
+    *(f"{PACKAGE}.reproducibility.{name}" for name in ("record.recorder", "datasets.loading")),
+    *("mlflow.models.display_utils", "mlflow.pyfunc.scoring_server", "mlflow.utils.search_logged_model_utils"),
+    *("mlflow.store.tracking.sqlalchemy_workspace_store", "sqlalchemy.dialects.sqlite", "git", "skops.io"),
+    *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "PIL.JpegImagePlugin", "PIL.GifImagePlugin"),
+    *("PIL.BmpImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet"),
 )
 #: Seconds between two looks at the children, and until those that were told to end are killed.
 PAUSE, PATIENCE = 0.02, 30.0
@@ -58,6 +55,7 @@ def serve(experiment: Definition, step: str) -> None:
     for name in (*ON_THE_WAY, FRAMEWORK.loader):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _read_schema()
     children: dict[int, str] = {}
     asked = b""
     while True:
@@ -71,6 +69,15 @@ def serve(experiment: Definition, step: str) -> None:
                 children[_fork(experiment, line.decode())] = line.decode()
         _tell_ended(children, answers)
     _end(children)
+
+
+def _read_schema() -> None:
+    """Read once which schema MLflow wants of a database: each child would read a hundred files for it."""
+    from mlflow.store.db import utils
+
+    with contextlib.suppress(AttributeError):  # of another MLflow
+        utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
+        utils._get_latest_schema_revision()
 
 
 def _fork(experiment: Definition, path: str) -> int:
