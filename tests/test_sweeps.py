@@ -29,7 +29,7 @@ course, definition, description = (load(f"sweeps.{name}") for name in ("course",
 dispatcher, jobs, ledger = (load(f"sweeps.{name}") for name in ("dispatcher", "jobs", "ledger"))
 planner, progress, proving = (load(f"sweeps.{name}") for name in ("planner", "progress", "proving"))
 rows, runner, spread, trial = (load(f"sweeps.{name}") for name in ("rows", "runner", "spread", "trial"))
-sqlite = load("store.sqlite")
+digest, sqlite = load("common.digest"), load("store.sqlite")
 
 SPACE = {
     "model.x": {"type": "float", "low": -1, "high": 1},
@@ -350,6 +350,11 @@ def test_a_sweep_shows_in_the_store_what_came_of_it(store: Path, capsys: pytest.
     assert f"just reproduce {run_id[:8]}" in out and run.info.run_id in out
 
 
+def settled(run_id: str) -> dict[tuple[int, int], Any]:
+    """What the ledger of a sweep says."""
+    return ledger.rows_of(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).runs().values())
+
+
 def points_of(run_id: str) -> dict[int, dict[str, Any]]:
     return {
         int(run.data.tags["repro.trial"]): json.loads(run.data.tags["repro.point"])
@@ -425,7 +430,7 @@ def test_a_trial_that_crashes_every_time_has_failed_and_one_that_was_killed_once
 
     about, run_id = begin(sweep_of(trials=8))
     go_on(about, run_id, Shuffled(1, act=act))
-    found = ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows().values()
+    found = settled(run_id).values()
     assert {row.point["model.kind"]: row.cause for row in found} == {"a": "its process was ended by SIGKILL", "b": ""}
     tries = {row.point["model.kind"]: crashes[str(row.number)] for row in found}
     assert len(found) == 8 and tries == {"a": 3, "b": 2}
@@ -449,7 +454,7 @@ def test_a_late_twin_of_a_lost_trial_is_refused_by_the_store(store: Path) -> Non
     client = mlflow.MlflowClient()
     with pytest.raises(mlflow.MlflowException, match="active"):
         client.set_terminated(job.run, "FINISHED")
-    assert len(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows()) == 4
+    assert len(settled(run_id)) == 4
     assert client.get_run(run_id).data.tags["repro.result"] == result
 
 
@@ -484,7 +489,7 @@ def test_code_that_is_edited_meanwhile_ends_the_sweep(store: Path) -> None:
     engine = Shuffled(1, act=act)
     with pytest.raises(ProjectError, match=r"bikes/train\.py is not as the trials of the sweep"):
         go_on(about, run_id, engine)
-    assert len(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).rows()) == 9
+    assert len(settled(run_id)) == 9
     with pytest.raises(ProjectError, match=r"bikes/train\.py is not as"):
         dispatcher.require_same_code_here(run_id)
 
@@ -511,7 +516,8 @@ def done(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     saved = {}
     for run in children(run_id):
         metrics = {"score": run.data.metrics["score"].hex()}
-        saved[run.info.run_id] = {"result": run.data.tags["repro.result"], "metrics": metrics}
+        given = digest.of_value(definition.settings(BASE, json.loads(run.data.tags["repro.point"]), BASE["seed"]))
+        saved[run.info.run_id] = {"result": run.data.tags["repro.result"], "metrics": metrics, "given": given}
     monkeypatch.setattr(proving.tracking, "connect", lambda: None)
     monkeypatch.setattr(proving.makers, "recorded", lambda run: saved[run.info.run_id])
     return run_id
@@ -556,6 +562,18 @@ def test_what_was_changed_of_a_sweep_is_named(done: str, change: str, capsys: py
     assert proving.reproduce_sweep(done) == 1
     assert said in capsys.readouterr().out
     assert mlflow.get_run(done).data.tags["repro.verdict"] == "different"
+
+
+def test_a_run_of_other_settings_than_planned_is_named(
+    done: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded, other = proving.makers.recorded, trial_of(done, 6)
+    lie = {"given": digest.of_value(BASE)}
+    monkeypatch.setattr(
+        proving.makers, "recorded", lambda run: recorded(run) | (lie if run.info.run_id == other else {})
+    )
+    assert proving.reproduce_sweep(done) == 1
+    assert f"trial 6: run {other} was of other settings than the plan gives it" in capsys.readouterr().out
 
 
 def test_a_description_that_was_changed_is_no_description(done: str) -> None:

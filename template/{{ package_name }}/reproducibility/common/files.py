@@ -19,6 +19,12 @@ def absolute(path: str) -> Path:
     return here.resolve() if here.exists() else (ROOT / path).resolve()
 
 
+def cache() -> Path:
+    """Name the folder of this person in which things may lie that can be had again."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing
+    return Path(caches, "copier-mlflow")
+
+
 def clone(source: Path, target: Path) -> None:
     """Copy a file's bytes: at once and without taking room, where the file system can."""
     with contextlib.suppress(ImportError, OSError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.files import write_whole
+from ..common.files import cache, write_whole
 from ..common.scratch import PREFIX
 
 #: Set where every byte is hashed: for what verifies, reproduces or replays.
@@ -80,8 +80,7 @@ def _marks(status: os.stat_result) -> list[int]:
 
 
 def _file() -> Path:
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing
-    return Path(caches, "copier-mlflow", f"{PREFIX}digests.json")
+    return cache() / f"{PREFIX}digests.json"
 
 
 def _read() -> dict[str, Any]:

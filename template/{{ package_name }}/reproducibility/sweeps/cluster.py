@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import conf
 from ..common import digest, shell
 from ..common.errors import ProjectError
+from ..common.files import cache
 from ..common.locking import exclusive
 from ..common.project import PACKAGE, ROOT
 from ..common.uv import require_uv
@@ -200,8 +202,7 @@ def python() -> Path:
             "--output-file constraints-cluster.txt",
         )
     require_uv()
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = caches / "copier-mlflow" / f"cluster-{digest.of_file(LOCK)[7:23]}"
+    path = cache() / f"cluster-{digest.of_file(LOCK)[7:23]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path):
         if not (path / "built").exists():
@@ -285,6 +286,7 @@ def _variables(job: Job) -> dict[str, str]:
     }
 
 
+@functools.cache
 def _python_version() -> str:
     text = yaml.safe_load((ROOT / "python_env.yaml").read_text("utf-8"))
     return str(text["python"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..record import metrics
@@ -59,22 +59,23 @@ class Ledger:
         self._client.set_terminated(run_id, "FAILED")
         return self.row(run_id)
 
-    def rows(self) -> dict[tuple[int, int], Row]:
-        """Give what ended by itself."""
-        found = map(_row, self._children())
-        return {(row.number, row.repeat): row for row in found if row}
+    def runs(self) -> dict[str, Any]:
+        """Give the runs of all trials, by ID, the newest first."""
+        condition = f"tags.`{PARENT}` = '{self._parent}'"
+        return {run.info.run_id: run for run in search.newest_first([self._experiment], condition)}
 
     def settled(self) -> dict[tuple[int, int], Row]:
         """Give what ended by itself, and give up all else: of a sweep that was cut short."""
-        found = self.rows()
-        kept = {row.run for row in found.values()}
-        for run in [*self._children()]:
-            if run.info.run_id not in kept:
-                self.drop(run.info.run_id)
+        runs = self.runs()
+        found = rows_of(runs.values())
+        for run_id in runs.keys() - {row.run for row in found.values()}:
+            self.drop(run_id)
         return found
 
-    def _children(self) -> Iterator[Any]:
-        yield from search.newest_first([self._experiment], f"tags.`{PARENT}` = '{self._parent}'")
+
+def rows_of(runs: Iterable[Any]) -> dict[tuple[int, int], Row]:
+    """Read what came of the runs of trials, of those that ended by themselves."""
+    return {(row.number, row.repeat): row for row in map(_row, runs) if row}
 
 
 def _name(number: int, repeat: int) -> str:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from ..common import exit_codes
+from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
 from ..proof import refusals, replay_image, reproduce, terminal
 from ..record import lookup, makers, reader
 from ..record.metrics import same
 from ..store import tracking
-from . import rows
+from . import definition, rows
 from .course import Course
 from .description import TAG, Description
-from .ledger import Ledger, key_of
+from .ledger import Ledger, key_of, rows_of
 from .planner import load
 from .rows import Row
 
@@ -59,14 +59,15 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
             f"just sweep --resume {run.info.run_id}",
             CANNOT_BE_TRIED,
         )
-    found = Ledger(run.info.experiment_id, run.info.run_id).rows()
-    remarks = [*_plan(about, found), *_results(about, run, found)]
+    runs = Ledger(run.info.experiment_id, run.info.run_id).runs()
+    found = rows_of(runs.values())
+    remarks = [*_plan(about, found), *_results(about, run, runs, found)]
     verdicts = [DIFFERENT if remarks else IDENTICAL]
     _say("plan and results", f"{len(found):,} runs of trials", verdicts[0])
-    for row in _chosen(found.values(), sample):
+    for row in _chosen(found.values(), runs, sample):
         if DIFFERENT in verdicts:
             break
-        verdict, told = _execute(row, container)
+        verdict, told = _execute(runs[row.run], container)
         _say(f"trial {row.number}", f"run {row.run}", verdict)
         verdicts.append(verdict)
         remarks += told
@@ -109,35 +110,37 @@ def _plan(about: Description, found: Rows) -> Iterator[str]:
         yield f"trial {surplus[0][0]} has a run, and is not planned"
 
 
-def _results(about: Description, run: Any, found: Rows) -> Iterator[str]:
+def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows) -> Iterator[str]:
     """Name what of the results is not as the sweep's run says, or as the record of a trial's run says."""
-    metric = key_of(about.definition.metric)
+    sweep, metric = about.definition, key_of(about.definition.metric)
     if rows.digest_of(found.values(), metric) != run.data.tags.get("repro.result"):
         yield "the results of its runs do not give the result that it is tagged with"
     for row in found.values():
         if row.cause:
             continue
-        content = makers.recorded(makers.run_of(row.run))
+        content = makers.recorded(runs[row.run])
+        planned = definition.settings(about.base, dict(row.point), sweep.seed_of(about.base, row.repeat))
         if not content:
             yield f"trial {row.number}: run {row.run} has no record that is its own"
+        elif content["given"] != digest.of_value(planned):
+            yield f"trial {row.number}: run {row.run} was of other settings than the plan gives it"
         elif content["result"] != row.result:
             yield f"trial {row.number}: run {row.run} is tagged with another result than that of its record"
-        elif metric and not same(float.fromhex(content["metrics"][about.sweep["metric"]]), row.metrics[metric]):
+        elif metric and not same(float.fromhex(content["metrics"][sweep.metric]), row.metrics[metric]):
             yield f"trial {row.number}: run {row.run} has another {metric} than its record"
 
 
-def _chosen(found: Any, count: int) -> list[Row]:
+def _chosen(found: Iterable[Row], runs: Mapping[str, Any], count: int) -> list[Row]:
     """Choose runs to execute: at random, as nobody can prepare for that; those first that have no verdict yet."""
     finished = [row for row in found if not row.cause]
     random.shuffle(finished)
-    verdicts = {row.run: makers.run_of(row.run).data.tags.get("repro.verdict", "") for row in finished} if count else {}
-    return sorted(finished, key=lambda row: bool(verdicts.get(row.run)))[:count]
+    return sorted(finished, key=lambda row: "repro.verdict" in runs[row.run].data.tags)[:count]
 
 
-def _execute(row: Row, container: bool | None) -> tuple[str, list[str]]:
+def _execute(run: Any, container: bool | None) -> tuple[str, list[str]]:
     """Execute a run of a trial again, keep that, and give the verdict and what to say of it."""
     with reproduce.scratch_folder() as scratch:
-        record = reader.download(makers.run_of(row.run), scratch / "original")
+        record = reader.download(run, scratch / "original")
         refusals.require_git(record)
         comparison = reproduce.again(record, scratch, containers=replay_image.containers(record, container))
         reproduce.keep(comparison, scratch)

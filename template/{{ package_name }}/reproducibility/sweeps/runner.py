@@ -94,11 +94,8 @@ class Runner:
             lines = "\n".join(f"  {count} x {cause}" for cause, count in causes.most_common(5))
             raise ProjectError(
                 f"all of the first {tried} trials failed:\n{lines}",
-                f"Mend that, then: just sweep      What each printed is in its run: log.txt of {self._any().run}",
+                f"Mend that, then: just sweep      What each printed is in its run: log.txt of {self.rows[0, 0].run}",
             )
-
-    def _any(self) -> Row:
-        return next(iter(self.rows.values()))
 
     def _show(self) -> None:
         """Show in the store how far it is, as often as people look and no store is flooded."""
