@@ -72,6 +72,18 @@ class Site:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
+    def started(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a recipe in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.project.path,
+            env=os.environ | self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     def runs(self) -> list[Any]:
         """All runs, asked of the database: the server's address is none of this machine's."""
         import mlflow
@@ -119,7 +131,11 @@ def site(project: Project, hosts: list[clusters.Host], folder: Path, **variables
         yield made
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for whoever had asked it from a host that was unplugged
+            server.kill()
+            server.wait()
 
 
 @pytest.fixture
@@ -198,14 +214,7 @@ def test_dask_on_two_hosts_gives_the_result_of_one_machine(dask_site: Site, whol
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "unplug"])
 def test_a_host_that_is_lost_changes_nothing(dask_site: Site, hosts: list[clusters.Host], whole: str, how: str) -> None:
-    with subprocess.Popen(
-        dask_site.command(*ON_DASK),
-        cwd=dask_site.project.path,
-        env=os.environ | dask_site.variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with dask_site.started(*ON_DASK) as process:
         wait_for(lambda: process.poll() is not None or dask_site.finished() >= 1, "a trial is done", 300)
         getattr(hosts[1], how)()
         out = process.communicate(timeout=600)[0]
@@ -246,15 +255,7 @@ def test_a_node_with_another_lock_refuses_and_the_sweep_goes_on(dask_site: Site,
 
 @pytest.mark.slow
 def test_a_sweep_that_ends_leaves_no_trial_behind(dask_site: Site, hosts: list[clusters.Host], whole: str) -> None:
-    with subprocess.Popen(
-        dask_site.command(*ON_DASK),
-        cwd=dask_site.project.path,
-        env=os.environ | dask_site.variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with dask_site.started(*ON_DASK) as process:
         wait_for(lambda: process.poll() is not None or dask_site.finished() >= 2, "trials are done", 300)
         os.killpg(process.pid, signal.SIGINT)
         out = process.communicate(timeout=120)[0]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
 import os
 import shutil
 import subprocess
-import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,15 @@ from ..common.uv import require_uv
 from ..randomness import launch
 from ..store import sqlite, tracking
 from . import bundle
-from .jobs import LOST, Job, Outcome
+from .correspondent import Correspondent
+from .jobs import Job, Outcome
 
 LOCK = ROOT / "constraints-cluster.txt"
 HERE = Path(__file__).parent
 #: Of the shell's variables, those by which a node reaches the store; they are sent with a job, and written nowhere.
 STORE = ("MLFLOW_TRACKING_", "MLFLOW_S3_", "AWS_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_", "DATABRICKS_")
+#: Seconds in which workers that were started for a sweep end.
+PATIENCE = 60
 EXAMPLE = """\
 partition: batch # and account: NAME, where yours asks for one
 walltime: "01:00:00" # of each worker; a trial that it cuts short is done again
@@ -71,7 +72,7 @@ class Slurm(BaseModel):
         }
 
 
-class Cluster:
+class Cluster(Correspondent):
     """Does jobs on a cluster, by an agent that speaks to it; see agent.py.
 
     Parameters
@@ -93,18 +94,8 @@ class Cluster:
         archive = bundle.pack(folder)
         self._digest = digest.of_file(archive).removeprefix("sha256:")
         self._numbers = itertools.count()
-        self._going: dict[int, Future[Outcome]] = {}
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._ended = False
-        self._agent = subprocess.Popen(
-            [str(python), "-I", str(HERE / "agent.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env=shell.child(),
-        )
+        agent = [str(python), "-I", str(HERE / "agent.py")]
+        super().__init__(agent, "the connection to the cluster ended", PATIENCE, env=shell.child())
         about = {
             "scheduler": scheduler,
             "slurm": slurm.options(python) if slurm else None,
@@ -113,9 +104,7 @@ class Cluster:
             "archive": str(archive),
             "node": (HERE / "node.py").read_text("utf-8"),
         }
-        self._say(about)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self.tell(json.dumps(about))
 
     def wait(self) -> None:
         """Wait for the first worker; Slurm may have a queue.
@@ -126,9 +115,9 @@ class Cluster:
             If the agent ended: its own message stands above.
         """
         with self._changed:
-            while not self.width and not self._ended:
+            while not self.width and self.alive:
                 self._changed.wait(0.5)
-        if self._ended:
+        if not self.alive:
             raise ProjectError(
                 "the cluster cannot be used; its own message stands above.",
                 "Give --scheduler the address of a running Dask scheduler, or correct confs/cluster.yaml.",
@@ -136,13 +125,6 @@ class Cluster:
 
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job, wherever Dask has a worker for it."""
-        future: Future[Outcome] = Future()
-        number = next(self._numbers)
-        with self._lock:
-            if self._ended:
-                future.set_result(Outcome(LOST, "the connection to the cluster ended"))
-                return future
-            self._going[number] = future
         asked = {
             "bundle": self._digest,
             "package": PACKAGE,
@@ -150,41 +132,18 @@ class Cluster:
             "variables": _variables(job),
             "job": job.text(),
         }
-        with contextlib.suppress(OSError):  # it ended just now: the listener says so
-            self._say({"id": number, "asked": asked})
-        return future
+        number = str(next(self._numbers))
+        return self.ask(number, json.dumps({"id": number, "asked": asked}))
 
-    def close(self) -> None:
-        """End what goes on there, and the workers that Slurm started for it."""
-        if self._agent.stdin:
-            with contextlib.suppress(OSError):
-                self._agent.stdin.close()
-        try:
-            self._agent.wait(60)
-        except subprocess.TimeoutExpired:
-            self._agent.kill()
-        self._listener.join()
-
-    def _say(self, what: dict[str, Any]) -> None:
-        print(json.dumps(what), file=self._agent.stdin, flush=True)
-
-    def _listen(self) -> None:
-        for line in self._agent.stdout or ():
-            told = json.loads(line)
-            if "width" in told:
-                with self._changed:
-                    self.width = told["width"]
-                    self._changed.notify_all()
-            else:
-                with self._lock:
-                    future = self._going.pop(told["id"])
-                future.set_result(Outcome(**told["outcome"]))
-        with self._changed:
-            self._ended, left = True, [*self._going.values()]
-            self._going.clear()
-            self._changed.notify_all()
-        for future in left:
-            future.set_result(Outcome(LOST, "the connection to the cluster ended"))
+    def heard(self, line: str) -> None:
+        """Take how many jobs it can do at once, or how one ended."""
+        told = json.loads(line)
+        if "width" in told:
+            with self._changed:
+                self.width = told["width"]
+                self._changed.notify_all()
+        else:
+            self.settle(told["id"], Outcome(**told["outcome"]))
 
 
 def python() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import signal
@@ -16,6 +15,7 @@ from ..common import parent
 from ..common.project import PACKAGE, ROOT
 from ..framework import FRAMEWORK
 from ..randomness import launch
+from .correspondent import Correspondent
 from .jobs import CRASHED, LOST, Job, Outcome, log_of, outcome_of
 
 #: So many processes that wait to be forked are kept: each is of one seed and one number of threads.
@@ -99,7 +99,7 @@ class Local:
         return found
 
 
-class _ForkServer:
+class _ForkServer(Correspondent):
     """A process that has imported everything; see `fork_server`.
 
     Parameters
@@ -109,63 +109,22 @@ class _ForkServer:
     """
 
     def __init__(self, job: Job) -> None:
-        self._process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-m", PACKAGE, "trials", job.step],
+            "the process that trials are forked from ended",
+            PATIENCE,
             cwd=ROOT,
             env=_variables(job),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
         )
-        self._going: dict[str, Future[Outcome]] = {}
-        self._lock = threading.Lock()
-        self._ended = False
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it takes jobs."""
-        return not self._ended
-
-    @property
-    def idle(self) -> bool:
-        """Whether it does none."""
-        return not self._going
 
     def submit(self, file: Path) -> Future[Outcome]:
         """Have a job done in a fork of it."""
-        future: Future[Outcome] = Future()
-        with self._lock:
-            if self._ended:
-                future.set_result(Outcome(LOST, "the process that trials are forked from ended"))
-                return future
-            self._going[str(file)] = future
-        with contextlib.suppress(OSError):  # it ended just now: the listener says so
-            print(file, file=self._process.stdin, flush=True)
-        return future
+        return self.ask(str(file), str(file))
 
-    def close(self) -> None:
-        """End it, and its children, which mark their runs."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._listener.join()
-
-    def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            file, _, code = line.rstrip("\n").partition("\t")
-            self._going.pop(file).set_result(_outcome(Path(file), int(code)))
-        with self._lock:
-            self._ended = True
-            left = [*self._going.values()]
-            self._going.clear()
-        for future in left:
-            future.set_result(Outcome(LOST, "the process that trials are forked from ended"))
+    def heard(self, line: str) -> None:
+        """Take the path of a job, and how its process ended."""
+        file, _, code = line.partition("\t")
+        self.settle(file, _outcome(Path(file), int(code)))
 
 
 def _variables(job: Job) -> dict[str, str]:
