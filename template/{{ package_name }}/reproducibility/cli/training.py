@@ -125,13 +125,13 @@ def run_project(
         given["seed"] = str(seed)
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
-    if container and entry_point in ("verify", "reproduce"):
-        just_run.require_known(entry_point, given)
-        raise SystemExit(_prove(entry_point, given))
     place = None
     if container:
         from ..training.in_container import Container
 
+        just_run.require_known(entry_point, given)
+        if entry_point in ("verify", "reproduce"):
+            raise SystemExit(_prove(entry_point, given))
         place = Container()
     just_run.run(entry_point, given, place)
 

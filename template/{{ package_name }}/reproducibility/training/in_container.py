@@ -31,18 +31,25 @@ class Container:
     ----------
     output : file, optional
         Where their results go; by default to the terminal, as their progress always does.
+
+    Raises
+    ------
+    ProjectError
+        If there is no engine, no Dockerfile or no commit: what cannot be had needs no run to say so.
     """
 
     early = True
 
     def __init__(self, output: IO[Any] | None = None) -> None:
         self.output = output
-
-    def ready(self) -> object:
-        """Find the engine, capture the code, and make sure that its image is there."""
+        self.base = image.default_base()
         self.engine = find()
         self.code = capture.capture()
-        self.image = image.of_project(self.engine, code=self.code)
+        image.labels_of(self.code, self.base)  # there are none without a commit
+
+    def ready(self) -> object:
+        """Make sure that the image of the code is there."""
+        self.image = image.of_project(self.engine, code=self.code, base=self.base)
         return self.image
 
     def stop(self) -> None:

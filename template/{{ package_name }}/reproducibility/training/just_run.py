@@ -78,8 +78,6 @@ def run(entry_point: str, parameters: dict[str, str], place: Place | None = None
         with Interrupts(last) as interrupts, liveness.held() as alive:
             # A new store's tables take as long to make as an environment. Any other may refuse, so it is asked first.
             early = early or (builder.submit(place.ready) if is_new else None)
-            if early and early.done():
-                early.result()  # what cannot be had needs no run to say so
             active = _create_run(str(ROOT), tracking.open_experiment(), str(ROOT), None, entry_point, parameters)
             run_id = str(active.info.run_id)
             with cut_short(run_id, alive, interrupts, partial(_end, run_id)):
