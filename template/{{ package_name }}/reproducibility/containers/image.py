@@ -176,18 +176,15 @@ def default_base(project: Path = ROOT) -> str:
     ProjectError
         If the project has no Dockerfile.
     """
-    if named := os.environ.get("CONTAINER_BASE"):
-        return named
-    try:
-        found = re.search(r"^ARG BASE=(\S+)", (project / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    except FileNotFoundError:
-        found = None
-    if found is None:
+    file = project / "Dockerfile"
+    found = re.search(r"^ARG BASE=(\S+)", file.read_text("utf-8") if file.exists() else "", re.MULTILINE)
+    named = os.environ.get("CONTAINER_BASE") or (found and found[1])
+    if not named or not file.exists():
         raise ProjectError(
             "this project has no Dockerfile of the template: it has container=none, or is older than that.",
             "just template-update --data container=docker",
         )
-    return found[1]
+    return named
 
 
 def _image(engine: Engine, there: Mapping[str, Any], reference: str) -> Image:
