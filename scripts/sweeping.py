@@ -106,7 +106,7 @@ def launched(trials: int, workers: int) -> float:
         way = course.Course(sweep)
         for points in way.batches():
             found = {}
-            for row in hands.execute({(number, 0): point for number, point in points.items()}):
+            for row in hands.execute({(number, 0): point for number, point in points.items()}, whole=False):
                 shown.settle(row, row.metrics["value"])
                 found[row.number] = row.metrics["value"]
             way.take(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -90,6 +91,7 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
     assert len(found) == 6 and sweep.info.status == "FINISHED"
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     best = sweep.data.tags["repro.best"]
+    assert [run.info.run_id for run in found.values() if "repro.model" in run.data.tags] == [best]
     assert best in out and sweep.info.run_id in out and "Downloading" not in out
     assert not any(run.info.run_id in project.just("runs").stdout for run in found.values())
     assert best in project.just("runs", "--of", sweep.info.run_id[:8]).stdout
@@ -104,6 +106,18 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
     assert refused.returncode == 3 and f"just reproduce {best}" in refused.stdout
     assert "identical" in project.just("reproduce", best).stdout
     assert "is champion" in project.just("promote", "best", sweep.info.run_id).stdout
+
+    # The model of another, where somebody wants it.
+    other = next(run for run in found.values() if run.info.run_id != best)
+    refused = project.just("predict", other.info.run_id, "data/breast_cancer.csv", check=False).stdout
+    command = f"just sweep --resume {sweep.info.run_id} --keep {other.data.tags['repro.trial']}"
+    assert command in refused
+    project.just(*command.split()[1:])
+    kept = trials(project, sweep)[other.data.tags["repro.trial"]]
+    assert kept.data.tags["repro.result"] == other.data.tags["repro.result"] and "repro.model" in kept.data.tags
+    assert project.client().get_run(sweep.info.run_id).info.status == "FINISHED"
+    refused = project.just("sweep", "--resume", sweep.info.run_id, "--keep", "99", check=False).stdout
+    assert "has no trial 99 that finished" in refused
 
     told = project.just("reproduce", sweep.info.run_id, "--sample", "1").stdout
     assert "plan and results  6 runs of trials  identical" in told and told.count("identical") >= 2
@@ -253,6 +267,23 @@ def test_a_trial_of_the_users_own_fault_is_told_by_its_cause(project: Project) -
     states = Counter(run.info.status for run in trials(project, sweep).values())
     assert states["FAILED"] and states["FINISHED"] and "x ValueError" in out
     assert "identical" in project.just("reproduce", sweep.info.run_id).stdout
+
+
+@pytest.mark.slow
+def test_a_best_trial_that_does_not_repeat_is_told(project: Project) -> None:
+    train = project.path / "bikes" / "train.py"
+    text = train.read_text("utf-8")
+    train.write_text(
+        text.replace("    return Result(", '    metrics["chance"] = __import__("time").time()\n    return Result(', 1), "utf-8"
+    )
+    conf(project, trials=2, batch=2)
+    out = project.just("sweep").stdout
+    [sweep] = sweeps(project)
+    assert "DIFFERENT" in out and sweep.info.status == "FINISHED"
+    assert len(trials(project, sweep)) == 2
+    [command] = re.findall(r"just (reproduce \w+) ", out)[:1]
+    told = project.just(*command.split(), check=False)
+    assert told.returncode == 1 and "chance" in told.stdout
 
 
 def test_seeds_tell_chance_from_merit(project: Project) -> None:

@@ -29,7 +29,7 @@ course, definition, description = (load(f"sweeps.{name}") for name in ("course",
 dispatcher, jobs, ledger = (load(f"sweeps.{name}") for name in ("dispatcher", "jobs", "ledger"))
 planner, progress, proving = (load(f"sweeps.{name}") for name in ("planner", "progress", "proving"))
 rows, runner, spread, trial = (load(f"sweeps.{name}") for name in ("rows", "runner", "spread", "trial"))
-digest, sqlite = load("common.digest"), load("store.sqlite")
+digest, sqlite, stored_model = load("common.digest"), load("store.sqlite"), load("record.stored_model")
 
 SPACE = {
     "model.x": {"type": "float", "low": -1, "high": 1},
@@ -268,6 +268,8 @@ def complete(job: Any) -> Any:
     value = score(job.settings)
     client.log_metric(job.run, "score", value)
     client.set_tag(job.run, "repro.result", f"sha256:{value.hex()}")
+    if not job.whole:
+        client.set_tag(job.run, stored_model.NOT_STORED, stored_model.NOT_KEPT)
     client.set_terminated(job.run, "FINISHED")
     return jobs.Outcome(jobs.FINISHED, modules={"bikes/train.py": "sha256:1"})
 
@@ -287,14 +289,14 @@ def begin(sweep: dict[str, Any]) -> tuple[Any, str]:
     return about, started.info.run_id
 
 
-def go_on(about: Any, run_id: str, engine: Any) -> str:
+def go_on(about: Any, run_id: str, engine: Any, keep: frozenset[int] = frozenset()) -> str:
     """Do a sweep, or what is left of it, and give the digest of its result."""
     experiment = mlflow.get_run(run_id).info.experiment_id
     try:
         with progress.Progress(about.definition, run_id) as shown:
             book = ledger.Ledger(experiment, run_id)
             hands = dispatcher.Dispatcher(run_id, about, engine, book, shown)
-            runner.Runner(run_id, about, hands, book, shown).run()
+            runner.Runner(run_id, about, hands, book, shown, keep).run()
     finally:
         engine.close()
     mlflow.end_run()
@@ -354,9 +356,18 @@ def test_a_sweep_shows_in_the_store_what_came_of_it(store: Path, capsys: pytest.
     assert f"just reproduce {run_id[:8]}" in out and run.info.run_id in out
 
 
+def tried(engine: Shuffled) -> list[Any]:
+    """The jobs of an engine, but for the best trial's, which is done once more for its model."""
+    return [job for job in engine.done if not job.whole]
+
+
 def settled(run_id: str) -> dict[tuple[int, int], Any]:
     """What the ledger of a sweep says."""
     return ledger.rows_of(ledger.Ledger(mlflow.get_run(run_id).info.experiment_id, run_id).runs().values())
+
+
+def name_of(run: Any) -> str:
+    return str(run.data.tags["repro.trial"])
 
 
 def points_of(run_id: str) -> dict[int, dict[str, Any]]:
@@ -375,9 +386,67 @@ def test_a_trial_that_fails_by_itself_is_recorded_and_not_tried_again(store: Pat
     engine = Shuffled(3, act=act)
     result = go_on(about, run_id, engine)
     statuses = Counter(run.info.status for run in children(run_id))
-    assert len(engine.done) == 24 and statuses["FAILED"] > 2 and statuses.total() == 24
+    assert len(tried(engine)) == 24 and statuses["FAILED"] > 2 and statuses.total() == 25
     about, again = begin(sweep_of())
     assert go_on(about, again, Shuffled(1, act=act)) == result
+
+
+def test_the_best_trial_is_trained_once_more_and_keeps_its_model(store: Path) -> None:
+    about, run_id = begin(sweep_of(seeds=2))
+    go_on(about, run_id, engine := Shuffled(3))
+    kept = [row for row in settled(run_id).values() if row.whole]
+    assert [row.run for row in kept] == [mlflow.get_run(run_id).data.tags["repro.best"]]
+    assert [job.run for job in engine.done if job.whole] == [kept[0].run]
+    assert len(settled(run_id)) == 48 and len(children(run_id)) == 49
+    # Others on demand, which changes nothing else.
+    result = mlflow.get_run(run_id).data.tags["repro.result"]
+    mlflow.start_run(run_id)
+    wanted = {0, 3, kept[0].number}
+    assert go_on(about, run_id, engine := Shuffled(1), frozenset(wanted)) == result
+    assert len(engine.done) == len(wanted) - 1
+    assert {(row.number, row.repeat) for row in settled(run_id).values() if row.whole} == {(one, 0) for one in wanted}
+
+
+def test_all_trials_keep_their_models_where_that_is_said(store: Path) -> None:
+    about, run_id = begin(sweep_of(keep="all"))
+    go_on(about, run_id, engine := Shuffled(3))
+    assert len(engine.done) == 24 and all(row.whole for row in settled(run_id).values())
+
+
+def test_a_best_trial_that_does_not_repeat_is_told_and_keeps_nothing(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(job: Any) -> Any:
+        outcome = complete(job)
+        if job.whole:
+            mlflow.MlflowClient().set_tag(job.run, "repro.result", "sha256:another")
+        return outcome
+
+    about, run_id = begin(sweep_of())
+    result = go_on(about, run_id, Shuffled(2, act=act))
+    out = capsys.readouterr().out
+    best = mlflow.get_run(run_id).data.tags["repro.best"]
+    assert "DIFFERENT" in out and f"just reproduce {best[:8]}" in out
+    assert len(settled(run_id)) == 24 and not any(row.whole for row in settled(run_id).values())
+    about, again = begin(sweep_of())
+    assert go_on(about, again, Shuffled(2)) == result
+
+
+def test_a_model_that_nobody_compared_stands_for_nothing(store: Path) -> None:
+    about, run_id = begin(sweep_of())
+
+    def act(job: Any) -> Any:
+        outcome = complete(job)
+        if job.whole:  # killed before it was compared
+            mlflow.MlflowClient().set_tag(job.run, "repro.result", "sha256:another")
+            raise KeyboardInterrupt
+        return outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on(about, run_id, Shuffled(2, act=act))
+    result = go_on(about, run_id, Shuffled(2))
+    about, again = begin(sweep_of())
+    assert go_on(about, again, Shuffled(2)) == result
 
 
 def test_where_everything_fails_it_ends_with_the_first_batch(store: Path) -> None:
@@ -476,12 +545,13 @@ def test_a_sweep_that_was_cut_short_goes_on_without_doing_anything_twice(store: 
     engine = Shuffled(3, act=act)
     with pytest.raises(KeyboardInterrupt):
         go_on(about, run_id, engine)
-    finished = {run.info.run_id for run in children(run_id) if run.info.status == "FINISHED"}
+    finished = {name_of(run): run.info.run_id for run in children(run_id) if run.info.status == "FINISHED"}
     engine = Shuffled(2)
     assert go_on(about, run_id, engine) == result
-    assert len(engine.done) == 48 - len(finished)
-    active = [run for run in children(run_id) if run.info.lifecycle_stage == "active"]
-    assert len(active) == 48 and finished <= {run.info.run_id for run in active}
+    assert len(tried(engine)) == 48 - len(finished)
+    active = {name_of(run): run.info.run_id for run in children(run_id) if run.info.lifecycle_stage == "active"}
+    best = name_of(mlflow.get_run(mlflow.get_run(run_id).data.tags["repro.best"]))  # which has a run with its model
+    assert len(active) == 48 and finished.items() <= {**active, best: finished.get(best)}.items()
 
 
 def test_code_that_is_edited_meanwhile_ends_the_sweep(store: Path) -> None:

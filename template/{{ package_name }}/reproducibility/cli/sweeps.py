@@ -68,6 +68,7 @@ def _place(on: str, scheduler: str | None, insecure: bool, conf: str, workers: i
 @step_option
 @placed
 @click.option("--resume", metavar=RUN_ID, help="Go on with a sweep that was cut short, with its own conf.")
+@click.option("--keep", type=click.IntRange(0), multiple=True, metavar="TRIAL", help="With --resume: its model, too.")
 @click.pass_obj
 def sweep(
     experiment: Definition,
@@ -78,6 +79,7 @@ def sweep(
     step: str,
     place: Place,
     resume: str | None,
+    keep: tuple[int, ...],
 ) -> None:
     """Try settings of the conf, and find the best: each trial is a tracked run that reproduces from its ID.
 
@@ -90,7 +92,8 @@ def sweep(
     must be one that the nodes reach: a server.
 
     Ctrl-C ends it, and --resume goes on without doing a finished trial again. The best trial's conf is in the sweep's
-    run: sweep/best.yaml.
+    run: sweep/best.yaml. It is trained once more at the end, to store its model and pictures, which also proves it;
+    `keep: all` stores those of every trial, and --resume RUN_ID --keep 7 those of trial 7.
     """
     from ..sweeps import definition, start
     from ..training import just_run
@@ -98,8 +101,10 @@ def sweep(
     overrides = (*overrides, *just_run.overrides("conf", text))
     if resume and overrides:
         raise click.UsageError("--resume goes on with the conf that the sweep had; leave --set out.")
+    if keep and not resume:
+        raise click.UsageError("--keep TRIAL goes with --resume RUN_ID.")
     if resume:
-        start.resume(experiment, resume, place)
+        start.resume(experiment, resume, place, frozenset(keep))
     else:
         start.begin(experiment, definition.load(absolute(config)), overrides, step, place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Tags of a run: the URI of its model, or why it has none.
 STORED, NOT_STORED = "repro.model", "repro.model_not_stored"
+#: Set for a trial of which nobody wants more than its record: its model and its pictures are compared, not stored.
+DIGESTS_ALONE = "REPRO_DIGESTS_ALONE"
+#: Why such a run has no model.
+NOT_KEPT = "its sweep keeps the model of the best trial alone"
 
 
 class Kept:
@@ -64,6 +69,8 @@ class Kept:
 
         Of the files that the run imported, by path and digest, those are named that the model needs.
         """
+        if DIGESTS_ALONE in os.environ:
+            return {NOT_STORED: NOT_KEPT}
         if self.result.model is None:
             return {}
         # An adapter that only says what is compared leaves the storing to the framework.
@@ -91,6 +98,11 @@ def stored(run: Any) -> str:
         If it stored none, with the reason.
     """
     tags, outputs = run.data.tags, run.outputs.model_outputs
+    if tags.get(NOT_STORED) == NOT_KEPT:
+        raise ProjectError(
+            f"run {run.info.run_id} has no model: {NOT_KEPT}.",
+            f"just sweep --resume {tags['mlflow.parentRunId']} --keep {tags['repro.trial'].partition('.')[0]}",
+        )
     if NOT_STORED in tags:
         raise ProjectError(
             f"run {run.info.run_id} could not store its model: {tags[NOT_STORED][:500]}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ batch: 8 # trials that are planned together, from the results of all batches bef
 metric: accuracy
 direction: maximize
 seed: 1
+keep: best # trained once more for its model and pictures; or all
 """
 
 
@@ -109,6 +110,7 @@ class Sweep(_Part):
     direction: Literal["minimize", "maximize"] | None = None
     stop: Stop = Stop()
     seed: int = Field(0, ge=0, le=2**32 - 1)
+    keep: Literal["best", "all"] = Field("best", description="Whose models and pictures are stored.")
 
     @model_validator(mode="after")
     def _has_trials(self) -> Sweep:
@@ -210,14 +212,14 @@ def require_fitting(sweep: Sweep, base: dict[str, Any], schema: type[BaseModel])
                 raise ProjectError(f"the space lets {path} be {value!r}, but {error.cause}", error.fix) from error
 
 
-def settings(base: dict[str, Any], point: dict[str, Any], seed: int | None = None) -> dict[str, Any]:
+def settings(base: dict[str, Any], point: Mapping[str, Any], seed: int | None = None) -> dict[str, Any]:
     """Write down the conf of a trial.
 
     Parameters
     ----------
     base : dict
         The conf that the trials change.
-    point : dict
+    point : Mapping of str to Any
         The values of a trial by their paths.
     seed : int, optional
         Of this run of it.

@@ -57,13 +57,15 @@ class Dispatcher:
         self._code = recorded_code(run_id)
         self._cpus: list[list[str]] = []
 
-    def execute(self, wanted: Mapping[Key, dict[str, Any]]) -> Iterator[Row]:
+    def execute(self, wanted: Mapping[Key, Mapping[str, Any]], whole: bool) -> Iterator[Row]:
         """Do runs of trials, as many at once as the engine can, and give what came of each as soon as it is known.
 
         Parameters
         ----------
         wanted : Mapping of (int, int) to dict
             The values of the trial, by its number and that of the run of it.
+        whole : bool
+            Whether models and pictures are stored, too.
 
         Raises
         ------
@@ -80,7 +82,7 @@ class Dispatcher:
                 key = waiting.popleft()
                 begun[key] += 1
                 run_id = self._ledger.begin(*key, wanted[key])
-                future = self._engine.submit(self._job(key, wanted[key], run_id))
+                future = self._engine.submit(self._job(key, wanted[key], run_id, whole))
                 going[future] = key, run_id
                 future.add_done_callback(ended.put)
             future = self._progress.wait(ended)
@@ -99,10 +101,10 @@ class Dispatcher:
                 raise self._lost(key, outcome)
             waiting.appendleft(key)
 
-    def _job(self, key: Key, point: dict[str, Any], run_id: str) -> Job:
+    def _job(self, key: Key, point: Mapping[str, Any], run_id: str, whole: bool) -> Job:
         base = self._about.base
         settings = definition.settings(base, point, self._sweep.seed_of(base, key[1]))
-        return Job(run_id, self._about.step, settings, self._about.standing)
+        return Job(run_id, self._about.step, settings, self._about.standing, whole)
 
     def _require_same_code(self, modules: Mapping[str, str], run_id: str) -> None:
         """Stop where a trial was of other code than those before it: they could not be compared."""

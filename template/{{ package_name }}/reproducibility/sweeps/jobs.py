@@ -31,12 +31,15 @@ class Job:
         Its conf, whole.
     standing : dict of str to str
         The runs that stand for the steps of which it takes something.
+    whole : bool
+        Whether its model and its pictures are stored, too, which can take longer than to train it.
     """
 
     run: str
     step: str
     settings: dict[str, Any]
     standing: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
 
     def text(self) -> str:
         """Write it down, as YAML: a conf may have dates, and numbers for keys."""

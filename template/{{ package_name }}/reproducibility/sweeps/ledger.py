@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..record import metrics
+from ..record.stored_model import NOT_KEPT, NOT_STORED
 from ..store import search
 from .rows import Row
 from .trial import FAILURE
@@ -53,6 +54,10 @@ class Ledger:
         self._client.set_terminated(run_id, status)
         self._client.delete_run(run_id)
 
+    def replace(self, run_id: str) -> None:
+        """Delete a run for which another stands, that has the same result and more beside it."""
+        self._client.delete_run(run_id)
+
     def fail(self, run_id: str, cause: str) -> Row | None:
         """Say of a run that it failed by itself, and could not say so."""
         self._client.set_tag(run_id, FAILURE, cause)
@@ -74,7 +79,10 @@ class Ledger:
 
 
 def rows_of(runs: Iterable[Any]) -> dict[tuple[int, int], Row]:
-    """Read what came of the runs of trials, of those that ended by themselves."""
+    """Read what came of the runs of trials, of those that ended by themselves.
+
+    Of two for the same, the last counts, that began first: the other was to have its model, and nobody compared them.
+    """
     return {(row.number, row.repeat): row for row in map(_row, runs) if row}
 
 
@@ -87,7 +95,7 @@ def _row(run: Any) -> Row | None:
     number, _, repeat = tags.get(TRIAL, "").partition(".")
     about = int(number or 0), int(repeat or 0), json.loads(tags.get(POINT, "{}")), run.info.run_id
     if run.info.status == "FINISHED" and "repro.result" in tags:
-        return Row(*about, run.data.metrics, tags["repro.result"])
+        return Row(*about, run.data.metrics, tags["repro.result"], whole=tags.get(NOT_STORED) != NOT_KEPT)
     if run.info.status == "FAILED" and FAILURE in tags:
         return Row(*about, {}, "", tags[FAILURE])
     return None

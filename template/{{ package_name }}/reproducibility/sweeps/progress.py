@@ -96,6 +96,17 @@ class Progress:
             )
         self._console.print(shown)
 
+    def show_kept(self, number: int, repeats: bool, run_id: str) -> None:
+        """Show what came of training a trial once more, for its model."""
+        self._bar.stop()
+        if repeats:
+            self._line("kept", f"model and pictures of trial {number}, which was trained once more: identical")
+            return
+        self.tell(
+            f"notice: trial {number} was trained once more for its model, and its result is DIFFERENT, so that nothing "
+            f"of it is kept. What parts: just reproduce {run_id[:8]}      `keep: all` stores the model of every trial."
+        )
+
     def show_best(self, best: Row, value: float) -> None:
         """Show the best trial."""
         self._bar.stop()

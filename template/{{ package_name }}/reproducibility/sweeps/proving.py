@@ -119,7 +119,7 @@ def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows)
         if row.cause:
             continue
         content = makers.recorded(runs[row.run])
-        planned = definition.settings(about.base, dict(row.point), sweep.seed_of(about.base, row.repeat))
+        planned = definition.settings(about.base, row.point, sweep.seed_of(about.base, row.repeat))
         if not content:
             yield f"trial {row.number}: run {row.run} has no record that is its own"
         elif content["given"] != digest.of_value(planned):

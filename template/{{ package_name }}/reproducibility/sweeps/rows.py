@@ -30,6 +30,8 @@ class Row:
         The digest of its result; empty where it failed.
     cause : str
         Why it failed; empty where it did not.
+    whole : bool
+        Whether its model and its pictures are stored, too.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Row:
     metrics: Mapping[str, float]
     result: str
     cause: str = ""
+    whole: bool = True
 
 
 def digest_of(rows: Iterable[Row], metric: str) -> str:

@@ -35,10 +35,18 @@ class Runner:
         Where they are remembered.
     progress : Progress
         Where a person sees what goes on.
+    keep : set of int
+        Trials whose models and pictures are stored besides those that the sweep stores anyway.
     """
 
     def __init__(
-        self, run_id: str, description: Description, dispatcher: Dispatcher, ledger: Ledger, progress: Progress
+        self,
+        run_id: str,
+        description: Description,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
+        progress: Progress,
+        keep: frozenset[int],
     ) -> None:
         self.run_id = run_id
         self.description = description
@@ -46,6 +54,8 @@ class Runner:
         self.metric = key_of(self.sweep.metric)
         self.dispatcher = dispatcher
         self.progress = progress
+        self.keep = keep
+        self.ledger = ledger
         self.known = ledger.settled()
         self.course = Course(self.sweep)
         self.rows: dict[Key, Row] = {}
@@ -75,7 +85,7 @@ class Runner:
             if key in self.known and self.known[key].point == points[key[0]]:
                 self._settle(self.known[key])
                 del missing[key]
-        for row in self.dispatcher.execute(missing):
+        for row in self.dispatcher.execute(missing, whole=self.sweep.keep == "all"):
             self._settle(row)
 
     def _settle(self, row: Row) -> None:
@@ -120,7 +130,7 @@ class Runner:
         if self.metric and self.course.best:
             best = self._best_runs()[0]
             figures |= pictures.draw(self.course.planner.study, self.sweep)
-            mlflow.log_dict(definition.settings(self.description.base, dict(best.point)), "sweep/best.yaml")
+            mlflow.log_dict(definition.settings(self.description.base, best.point), "sweep/best.yaml")
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"sweep/{name}.png")
 
@@ -130,9 +140,27 @@ class Runner:
         runs = (self.rows[number, repeat] for repeat in range(self.sweep.seeds))
         return [run for run in runs if not run.cause]
 
+    def _keep(self) -> None:
+        """Train the best trial once more, for its model and its pictures, and those that somebody wants them of.
+
+        What then has another result does not repeat: that is told, and nothing of it is kept.
+        """
+        best = {self.course.best[1]} if self.metric and self.course.best else set()
+        light = {(number, 0): self.rows[number, 0] for number in best | self.keep if not self.rows[number, 0].whole}
+        points = {key: row.point for key, row in light.items()}
+        for row in self.dispatcher.execute(points, whole=True):
+            key = row.number, row.repeat
+            if row.result == light[key].result:
+                self.ledger.replace(light[key].run)
+                self.rows[key] = row
+            else:
+                self.ledger.drop(row.run)
+            self.progress.show_kept(row.number, row.result == light[key].result, light[key].run)
+
     def _finish(self) -> None:
         import mlflow
 
+        self._keep()
         self._draw()
         outcome = rows.digest_of(self.rows.values(), self.metric)
         if self.sweep.seeds > 1:

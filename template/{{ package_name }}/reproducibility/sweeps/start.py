@@ -29,7 +29,7 @@ from .definition import Sweep
 from .description import TAG, Description
 from .dispatcher import Dispatcher, require_same_code_here
 from .engine import Engine
-from .ledger import Ledger
+from .ledger import Ledger, rows_of
 from .local import Local
 from .planner import load
 from .progress import Progress
@@ -102,12 +102,28 @@ def begin(
     return _do(experiment, description, place or Place())
 
 
-def resume(experiment: Definition, run_id: str, place: Place | None = None) -> str:
-    """Go on with a sweep, without doing again what is done, and give its run; of one that is done nothing changes."""
+def resume(
+    experiment: Definition, run_id: str, place: Place | None = None, keep: frozenset[int] = frozenset()
+) -> str:
+    """Go on with a sweep, without doing again what is done, and give its run; of one that is done nothing changes.
+
+    Parameters
+    ----------
+    experiment : callable
+        Gives the project's settings class and training, or its steps.
+    run_id : str
+        What a person calls the sweep's run.
+    place : Place, optional
+        Where trials are computed; by default on this machine.
+    keep : frozenset of int
+        Trials of a sweep that is done: they are trained once more, for their models and pictures.
+    """
     tracking.connect()
     run = lookup.get_run(run_id)
     description = Description.of(run)
-    if run.info.status == "FINISHED":
+    if keep:
+        _require_finished(run, keep)
+    elif run.info.status == "FINISHED":
         print(f"the sweep {run.info.run_id} is done: result {run.data.tags['repro.result'][:19]}")
         return str(run.info.run_id)
     here = {"constraints.txt": digest.of_file(lockfile.RUNTIME_LOCK), "Optuna": load().__version__}
@@ -119,10 +135,32 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None) -> s
                 "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
             )
     require_same_code_here(run.info.run_id)
-    return _do(experiment, description, place or Place(), run)
+    return _do(experiment, description, place or Place(), run, keep)
 
 
-def _do(experiment: Definition, description: Description, place: Place, run: Any = None) -> str:
+def _require_finished(run: Any, numbers: frozenset[int]) -> None:
+    """Refuse trials of which there is nothing to keep."""
+    if run.info.status != "FINISHED":
+        raise ProjectError(
+            f"the sweep {run.info.run_id} is {run.info.status}: it keeps its best trial when it is done.",
+            f"just sweep --resume {run.info.run_id}",
+        )
+    found = rows_of(Ledger(run.info.experiment_id, run.info.run_id).runs().values())
+    finished = {number for (number, repeat), row in found.items() if repeat == 0 and not row.cause}
+    if strange := sorted(numbers - finished):
+        raise ProjectError(
+            f"the sweep {run.info.run_id} has no trial {strange[0]} that finished.",
+            f"Its trials are 0 to {max(found)[0]}: just runs --of {run.info.run_id[:8]}",
+        )
+
+
+def _do(
+    experiment: Definition,
+    description: Description,
+    place: Place,
+    run: Any = None,
+    keep: frozenset[int] = frozenset(),
+) -> str:
     from mlflow.exceptions import MlflowException
 
     check.hold()
@@ -144,7 +182,7 @@ def _do(experiment: Definition, description: Description, place: Place, run: Any
             dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
             try:
                 interrupts.allow()
-                Runner(active.id, description, dispatcher, ledger, progress).run()
+                Runner(active.id, description, dispatcher, ledger, progress, keep).run()
             except BaseException:
                 interrupts.hold()
                 print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)

@@ -18,6 +18,7 @@ from ..common.command_line import answer, own_places
 from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..record import fingerprint
+from ..record.stored_model import DIGESTS_ALONE
 from ..source import imports
 from ..store import joining, tracking
 from ..training import given
@@ -55,6 +56,8 @@ def perform(experiment: Definition, job: Job, told: Path) -> None:
         threading.Thread(target=_watch, args=(job.run,), daemon=True).start()
     os.environ |= dict.fromkeys(("MLFLOW_RUN_ID", joining.VOUCHED), job.run)
     os.environ[given.STANDING] = json.dumps(dict(job.standing))
+    if not job.whole:
+        os.environ[DIGESTS_ALONE] = "true"
     try:
         execute.execute(experiment, job.settings, step=job.step)
     except Exception as error:
