@@ -102,9 +102,7 @@ def begin(
     return _do(experiment, description, place or Place())
 
 
-def resume(
-    experiment: Definition, run_id: str, place: Place | None = None, keep: frozenset[int] = frozenset()
-) -> str:
+def resume(experiment: Definition, run_id: str, place: Place | None = None, keep: frozenset[int] = frozenset()) -> str:
     """Go on with a sweep, without doing again what is done, and give its run; of one that is done nothing changes.
 
     Parameters
