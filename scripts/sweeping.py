@@ -87,7 +87,7 @@ class Simulated:
         self._pool = ThreadPoolExecutor(8)
 
     def submit(self, job: Any) -> Future[Any]:
-        jobs = harness.load("sweeps.jobs")
+        jobs = harness.load("engines.jobs")
         return self._pool.submit(lambda: jobs.Outcome(jobs.FINISHED))
 
 

@@ -12,7 +12,8 @@ from conftest import FRAMEWORKS, TEMPLATE
 
 #: From the command line down to what all stand on. A module at the top is a room of its own.
 ROOMS = (
-    *("locks", "__init__", "cli", "selftest", "serving", "sweeps", "pipeline", "proof", "execute", "training"),
+    *("locks", "__init__", "cli", "selftest", "serving", "sweeps", "pipeline", "engines", "proof", "execute"),
+    "training",
     *(
         "record",
         "datasets",

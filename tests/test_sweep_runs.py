@@ -152,7 +152,7 @@ def victims(process: int, who: str) -> list[int]:
     """The processes of a sweep that are meant by a word."""
     if who == "all":
         return [*parents(process)]
-    servers = {one: parent for one, parent in parents(process).items() if "trials" in words(one)}
+    servers = {one: parent for one, parent in parents(process).items() if "jobs" in words(one)}
     forked = [one for one, parent in servers.items() if parent in servers]
     return forked[:1] if who == "a trial" else [one for one in servers if one not in forked]
 
@@ -274,7 +274,8 @@ def test_a_best_trial_that_does_not_repeat_is_told(project: Project) -> None:
     train = project.path / "bikes" / "train.py"
     text = train.read_text("utf-8")
     train.write_text(
-        text.replace("    return Result(", '    metrics["chance"] = __import__("time").time()\n    return Result(', 1), "utf-8"
+        text.replace("    return Result(", '    metrics["chance"] = __import__("time").time()\n    return Result(', 1),
+        "utf-8",
     )
     conf(project, trials=2, batch=2)
     out = project.just("sweep").stdout

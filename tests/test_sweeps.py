@@ -26,9 +26,10 @@ from harness import load
 
 ProjectError = load("common.errors").ProjectError
 course, definition, description = (load(f"sweeps.{name}") for name in ("course", "definition", "description"))
-dispatcher, jobs, ledger = (load(f"sweeps.{name}") for name in ("dispatcher", "jobs", "ledger"))
+dispatcher, ledger = load("sweeps.dispatcher"), load("sweeps.ledger")
+jobs, perform = load("engines.jobs"), load("engines.perform")
 planner, progress, proving = (load(f"sweeps.{name}") for name in ("planner", "progress", "proving"))
-rows, runner, spread, trial = (load(f"sweeps.{name}") for name in ("rows", "runner", "spread", "trial"))
+rows, runner, spread = (load(f"sweeps.{name}") for name in ("rows", "runner", "spread"))
 digest, sqlite, stored_model = load("common.digest"), load("store.sqlite"), load("record.stored_model")
 
 SPACE = {
@@ -251,7 +252,7 @@ class Shuffled:
         time.sleep(random.random() / 100)
         trial_of_job = json.dumps(job.settings)
         # What is lost as often as a sweep tries ends it; by chance that must not come.
-        if random.random() < self.lost and (self.lost == 1 or self.losses[trial_of_job] < dispatcher.TRIES - 1):
+        if random.random() < self.lost and (self.lost == 1 or self.losses[trial_of_job] < jobs.TRIES - 1):
             self.losses[trial_of_job] += 1
             return jobs.Outcome(jobs.LOST, "the plug was pulled")
         with self._lock:
@@ -276,7 +277,7 @@ def complete(job: Any) -> Any:
 
 def fail(job: Any, cause: str = "ValueError: no") -> Any:
     client = mlflow.MlflowClient()
-    client.set_tag(job.run, trial.FAILURE, cause)
+    client.set_tag(job.run, perform.FAILURE, cause)
     client.set_terminated(job.run, "FAILED")
     return jobs.Outcome(jobs.FAILED, cause)
 
@@ -698,7 +699,7 @@ def wrapped_in(outer: Exception, inner: Exception) -> Exception:
     ],
 )
 def test_only_what_the_training_itself_raised_would_come_again(error: Exception, status: str) -> None:
-    assert trial._ended(error).status == status
+    assert perform._ended(error).status == status
 
 
 # --- Seeds ------------------------------------------------------------------------
@@ -758,7 +759,7 @@ def test_a_project_without_optuna_is_told_what_to_add(monkeypatch: pytest.Monkey
 
 
 def test_the_process_of_a_trial_has_the_variables_of_its_run() -> None:
-    local = load("sweeps.local")
+    local = load("engines.local")
     job = jobs.Job("0" * 32, "train", {"seed": 5, "threads": 2}, {})
     found = local._variables(job)
     assert found["PYTHONHASHSEED"] == "5" and found["OMP_NUM_THREADS"] == "2" and "MLFLOW_RUN_ID" not in found

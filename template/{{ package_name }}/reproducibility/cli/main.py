@@ -11,7 +11,7 @@ import click
 from ..common.command_line import own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED, USAGE
-from . import data, images, models, proofs, server, steps, sweeps, training, upkeep
+from . import data, images, jobs, models, proofs, server, steps, sweeps, training, upkeep
 
 if TYPE_CHECKING:
     from ..training.steps import Definition
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         steps.lineage,
         sweeps.sweep,
         sweeps.seeds,
-        sweeps.trial,
-        sweeps.trials,
+        jobs.job,
+        jobs.jobs,
         models.promote,
         models.predict,
         data.data,

@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import RUN_ID, store_option, use_store
+from .places import placed
 
 if TYPE_CHECKING:
+    from ..engines.place import Place
     from ..training.steps import Definition
 
 
 @click.command()
 @click.argument("step", required=False)
 @click.option("--fresh", is_flag=True, help="Do also the steps whose proof still holds.")
+@placed
 @click.pass_obj
-def pipeline(experiment: Definition, step: str | None, fresh: bool) -> None:
+def pipeline(experiment: Definition, /, step: str | None, fresh: bool, place: Place) -> None:
     """Do all steps in the order of their inputs; or one STEP, and those that it needs.
 
     The confs say what a step needs: `inputs:` with `step:NAME/PATH`. A step is skipped while its proof holds: a run of
     it has finished with the same code (what it imported), conf, inputs, data, lock and launch environment. What else a
     step reads is not seen: make it a dataset, or an input. Each step is a tracked run, under one of the pipeline's.
 
-    At the first failure no other step is begun; the next `just pipeline` goes on from there.
+    At the first failure no other step is begun; the next `just pipeline` goes on from there. On a cluster steps give
+    the bits that they give here: each node is given the code, and builds the environment from its lock.
     """
     from ..pipeline import runner
     from ..training import steps
 
-    runner.run([*steps.steps_of(experiment)], step, fresh)
+    runner.run([*steps.steps_of(experiment)], step, fresh, place)
 
 
 @click.command()

@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..common.files import absolute
 from ..common.project import MAIN
 from .options import RUN_ID, set_option, text_option
+from .places import placed
 
 if TYPE_CHECKING:
-    from ..sweeps.start import Place
+    from ..engines.place import Place
     from ..training.steps import Definition
 
-workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="How many at once; by default as many as the cores are enough for."
-)
 step_option = click.option("--step", default=MAIN, show_default=True, help="Of a project of several steps.")
-
-
-on_options = (
-    click.option("--on", type=click.Choice(["local", "dask", "slurm"]), default="local", show_default=True),
-    click.option("--scheduler", metavar="tls://HOST:PORT", help="Of Dask: where its scheduler is."),
-    click.option("--insecure", is_flag=True, help="The network to the scheduler is yours alone, and needs no TLS."),
-    click.option("--cluster", default="confs/cluster.yaml", show_default=True, help="What Slurm is asked for."),
-    workers_option,
-)
-
-
-def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where trials are computed, as one argument."""
-
-    @functools.wraps(command)
-    def with_place(
-        *arguments: Any, on: str, scheduler: str | None, insecure: bool, cluster: str, workers: int | None, **more: Any
-    ) -> None:
-        command(*arguments, place=_place(on, scheduler, insecure, cluster, workers), **more)
-
-    for option in reversed(on_options):
-        with_place = option(with_place)
-    return with_place
-
-
-def _place(on: str, scheduler: str | None, insecure: bool, conf: str, workers: int | None) -> Place:
-    from ..sweeps import cluster
-    from ..sweeps.start import Place
-
-    if (on == "dask") != (scheduler is not None):
-        raise click.UsageError("--on dask and --scheduler tls://HOST:PORT go together.")
-    if on == "local":
-        return Place(workers)
-    if scheduler:
-        cluster.require_safe(scheduler, insecure)
-    asked = None if scheduler else cluster.slurm(absolute(conf))
-    cluster.require_shared_store()
-    return Place(workers, scheduler, asked, cluster.python())
 
 
 @click.command()
@@ -124,24 +81,3 @@ def seeds(experiment: Definition, /, count: int, overrides: tuple[str, ...], ste
     from ..sweeps import start
 
     start.begin(experiment, {"space": {}, "trials": 1, "seeds": count}, overrides, step, place)
-
-
-@click.command(hidden=True)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.pass_obj
-def trial(experiment: Definition, file: Path) -> None:
-    """Do one run of one trial: a sweep starts it."""
-    from ..sweeps import trial
-    from ..sweeps.jobs import Job, outcome_of
-
-    trial.perform(experiment, Job.read(file), outcome_of(file))
-
-
-@click.command(hidden=True)
-@click.argument("step")
-@click.pass_obj
-def trials(experiment: Definition, step: str) -> None:
-    """Import everything, and be forked for each trial: a sweep starts it."""
-    from ..sweeps import fork_server
-
-    fork_server.serve(experiment, step)

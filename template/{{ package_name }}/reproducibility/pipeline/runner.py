@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import graphlib
 import json
-import os
-import subprocess
-import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from ..common import parent
 from ..common.errors import ProjectError
 from ..common.exit_codes import INTERRUPTED
-from ..common.project import MAIN, PACKAGE, ROOT
 from ..common.scratch import temporary_folder
+from ..engines.place import Place
 from ..randomness import launch
 from ..store import tracking
-from ..training import given
-from ..training.active_run import PIPELINE, begun
+from ..training.active_run import begun
 from . import order, standing
+from .executors import Executor, Here, Remote, side_by_side
 
 #: Seconds after which a signal is seen at the latest.
 PAUSE = 0.5
 
 
-def run(steps: list[str], target: str | None = None, fresh: bool = False) -> dict[str, str]:
+def run(steps: list[str], target: str | None = None, fresh: bool = False, place: Place | None = None) -> dict[str, str]:
     """Do the steps of a project, each once those are done that it needs; independent ones side by side.
 
     Parameters
@@ -38,6 +34,8 @@ def run(steps: list[str], target: str | None = None, fresh: bool = False) -> dic
         Only this step and what it needs.
     fresh : bool, default False
         Do also those whose proof still holds.
+    place : Place, optional
+        Where; by default on this machine.
 
     Returns
     -------
@@ -52,42 +50,40 @@ def run(steps: list[str], target: str | None = None, fresh: bool = False) -> dic
     settings = order.load(steps, target)
     tracking.connect()
     with ExitStack() as stack:
-        return _Pipeline(settings, fresh, stack).run()
+        return _Pipeline(settings, fresh, place or Place(), stack).run()
 
 
 class _Pipeline:
     """One execution of the steps."""
 
-    def __init__(self, settings: dict[str, dict[str, Any]], fresh: bool, stack: ExitStack) -> None:
+    def __init__(self, settings: dict[str, dict[str, Any]], fresh: bool, place: Place, stack: ExitStack) -> None:
         self.settings = settings
         self.fresh = fresh
+        self.place = place
         self.stack = stack
         self.parent = ""
         self.stands: dict[str, str] = {}
         self.failed: dict[str, int] = {}
-        self.processes: list[subprocess.Popen[str]] = []
         self.width = max(map(len, settings))
-        self.alone = order.is_line(settings)  # then each has the terminal for itself
         self.sorter = graphlib.TopologicalSorter(order.graph(settings))
-        self.stopping = False
 
     def run(self) -> dict[str, str]:
         """Do it, and give the runs that stand for the steps."""
         self.sorter.prepare()
-        scratch = self.stack.enter_context(temporary_folder("pipeline"))
-        pool = self.stack.enter_context(ThreadPoolExecutor(self._side_by_side()))
-        going: dict[Future[int], str] = {}
+        executor = self._executor(self.stack.enter_context(temporary_folder("pipeline")))
+        pool = self.stack.enter_context(ThreadPoolExecutor(executor.width))
+        going: dict[Future[tuple[int, str]], str] = {}
         try:
             while self.sorter.is_active() and not (self.failed and not going):
                 for step in self.sorter.get_ready() if not self.failed else ():
                     if not self._holds(step):
-                        going[pool.submit(self._execute, step, scratch / step)] = step
+                        going[pool.submit(executor.execute, step, self.parent, dict(self.stands))] = step
                 # Not for ever: a signal that another thread is given wakes nobody.
                 finished, _ = wait(going, PAUSE, FIRST_COMPLETED)
                 for future in finished:
-                    self._settle(going.pop(future), future.result(), scratch)
+                    self._settle(going.pop(future), *future.result())
         except BaseException:
-            self.stop()
+            executor.stop()
             raise
         if self.parent:
             import mlflow
@@ -104,16 +100,15 @@ class _Pipeline:
             )
         return self.stands
 
-    def _side_by_side(self) -> int:
-        """Say how many steps the cores are enough for."""
-        threads: int = max(settings["threads"] for settings in self.settings.values())
-        return max(1, (os.cpu_count() or 1) // threads)
-
-    def stop(self) -> None:
-        """Begin no other step, and end those that go on."""
-        self.stopping = True
-        for process in self.processes:
-            process.terminate()
+    def _executor(self, scratch: Path) -> Executor:
+        """Choose who does the steps."""
+        if self.place.python is None:
+            alone = order.is_line(self.settings)  # then each has the terminal for itself
+            width = self.place.workers or side_by_side(self.settings)
+            return Here(width, scratch, None if alone else self._say)
+        engine = self.stack.enter_context(closing(self.place.engine(self.place.workers or len(self.settings), scratch)))
+        engine.wait()
+        return Remote(engine, self.settings, self._say)
 
     def _holds(self, step: str) -> bool:
         """Tell whether a step need not be done, and say why it must."""
@@ -135,34 +130,12 @@ class _Pipeline:
             self.parent = active.id
             interrupts.allow()
 
-    def _execute(self, step: str, told: Path) -> int:
-        """Do a step in a process of its own, and give its exit code."""
-        if self.stopping:
-            return INTERRUPTED
-        command = ["train"] if step == MAIN else ["step", step]
-        variables = launch.child("MLFLOW_RUN_ID") | parent.told()
-        variables |= {PIPELINE: self.parent, given.STANDING: json.dumps(self.stands)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", PACKAGE, *command, "--config", str(order.conf_of(step)), "--id-file", str(told)],
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=None if self.alone else subprocess.PIPE,
-            stderr=None if self.alone else subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        self.processes.append(process)
-        for line in process.stdout or ():
-            self._say(step, line.rstrip("\n"))
-        return process.wait()
-
-    def _settle(self, step: str, code: int, scratch: Path) -> None:
+    def _settle(self, step: str, code: int, run_id: str) -> None:
         if code:
             self.failed[step] = code
         else:
-            self.stands[step] = (scratch / step).read_text("utf-8")
-            self._say(step, f"is done: run {self.stands[step]}")
+            self.stands[step] = run_id
+            self._say(step, f"is done: run {run_id}")
             self.sorter.done(step)
 
     def _say(self, step: str, what: str) -> None:

@@ -12,16 +12,14 @@ from typing import Any
 from ..common import digest
 from ..common.errors import ProjectError
 from ..common.project import ROOT
+from ..engines.engine import Engine
+from ..engines.jobs import CRASHED, FAILED, FINISHED, TRIES, Job, Outcome
 from . import definition
 from .description import Description
-from .engine import Engine
-from .jobs import CRASHED, FAILED, FINISHED, Job, Outcome
 from .ledger import Ledger
 from .progress import Progress
 from .rows import Row
 
-#: So often a run of a trial is begun that is lost with its machine, or whose process a signal ends.
-TRIES = 3
 #: In a sweep's run: the digests of the code that its trials imported.
 CODE = "sweep/code.json"
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..engines import fence
+from ..engines.perform import FAILURE
 from ..record import metrics
 from ..record.stored_model import NOT_KEPT, NOT_STORED
 from ..store import search
 from .rows import Row
-from .trial import FAILURE
 
 #: Tags of a run of a trial: which, as `7` or `7.2`, and its values.
 TRIAL, POINT = "repro.trial", "repro.point"
@@ -46,13 +47,9 @@ class Ledger:
         """Read what came of a run; None if it did not end by itself."""
         return _row(self._client.get_run(run_id))
 
-    def drop(self, run_id: str, status: str = "KILLED") -> None:
-        """Give up a run whose process was lost.
-
-        It is deleted: a twin that goes on somewhere unnoticed is then refused by the store, whatever it logs.
-        """
-        self._client.set_terminated(run_id, status)
-        self._client.delete_run(run_id)
+    def drop(self, run_id: str) -> None:
+        """Give up a run whose process was lost."""
+        fence.give_up(run_id)
 
     def replace(self, run_id: str) -> None:
         """Delete a run for which another stands, that has the same result and more beside it."""

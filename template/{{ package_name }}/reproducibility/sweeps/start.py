@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..common import digest
 from ..common.errors import ProjectError
 from ..common.project import MAIN
 from ..common.scratch import temporary_folder
+from ..engines.place import Place
 from ..environment import check, lockfile
 from ..framework import FRAMEWORK
 from ..pipeline import order
@@ -24,44 +24,13 @@ from ..training import steps
 from ..training.active_run import begun
 from ..training.steps import Definition
 from . import definition
-from .cluster import Cluster, Slurm
 from .definition import Sweep
 from .description import TAG, Description
 from .dispatcher import Dispatcher, require_same_code_here
-from .engine import Engine
 from .ledger import Ledger, rows_of
-from .local import Local
 from .planner import load
 from .progress import Progress
 from .runner import Runner
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where trials are computed.
-
-    Parameters
-    ----------
-    workers : int, optional
-        How many at once; by default as many as the cores are enough for. Of Slurm, how many workers it starts.
-    scheduler : str, optional
-        The address of a scheduler of Dask's.
-    slurm : Slurm, optional
-        What Slurm is asked for.
-    python : Path, optional
-        Of a cluster: the interpreter of an environment that has Dask.
-    """
-
-    workers: int | None = None
-    scheduler: str | None = None
-    slurm: Slurm | None = None
-    python: Path | None = None
-
-    def engine(self, width: int, scratch: Path) -> Engine:
-        """Start what does the jobs."""
-        if self.python is None:
-            return Local(width, scratch)
-        return Cluster(scratch, self.python, self.scheduler, self.slurm, width)
 
 
 def begin(

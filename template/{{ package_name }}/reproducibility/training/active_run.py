@@ -14,6 +14,8 @@ from ..store import joining, liveness, tracking
 
 #: Set by a pipeline for its steps: its own run.
 PIPELINE = "REPRO_PIPELINE"
+#: Set for a run that a sweep or a pipeline made for this process: one that is deleted was given up, and not by mistake.
+ASKED_FOR = "REPRO_ASKED_FOR"
 
 
 class ActiveRun:
@@ -43,8 +45,8 @@ class ActiveRun:
         mlflow.set_experiment(experiment_id=self.experiment_id)
         client = mlflow.MlflowClient()
         run = client.get_run(self.id)
-        if run.info.lifecycle_stage == "deleted" and "repro.trial" in run.data.tags:
-            raise ProjectError(f"run {self.id} was given up by its sweep.", "")
+        if run.info.lifecycle_stage == "deleted" and ASKED_FOR in os.environ:
+            raise ProjectError(f"run {self.id} was given up by who asked for it.", "")
         if run.info.lifecycle_stage == "deleted":
             print(f"notice: run {self.id} was deleted while it went on; it is restored.", file=sys.stderr)
             client.restore_run(self.id)

@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-#: Seconds between two looks at who started this, and until a trial that was told to end is killed.
+#: Seconds between two looks at who started this, and until a job that was told to end is killed.
 PAUSE, PATIENCE = 0.2, 30
 
 
 def main() -> None:
     """Answer what is asked."""
     asked = json.loads(zlib.decompress(base64.b64decode(sys.stdin.buffer.read())))
-    # Nothing of the trial's goes where the answer does.
+    # Nothing of the job's goes where the answer does.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     print(json.dumps(answer(asked)), file=answers, flush=True)
@@ -55,7 +55,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 class Refused(Exception):
-    """A node cannot be trusted with a trial, and another may."""
+    """A node cannot be trusted with a job, and another may."""
 
 
 @contextlib.contextmanager
@@ -117,15 +117,15 @@ def environment(home: Path, project: Path, version: str) -> Path:
 
 
 def do(asked: dict[str, Any], folder: Path, python: Path) -> dict[str, Any]:
-    """Have the trial done in a process group of its own, which ends with who started this."""
+    """Have the job done in a process group of its own, which ends with who started this."""
     parent = os.getppid()
-    with tempfile.TemporaryDirectory(prefix="trial-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="job-") as scratch:
         job = Path(scratch) / "job.yaml"
         job.write_text(asked["job"], "utf-8")
         variables = {**os.environ, **asked["variables"], "REPRO_HANDED": str(folder / "handed"), "REPRO_FENCED": "1"}
         with Path(f"{job}.log").open("w+", errors="replace") as log:
             process = subprocess.Popen(
-                [str(python), "-m", asked["package"], "trial", str(job)],
+                [str(python), "-m", asked["package"], "job", str(job)],
                 cwd=folder / "project",
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -153,7 +153,7 @@ def do(asked: dict[str, Any], folder: Path, python: Path) -> dict[str, Any]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a trial, which marks its run; one that does not end is killed."""
+    """End a job, which marks its run; one that does not end is killed."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         try:

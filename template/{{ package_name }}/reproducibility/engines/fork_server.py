@@ -1,4 +1,4 @@
-"""A process that has imported everything, and is forked for each trial: that spares a trial most of its time.
+"""A process that has imported everything, and is forked for each job: that spares a short one most of its time.
 
 It is forked before any generator is seeded, any thread started and any store opened, so that its children compute what
 a fresh process would. It reads the paths of jobs, a line each, and answers with the path and how the child ended.
@@ -22,7 +22,7 @@ from ..common.project import PACKAGE
 from ..framework import FRAMEWORK
 from ..training import steps
 from ..training.steps import Definition
-from . import trial
+from . import perform
 from .jobs import log_of
 
 #: What a training imports only on its way, of packages that draw no random numbers when they are imported.
@@ -93,7 +93,7 @@ def _fork(experiment: Definition, path: str) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, place in enumerate((nothing, log, log)):
             os.dup2(place, number)
-        code = trial.command(experiment, Path(path))
+        code = perform.command(experiment, Path(path))
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What a worker is asked for, and what it says: one run of one trial."""
+"""What a worker is asked for, and what it says: one run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import yaml
 
 from ..common.files import write_whole
 
-#: Of a run of a trial: it finished; it failed by itself, and would again; it was lost, with its machine or store; or a
-#: signal ended its process: somebody's, or the system's for want of memory or a fault in compiled code.
+#: A run finished; it failed by itself, and would again; it was lost, with its machine or store; or a signal ended its
+#: process: somebody's, or the system's for want of memory or a fault in compiled code.
 FINISHED, FAILED, LOST, CRASHED = "finished", "failed", "lost", "crashed"
+#: So often a job is begun that is lost with its machine, or whose process a signal ends.
+TRIES = 3
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one trial.
+    """One run: a trial of a sweep, or a step of a pipeline.
 
     Parameters
     ----------

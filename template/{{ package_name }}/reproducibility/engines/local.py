@@ -1,4 +1,4 @@
-"""Trials on this machine, each in a process of its own, forked from one that has imported everything if it can be."""
+"""Jobs on this machine, each in a process of its own, forked from one that has imported everything if it can be."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Local:
         with log_of(file).open("wb") as log:
             with self._lock:
                 if self._closed:
-                    return Outcome(LOST, "the sweep was ended")
+                    return Outcome(LOST, "all of it was ended")
                 process = subprocess.Popen(
-                    [sys.executable, "-m", PACKAGE, "trial", str(file)],
+                    [sys.executable, "-m", PACKAGE, "job", str(file)],
                     cwd=ROOT,
                     env=_variables(job),
                     stdin=subprocess.DEVNULL,
@@ -110,8 +110,8 @@ class _ForkServer(Correspondent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(
-            [sys.executable, "-m", PACKAGE, "trials", job.step],
-            "the process that trials are forked from ended",
+            [sys.executable, "-m", PACKAGE, "jobs", job.step],
+            "the process that jobs are forked from ended",
             PATIENCE,
             cwd=ROOT,
             env=_variables(job),

@@ -1,4 +1,4 @@
-"""Where trials are computed: what every engine does, whatever it is."""
+"""What every engine does, whatever it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials on the nodes of a cluster: Dask hands them out, Slurm starts its workers where it is told to."""
+"""Jobs on the nodes of a cluster: Dask hands them out, Slurm starts its workers where it is told to."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ LOCK = ROOT / "constraints-cluster.txt"
 HERE = Path(__file__).parent
 #: Of the shell's variables, those by which a node reaches the store; they are sent with a job, and written nowhere.
 STORE = ("MLFLOW_TRACKING_", "MLFLOW_S3_", "AWS_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_", "DATABRICKS_")
-#: Seconds in which workers that were started for a sweep end.
+#: Seconds in which workers that were started for it end.
 PATIENCE = 60
 EXAMPLE = """\
 partition: batch # and account: NAME, where yours asks for one
-walltime: "01:00:00" # of each worker; a trial that it cuts short is done again
+walltime: "01:00:00" # of each worker; a run that it cuts short is done again
 memory: 4GB
-cores: 1 # trials that a worker does at once
+cores: 1 # runs that a worker does at once
 interface: eth0 # the network between head and nodes: ip link
 """
 
@@ -211,7 +211,7 @@ def require_shared_store() -> None:
     if sqlite.path_of(uri) or uri.startswith("file:"):
         raise ProjectError(
             f"the nodes of a cluster cannot reach the store {tracking.public(uri)}: it is a file of this machine.",
-            "MLFLOW_TRACKING_URI=http://HOST:5000 just sweep --on …      A tracking server of your own: README.md",
+            "MLFLOW_TRACKING_URI=http://HOST:5000 just … --on …      A tracking server of your own: README.md",
         )
 
 
@@ -236,7 +236,7 @@ def slurm(path: Path) -> Slurm:
 
 
 def _variables(job: Job) -> dict[str, str]:
-    """Give the environment variables of a trial on a node: those of a run, and the way to the store."""
+    """Give the environment variables of a job on a node: those of a run, and the way to the store."""
     way = {name: value for name, value in os.environ.items() if name.startswith(STORE)}
     return {
         **way,

@@ -1,14 +1,10 @@
-"""One run of one trial, in a process of its own: an ordinary tracked run, which also says how it ended."""
+"""A job, in a process of its own: an ordinary tracked run, which also says how it ended."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +18,13 @@ from ..record.stored_model import DIGESTS_ALONE
 from ..source import imports
 from ..store import joining, tracking
 from ..training import given
+from ..training.active_run import ASKED_FOR
 from ..training.steps import Definition
+from . import fence
 from .jobs import FAILED, FINISHED, LOST, Job, Outcome, outcome_of
 
-#: Tag of a run of a trial: why it failed by itself, as it would again.
+#: Tag of a run that was asked for: why it failed by itself, as it would again.
 FAILURE = "repro.failure"
-#: Set on the nodes of a cluster, where nobody may be left to end a process: it looks itself whether its run is wanted.
-FENCED = "REPRO_FENCED"
-#: Seconds between two looks.
-PAUSE = 10
 #: Whose errors say that a connection is at fault, and not the training.
 CONNECTIONS = frozenset(
     {"requests", "urllib3", "sqlalchemy", "sqlite3", "urllib", "psycopg", "psycopg2", "pymysql", "botocore"}
@@ -38,7 +32,7 @@ CONNECTIONS = frozenset(
 
 
 def perform(experiment: Definition, job: Job, told: Path) -> None:
-    """Do a run of a trial, and write down how it ended.
+    """Do a run that somebody asked for, and write down how it ended.
 
     Parameters
     ----------
@@ -52,9 +46,8 @@ def perform(experiment: Definition, job: Job, told: Path) -> None:
     if begun := _begun(job.run):
         Outcome(LOST, begun).write(told)
         return
-    if FENCED in os.environ:
-        threading.Thread(target=_watch, args=(job.run,), daemon=True).start()
-    os.environ |= dict.fromkeys(("MLFLOW_RUN_ID", joining.VOUCHED), job.run)
+    fence.watch(job.run)
+    os.environ |= dict.fromkeys(("MLFLOW_RUN_ID", joining.VOUCHED, ASKED_FOR), job.run)
     os.environ[given.STANDING] = json.dumps(dict(job.standing))
     if not job.whole:
         os.environ[DIGESTS_ALONE] = "true"
@@ -79,19 +72,6 @@ def _begun(run_id: str) -> str:
     if run.info.lifecycle_stage != "active" or run.info.status != "RUNNING":
         return "its run was given up"
     return "its run was begun by another process" if "repro.seed" in run.data.tags else ""
-
-
-def _watch(run_id: str) -> None:
-    """End this process once its run is given up: a sweep thinks that it is lost, or has been ended."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    while True:
-        time.sleep(PAUSE)
-        with contextlib.suppress(MlflowException):  # who does not answer says nothing
-            if mlflow.MlflowClient().get_run(run_id).info.lifecycle_stage != "active":
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-                return
 
 
 def command(experiment: Definition, file: Path) -> int:

@@ -1,4 +1,4 @@
-"""The code of a sweep, packed for the nodes of a cluster: commit, uncommitted work and lock, always the same bytes."""
+"""The code of the project, packed for the nodes of a cluster: commit, uncommitted work, lock; always the same bytes."""
 
 from __future__ import annotations
 
