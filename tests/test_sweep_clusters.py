@@ -18,6 +18,7 @@ from conftest import TEMPLATE, Project, clone
 from numpy._core import _multiarray_umath
 from test_clusters import CERTIFICATE, WORKER, dask, part, running, scratch  # noqa: F401 - fixtures
 from test_interrupts import wait_for
+from test_steps import NEEDS, began, edit, into_small_steps, verdicts
 from test_sweep_runs import conf
 
 import clusters
@@ -209,6 +210,33 @@ def test_dask_on_two_hosts_gives_the_result_of_one_machine(dask_site: Site, whol
     assert "identical" in dask_site.just("reproduce", child.info.run_id)
     refused = dask_site.just("sweep", "--on", "dask", "--scheduler", "tcp://10.0.0.1:8786", check=False)
     assert "not encrypted" in refused and "--insecure" in refused
+
+
+@pytest.mark.slow
+def test_a_pipeline_on_two_hosts_gives_the_bits_of_one_machine(dask_site: Site, tmp_path: Path) -> None:
+    project = into_small_steps(dask_site.project)
+    here = clone(project, tmp_path / "here")
+    here.just("pipeline")
+    command = ("pipeline", *ON_DASK[1:])
+    done = dask_site.just(*command)
+    assert began(done).keys() == NEEDS.keys()
+
+    def results(runs: list[Any]) -> dict[str, str]:
+        return {
+            run.data.tags["repro.step"]: run.data.tags["repro.result"] for run in runs if "repro.step" in run.data.tags
+        }
+
+    assert results(dask_site.runs()) == results(here.runs())
+    assert {run.info.status for run in dask_site.runs()} == {"FINISHED"} and len(dask_site.runs()) == len(NEEDS) + 1
+    assert not began(dask_site.just(*command)) and not began(dask_site.just("pipeline")), "its proof holds here too"
+    last = next(run.info.run_id for run in dask_site.runs() if run.data.tags.get("repro.step") == "last")
+    assert set(verdicts(dask_site.just("reproduce", last, "--chain")).values()) == {"identical"}
+    # A step that fails on a node is told here, and goes on from there.
+    edit(project.path / "bikes" / "right.py", "def ", "raise ValueError('no')\n\n\ndef ")
+    failed = dask_site.just(*command, check=False)
+    assert "ValueError: no" in failed and "the step 'right' failed" in failed
+    edit(project.path / "bikes" / "right.py", "raise ValueError('no')\n\n\ndef ", "def ")
+    dask_site.just(*command)
 
 
 @pytest.mark.slow

@@ -295,6 +295,37 @@ def test_seeds_tell_chance_from_merit(project: Project) -> None:
     assert seeds == [42, 43, 44]
 
 
+@pytest.mark.parametrize(
+    "framework", [name if name == "scikit-learn" else pytest.param(name, marks=pytest.mark.slow) for name in FRAMEWORKS]
+)
+def test_folds_side_by_side_give_the_bits_of_those_in_a_row(set_up: Any, tmp_path: Path, framework: str) -> None:
+    project = clone(set_up("classification", framework), tmp_path / "bikes")
+    conf(project, framework, trials=2, batch=2, folds=2)
+    project.just("folds", "3", "--workers", "3")
+    [side_by_side] = sweeps(project)
+    project.just("train", "--set", "folds=3")
+    [in_a_row] = [run for run in project.runs() if not is_trial(run) and "repro.sweep" not in run.data.tags]
+    for name, run in trials(project, side_by_side).items():
+        fold = 1 + int(name.partition(".")[2] or 0)
+        own = {f"{metric}_fold_{fold}": value for metric, value in run.data.metrics.items() if "epoch" not in metric}
+        found = {metric: in_a_row.data.metrics[metric] for metric in own if metric in in_a_row.data.metrics}
+        assert found and found == {metric: own[metric] for metric in found}
+    assert "identical" in project.just("reproduce", side_by_side.info.run_id, "--sample", "1").stdout
+
+    # In a search, a trial is worth the mean of its folds; a model of all rows takes one training.
+    out = project.just("sweep").stdout
+    sweep, _ = sweeps(project)
+    assert len(trials(project, sweep)) == 4
+    refused = project.just("promote", "best", sweep.info.run_id, check=False).stdout
+    command = f"train --config runs:/{sweep.info.run_id}/sweep/best.yaml"
+    assert f"just {command}" in refused and f"just {command}" in out
+    project.just(*command.split())
+    best = sweep.data.metrics["accuracy"]
+    assert project.runs()[0].data.metrics["accuracy"] == pytest.approx(best)
+    refused = project.just("train", "--config", f"runs:/{'0' * 32}", check=False)
+    assert refused.returncode == 3 and "just runs" in refused.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_trial_gives_the_bits_of_a_training(set_up: Any, tmp_path: Path, framework: str) -> None:

@@ -129,7 +129,7 @@ def test_a_space_that_the_settings_do_not_allow_is_refused_before_anything_runs(
 
 def test_the_conf_of_a_trial_leaves_that_of_all_trials_alone() -> None:
     before = json.dumps(BASE)
-    own = definition.settings(BASE, {"model.x": 0.5, "model.kind": "b"}, seed=9)
+    own = definition.settings(BASE, {"model.x": 0.5, "model.kind": "b"}, {"seed": 9})
     assert own == {"seed": 9, "threads": 1, "model": {"x": 0.5, "y": 5, "kind": "b"}}
     assert json.dumps(BASE) == before
 
@@ -591,7 +591,7 @@ def done(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     saved = {}
     for run in children(run_id):
         metrics = {"score": run.data.metrics["score"].hex()}
-        given = digest.of_value(definition.settings(BASE, json.loads(run.data.tags["repro.point"]), BASE["seed"]))
+        given = digest.of_value(definition.settings(BASE, json.loads(run.data.tags["repro.point"])))
         saved[run.info.run_id] = {"result": run.data.tags["repro.result"], "metrics": metrics, "given": given}
     monkeypatch.setattr(proving.tracking, "connect", lambda: None)
     monkeypatch.setattr(proving.makers, "recorded", lambda run: saved[run.info.run_id])
@@ -708,16 +708,13 @@ def test_seeds_say_what_of_a_metric_is_chance() -> None:
     found = [
         rows.Row(0, repeat, {}, "", {"accuracy": value, "constant": 1.0}, "") for repeat, value in enumerate(values)
     ]
-    table = spread.table(found)
+    table = spread.table(found, interval=True)
     low, high = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
     assert table.loc["accuracy", ["low", "high"]].tolist() == pytest.approx([low, high])
     assert table.loc["accuracy", ["mean", "spread", "min", "max"]].tolist() == pytest.approx(
         [values.mean(), values.std(ddof=1), values.min(), values.max()]
     )
-    assert table.loc["constant", ["low", "high", "spread"]].tolist() == [1, 1, 0] and table["seeds"].tolist() == [
-        12,
-        12,
-    ]
+    assert table.loc["constant", ["low", "high", "spread"]].tolist() == [1, 1, 0] and table["runs"].tolist() == [12, 12]
 
 
 def test_seeds_alone_are_a_sweep_too(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -739,7 +736,35 @@ def test_a_seed_that_fails_leaves_what_the_others_say(store: Path, capsys: pytes
 
 def test_the_last_seed_is_followed_by_the_first() -> None:
     sweep = definition.parse({"space": {}, "trials": 1, "seeds": 2}, "")
-    assert sweep.seed_of({"seed": 2**32 - 1}, 1) == 0
+    assert sweep.of_repeat({"seed": 2**32 - 1}, 1) == {"seed": 0}
+
+
+def test_folds_are_runs_of_a_trial_that_hold_out_another_part(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about, run_id = begin(sweep_of(folds=3, trials=4, batch=2))
+    result = go_on(about, run_id, engine := Shuffled(4))
+    parts = Counter((job.settings["folds"], job.settings["fold"], job.settings["seed"]) for job in engine.done)
+    assert parts == Counter({(3, fold, 3): 4 for fold in (1, 2, 3)}) and not any(job.whole for job in engine.done)
+    assert yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{run_id}/sweep/best.yaml"))["folds"] == 3
+    out = capsys.readouterr().out
+    assert f"just train --config runs:/{run_id}/sweep/best.yaml" in out and "95 %" not in out
+    with pytest.raises(ProjectError, match="none has a model of all rows"):
+        description.require_models(mlflow.get_run(run_id))
+    about, again = begin(sweep_of(folds=3, trials=4, batch=2))
+    assert go_on(about, again, Shuffled(1, lost=0.4)) == result
+
+
+def test_a_trial_has_several_seeds_or_several_folds() -> None:
+    with pytest.raises(ProjectError, match="several `seeds` or several `folds`"):
+        definition.parse(sweep_of(folds=3, seeds=2), "")
+
+
+def test_settings_without_a_fold_are_told_before_anything_runs() -> None:
+    class Settings(BaseModel):
+        seed: int
+
+    sweep = definition.parse({"space": {}, "trials": 1, "folds": 2}, "")
+    with pytest.raises(ProjectError, match="have no 'folds'"):
+        definition.require_fitting(sweep, {"seed": 1}, Settings)
 
 
 def test_a_project_without_optuna_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:

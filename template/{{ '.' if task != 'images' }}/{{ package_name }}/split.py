@@ -21,14 +21,14 @@ Part = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def parts(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> list[Part]:
-    """Hold rows out, as `split` says: once, or with `folds` each in its turn.
+    """Hold rows out, as `split` says: once, or with `folds` each in its turn, or only in that of one `fold`.
 
     Parameters
     ----------
     table : pandas.DataFrame, shape (rows, columns)
         The dataset.
     settings : Settings
-        `split`, `split_column`, `folds`, `test_fraction` and `target` are used.
+        `split`, `split_column`, `folds`, `fold`, `test_fraction` and `target` are used.
     rng : numpy.random.Generator
         Draws the rows that are held out.
 
@@ -42,8 +42,17 @@ def parts(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> 
     ProjectError
         If the table cannot be split in this way.
     """
+    if settings.fold is not None and settings.fold > settings.folds:
+        raise ProjectError(
+            f"there is no fold {settings.fold} of {settings.folds}.", "`fold:` is one of `folds:`, counted from 1."
+        )
     if settings.folds == 1:
         return [once(table, settings, rng, settings.test_fraction)]
+    found = _folds(table, settings, rng)
+    return found if settings.fold is None else [found[settings.fold - 1]]
+
+
+def _folds(table: pd.DataFrame, settings: Settings, rng: np.random.Generator) -> list[Part]:
     if settings.split == "time":
         return _by_time(_values(table, settings), [i / (settings.folds + 1) for i in range(1, settings.folds + 1)])
     how: dict[str, Any] = {"n_splits": settings.folds, "shuffle": True, "random_state": int(rng.integers(2**32))}

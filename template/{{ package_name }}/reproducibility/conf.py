@@ -51,15 +51,28 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
             "Give --config a file that is there: "
             + ", ".join(str(found.relative_to(ROOT)) for found in sorted(ROOT.glob("confs/*.yaml"))),
         ) from error
+    return override(read(content, str(path)), overrides)
+
+
+def read(content: bytes, name: str) -> dict[str, Any]:
+    """Read what a conf file holds.
+
+    Parameters
+    ----------
+    content : bytes
+        YAML.
+    name : str
+        What a person calls the file.
+    """
     try:
         conf = parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ProjectError(f"the conf {path} is not valid YAML:\n{error}", "Save it as UTF-8.") from error
+        raise ProjectError(f"the conf {name} is not valid YAML:\n{error}", "Save it as UTF-8.") from error
     except ProjectError as error:
-        raise ProjectError(f"the conf {path} is {error.cause}", error.fix) from error
+        raise ProjectError(f"the conf {name} is {error.cause}", error.fix) from error
     if not isinstance(conf, dict):
-        raise ProjectError(f"the conf {path} is not a list of `key: value` lines.", "git diff confs")
-    return override(conf, overrides)
+        raise ProjectError(f"the conf {name} is not a list of `key: value` lines.", "git diff confs")
+    return conf
 
 
 def override(conf: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -18,12 +18,16 @@ from .environment import check
 from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
+from .record import lookup
 from .store import tracking
 from .training import checkpoint, given, multiprocess, terminal_log, untracked
 from .training.active_run import begun, joined
 from .training.garbage_collection import Collector
 from .training.steps import Definition
 from .training.trainer import Trainer, explained
+
+#: How an address in the store begins.
+OF_A_RUN = "runs:/"
 
 
 def execute(
@@ -43,7 +47,7 @@ def execute(
     experiment : callable
         Gives the settings class and `train`, or an `Experiment`.
     config : str, Path or Mapping of str to Any
-        The conf file, or the settings themselves.
+        The conf file, also one of a run (`runs:/RUN_ID/PATH`; `runs:/RUN_ID`: its own), or the settings themselves.
     overrides : tuple of str
         `key=value` settings for this run only.
     run_name : str, optional
@@ -136,7 +140,26 @@ def _require_step(start: checkpoint.Checkpoint, step: str, run_id: str) -> None:
 def _settings(config: str | Path | Mapping[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(config, Mapping):
         return conf.override(copy.deepcopy(dict(config)), overrides)
+    if str(config).startswith(OF_A_RUN):
+        return conf.override(_of_a_run(str(config)), overrides)
     return conf.load(absolute(str(config)), overrides)
+
+
+def _of_a_run(address: str) -> dict[str, Any]:
+    """Fetch a conf from the store: a file of a run; or by its ID alone, the conf that the run had."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    tracking.connect()
+    run_id, _, path = address.removeprefix(OF_A_RUN).partition("/")
+    uri = f"{OF_A_RUN}{lookup.get_run(run_id).info.run_id}/{path or 'record/conf.yaml'}"
+    try:
+        return conf.read(mlflow.artifacts.load_text(uri).encode(), uri)
+    except (MlflowException, OSError) as error:
+        said = str(error).partition("\n")[0][:200]
+        raise ProjectError(
+            f"the conf {uri} cannot be had: {said}", "just runs      lists those of this store"
+        ) from error
 
 
 def _report(run_id: str, result: Result, outcome: str) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         steps.lineage,
         sweeps.sweep,
         sweeps.seeds,
+        sweeps.folds,
         jobs.job,
         jobs.jobs,
         models.promote,

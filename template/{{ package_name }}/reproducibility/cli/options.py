@@ -14,7 +14,9 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a setting for this run, e.g. test_fraction=0.3.",
 )
-config_option = click.option("--config", default="confs/train.yaml", show_default=True, help="The conf file.")
+config_option = click.option(
+    "--config", default="confs/train.yaml", show_default=True, help="The conf file; runs:/RUN_ID: as that run had it."
+)
 seed_option = click.option(
     "--seed", default="conf", show_default=True, help="A number from 0 to 4294967295; `conf` is the conf's own."
 )

@@ -51,6 +51,8 @@ def sweep(
     Ctrl-C ends it, and --resume goes on without doing a finished trial again. The best trial's conf is in the sweep's
     run: sweep/best.yaml. It is trained once more at the end, to store its model and pictures, which also proves it;
     `keep: all` stores those of every trial, and --resume RUN_ID --keep 7 those of trial 7.
+
+    With `folds: 5` each trial is five runs, computed side by side, and its value is their mean.
     """
     from ..sweeps import definition, start
     from ..training import just_run
@@ -64,6 +66,24 @@ def sweep(
         start.resume(experiment, resume, place, frozenset(keep))
     else:
         start.begin(experiment, definition.load(absolute(config)), overrides, step, place)
+
+
+@click.command()
+@click.argument("count", metavar="K", type=click.IntRange(2, 1_000))
+@set_option
+@step_option
+@placed
+@click.pass_obj
+def folds(experiment: Definition, /, count: int, overrides: tuple[str, ...], step: str, place: Place) -> None:
+    """Train K times, each time with another part held out, and say how the metrics vary: cross-validation.
+
+    Each fold is a tracked run that reproduces from its ID, and has the bits that it has in `just train --set folds=K`,
+    which does them one after the other, and then trains a model on all rows. To go on with one that was cut short:
+    just sweep --resume RUN_ID
+    """
+    from ..sweeps import start
+
+    start.begin(experiment, {"space": {}, "trials": 1, "folds": count}, overrides, step, place)
 
 
 @click.command()

@@ -106,7 +106,8 @@ class Sweep(_Part):
     trials: int | None = Field(None, ge=1, le=1_000_000)
     batch: int = Field(8, ge=1, description="Trials that are planned together.")
     seeds: int = Field(1, ge=1, le=10_000, description="Runs of each trial, which differ in their seed alone.")
-    metric: str | None = Field(None, description="Left out only by a sweep of seeds alone.")
+    folds: int = Field(1, ge=1, le=1_000, description="Runs of each trial, each of which holds out another part.")
+    metric: str | None = Field(None, description="Left out only by a sweep of seeds or folds alone.")
     direction: Literal["minimize", "maximize"] | None = None
     stop: Stop = Stop()
     seed: int = Field(0, ge=0, le=2**32 - 1)
@@ -123,6 +124,8 @@ class Sweep(_Part):
             raise ValueError("`metric` and `direction` (minimize, maximize) say what the best trial is")
         if "seed" in self.space:
             raise ValueError("`seed` is no dimension: `seeds: 5` runs each trial with five")
+        if self.seeds > 1 and self.folds > 1:
+            raise ValueError("a trial has several `seeds` or several `folds`, not both")
         return self
 
     @property
@@ -151,9 +154,21 @@ class Sweep(_Part):
         """Compare two values of the metric."""
         return value > than if self.direction == "maximize" else value < than
 
-    def seed_of(self, base: dict[str, Any], repeat: int) -> int:
-        """Give the seed of a run of a trial: the conf's own, and those after it."""
-        return (int(base["seed"]) + repeat) % 2**32
+    @property
+    def repeats(self) -> int:
+        """How many runs each trial has."""
+        return max(self.seeds, self.folds)
+
+    @property
+    def repeated(self) -> str:
+        """What they differ in: `seeds` or `folds`."""
+        return "folds" if self.folds > 1 else "seeds"
+
+    def of_repeat(self, base: dict[str, Any], repeat: int) -> dict[str, int]:
+        """Give the settings of a run of a trial alone: its fold; or its seed, the conf's own and those after it."""
+        if self.folds > 1:
+            return {"folds": self.folds, "fold": repeat + 1}
+        return {"seed": (int(base["seed"]) + repeat) % 2**32}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -200,6 +215,11 @@ def require_fitting(sweep: Sweep, base: dict[str, Any], schema: type[BaseModel])
         Naming the setting and the value.
     """
     known = conf.flatten(conf.validate(base, schema).model_dump(mode="json"), "conf")
+    if missing := [name for name in sweep.of_repeat(base, 0) if f"conf.{name}" not in known]:
+        raise ProjectError(
+            f"the settings of this step have no {missing[0]!r}, of which `{sweep.repeated}` would be several.",
+            "Give settings.py one, as newer projects have it: just template-update",
+        )
     for path, dimension in sweep.space.items():
         if f"conf.{path}" not in known:
             near = difflib.get_close_matches(path, [name.removeprefix("conf.") for name in known], 1)
@@ -212,7 +232,7 @@ def require_fitting(sweep: Sweep, base: dict[str, Any], schema: type[BaseModel])
                 raise ProjectError(f"the space lets {path} be {value!r}, but {error.cause}", error.fix) from error
 
 
-def settings(base: dict[str, Any], point: Mapping[str, Any], seed: int | None = None) -> dict[str, Any]:
+def settings(base: dict[str, Any], point: Mapping[str, Any], more: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Write down the conf of a trial.
 
     Parameters
@@ -221,12 +241,10 @@ def settings(base: dict[str, Any], point: Mapping[str, Any], seed: int | None = 
         The conf that the trials change.
     point : Mapping of str to Any
         The values of a trial by their paths.
-    seed : int, optional
-        Of this run of it.
+    more : Mapping of str to int, optional
+        Settings of one run of it; see `Sweep.of_repeat`.
     """
     own = copy.deepcopy(base)
-    for path, value in point.items():
+    for path, value in {**point, **(more or {})}.items():
         conf.put(own, path, value)
-    if seed is not None:
-        own["seed"] = seed
     return own

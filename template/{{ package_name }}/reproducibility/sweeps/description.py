@@ -20,7 +20,7 @@ from .definition import Sweep
 TAG = "repro.sweep"
 #: And the run of its best trial.
 BEST = "repro.best"
-FILE = "sweep/sweep.yaml"
+FILE, BEST_CONF = "sweep/sweep.yaml", "sweep/best.yaml"
 SCHEMA = 1
 
 
@@ -110,9 +110,26 @@ def best_of(run_id: str) -> str:
     """Give the run of the best trial of a sweep."""
     tracking.connect()
     run = lookup.get_run(run_id)
+    if TAG in run.data.tags:
+        require_models(run)
     if BEST not in run.data.tags:
         raise ProjectError(
             f"run {run.info.run_id} has no best trial: it is no sweep, or is not done.",
             f"just runs      lists sweeps; to go on with one: just sweep --resume {run.info.run_id}",
         )
     return str(run.data.tags[BEST])
+
+
+def require_models(run: Any) -> None:
+    """Refuse a sweep in whose trials parts are held out in turn.
+
+    Raises
+    ------
+    ProjectError
+        With the command that trains a model of all rows.
+    """
+    if Description.of(run).definition.folds > 1:
+        raise ProjectError(
+            f"the trials of the sweep {run.info.run_id} are folds, of which none has a model of all rows.",
+            f"just train --config runs:/{run.info.run_id}/{BEST_CONF}",
+        )

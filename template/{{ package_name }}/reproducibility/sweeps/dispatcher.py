@@ -101,7 +101,7 @@ class Dispatcher:
 
     def _job(self, key: Key, point: Mapping[str, Any], run_id: str, whole: bool) -> Job:
         base = self._about.base
-        settings = definition.settings(base, point, self._sweep.seed_of(base, key[1]))
+        settings = definition.settings(base, point, self._sweep.of_repeat(base, key[1]))
         return Job(run_id, self._about.step, settings, self._about.standing, whole)
 
     def _require_same_code(self, modules: Mapping[str, str], run_id: str) -> None:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def table(rows: Iterable[Row], sweep: Sweep, metric: str) -> pd.DataFrame:
-    """Put the runs of all trials into a table, by number, with their metric; of seeds alone, with all metrics."""
+    """Put the runs of all trials into a table, by number, with their metric; of one trial alone, with all metrics."""
     import pandas as pd
 
     return pd.DataFrame(
         [
             {"trial": row.number}
-            | ({"repeat": row.repeat} if sweep.seeds > 1 else {})
+            | ({"repeat": row.repeat} if sweep.repeats > 1 else {})
             | dict(row.point)
             | ({metric: row.metrics.get(metric)} if metric else dict(row.metrics))
             | {"failed": row.cause, "run": row.run, "result": row.result[:19]}
@@ -57,8 +57,8 @@ def draw(study: Any, sweep: Sweep) -> dict[str, Figure]:
     return figures
 
 
-def seeds(rows: Iterable[Row]) -> Figure:
-    """Draw each metric of runs that differ in their seed alone: a point a run, and their mean."""
+def repeats(rows: Iterable[Row]) -> Figure:
+    """Draw each metric of the runs of a trial, which differ in seed or fold alone: a point a run, and their mean."""
     from matplotlib.figure import Figure
 
     runs = [row.metrics for row in rows]

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ..proof.terminal import PLAIN, wide_console
 from .definition import Sweep
+from .description import BEST_CONF
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Progress:
         self._best: tuple[float, int] | None = None
         self._began = time.monotonic()
         self._done = 0
-        total = sweep.count * sweep.seeds
-        how = f"{sweep.count:,} trials by {sweep.sampler}" if sweep.space else f"{sweep.seeds:,} seeds"
+        total = sweep.count * sweep.repeats
+        how = f"{sweep.count:,} trials by {sweep.sampler}" if sweep.space else f"{sweep.repeats:,} {sweep.repeated}"
         columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("trials", total=total)
@@ -85,15 +86,14 @@ class Progress:
         self._console.print(Text(notice))
 
     def show_spread(self, table: pd.DataFrame) -> None:
-        """Show how much the metrics depend on the seed."""
+        """Show how much the metrics depend on the seed, or on what is held out."""
         self._bar.stop()
-        shown = Table("metric", "mean", "spread", "95 % of the mean", "min", "max", "seeds", **PLAIN)
+        interval = ["95 % of the mean"] if "low" in table else []
+        shown = Table("metric", "mean", "spread", *interval, "min", "max", self._sweep.repeated, **PLAIN)
         for name, row in table.iterrows():
-            interval = f"{_short(row['low'])} to {_short(row['high'])}"
-            ends = (_short(row[end]) for end in ("min", "max"))
-            shown.add_row(
-                Text(str(name)), _short(row["mean"]), _short(row["spread"]), interval, *ends, str(int(row["seeds"]))
-            )
+            ends = [f"{_short(row['low'])} to {_short(row['high'])}"] if interval else []
+            cells = [_short(row["mean"]), _short(row["spread"]), *ends, _short(row["min"]), _short(row["max"])]
+            shown.add_row(Text(str(name)), *cells, str(int(row["runs"])))
         self._console.print(shown)
 
     def show_kept(self, number: int, repeats: bool, run_id: str) -> None:
@@ -108,11 +108,14 @@ class Progress:
         )
 
     def show_best(self, best: Row, value: float) -> None:
-        """Show the best trial."""
+        """Show the best trial; of folds none has a model of all rows, but there is a conf of it."""
         self._bar.stop()
         points = ", ".join(f"{path}={_short(number)}" for path, number in best.point.items())
         self._line("best", f"{_short(value)} {self._sweep.metric}, trial {best.number}: {points}")
-        self._line("its run", f"{best.run}      just reproduce {best.run[:8]}")
+        if self._sweep.folds > 1:
+            self._line("its model", f"just train --config runs:/{self._run_id}/{BEST_CONF}")
+        else:
+            self._line("its run", f"{best.run}      just reproduce {best.run[:8]}")
 
     def finish(self, outcome: str) -> None:
         """Show what came of it."""

@@ -89,7 +89,7 @@ def _plan(about: Description, found: Rows) -> Iterator[str]:
     course = Course(sweep)
     planned: set[tuple[int, int]] = set()
     for points in course.batches():
-        keys = {(number, repeat) for number in points for repeat in range(sweep.seeds)}
+        keys = {(number, repeat) for number in points for repeat in range(sweep.repeats)}
         planned |= keys
         if missing := sorted(keys - found.keys()):
             yield f"trial {missing[0][0]} is planned, and there is no run of it"
@@ -119,7 +119,7 @@ def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows)
         if row.cause:
             continue
         content = makers.recorded(runs[row.run])
-        planned = definition.settings(about.base, row.point, sweep.seed_of(about.base, row.repeat))
+        planned = definition.settings(about.base, row.point, sweep.of_repeat(about.base, row.repeat))
         if not content:
             yield f"trial {row.number}: run {row.run} has no record that is its own"
         elif content["given"] != digest.of_value(planned):

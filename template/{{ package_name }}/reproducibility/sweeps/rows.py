@@ -63,11 +63,11 @@ def values(
 ) -> dict[int, float | None]:
     """Give the value of each trial from all of its runs: their mean; None if one of them failed, or gave no number.
 
-    Without a metric, of seeds alone, there is nothing to compare: one that finished is enough.
+    Without a metric, of seeds or folds alone, there is nothing to compare: one that finished is enough.
     """
     found: dict[int, float | None] = {}
     for number in numbers:
-        runs = [rows[number, repeat] for repeat in range(sweep.seeds)]
+        runs = [rows[number, repeat] for repeat in range(sweep.repeats)]
         if metric:
             own = [math.nan if row.cause else row.metrics[metric] for row in runs]
             found[number] = statistics.fmean(own) if all(map(math.isfinite, own)) else None

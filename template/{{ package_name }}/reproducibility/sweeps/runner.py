@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..common.errors import ProjectError
 from . import definition, pictures, rows, spread
 from .course import Course
-from .description import BEST, Description
+from .description import BEST, BEST_CONF, Description
 from .dispatcher import Dispatcher, Key
 from .ledger import Ledger, key_of
 from .progress import Progress
 from .rows import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Seconds between two looks that people are given at the table and the pictures of a sweep that goes on.
 PAUSE = 30
@@ -79,7 +82,7 @@ class Runner:
 
     def _do(self, points: Mapping[int, dict[str, Any]]) -> None:
         """Do a batch, as far as it is not done."""
-        keys = [(number, repeat) for number in points for repeat in range(self.sweep.seeds)]
+        keys = [(number, repeat) for number in points for repeat in range(self.sweep.repeats)]
         missing = {key: points[key[0]] for key in keys}
         for key in keys:
             if key in self.known and self.known[key].point == points[key[0]]:
@@ -124,28 +127,33 @@ class Runner:
         table = pictures.table(self.rows.values(), self.sweep, self.metric)
         mlflow.log_text(table.to_csv(index=False), "sweep/trials.csv")
         figures = {}
-        if self.sweep.seeds > 1:
-            mlflow.log_text(spread.table(self._best_runs()).to_csv(), "sweep/seeds.csv")
-            figures["seeds"] = pictures.seeds(self._best_runs())
+        if self.sweep.repeats > 1:
+            mlflow.log_text(self._spread().to_csv(), f"sweep/{self.sweep.repeated}.csv")
+            figures[self.sweep.repeated] = pictures.repeats(self._best_runs())
         if self.metric and self.course.best:
             best = self._best_runs()[0]
             figures |= pictures.draw(self.course.planner.study, self.sweep)
-            mlflow.log_dict(definition.settings(self.description.base, best.point), "sweep/best.yaml")
+            more = {"folds": self.sweep.folds} if self.sweep.folds > 1 else {}
+            mlflow.log_dict(definition.settings(self.description.base, best.point, more), BEST_CONF)
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"sweep/{name}.png")
 
     def _best_runs(self) -> list[Row]:
-        """Give the runs of the best trial that finished: of a sweep of seeds alone, some may have failed."""
+        """Give the runs of the best trial that finished: of one of seeds or folds alone, some may have failed."""
         number = self.course.best[1] if self.course.best else 0
-        runs = (self.rows[number, repeat] for repeat in range(self.sweep.seeds))
+        runs = (self.rows[number, repeat] for repeat in range(self.sweep.repeats))
         return [run for run in runs if not run.cause]
+
+    def _spread(self) -> pd.DataFrame:
+        return spread.table(self._best_runs(), interval=self.sweep.repeated == "seeds")
 
     def _keep(self) -> None:
         """Train the best trial once more, for its model and its pictures, and those that somebody wants them of.
 
         What then has another result does not repeat: that is told, and nothing of it is kept.
         """
-        best = {self.course.best[1]} if self.metric and self.course.best else set()
+        has_best = self.metric and self.course.best and self.sweep.folds == 1
+        best = {self.course.best[1]} if has_best else set()
         light = {(number, 0): self.rows[number, 0] for number in best | self.keep if not self.rows[number, 0].whole}
         points = {key: row.point for key, row in light.items()}
         for row in self.dispatcher.execute(points, whole=True):
@@ -163,10 +171,11 @@ class Runner:
         self._keep()
         self._draw()
         outcome = rows.digest_of(self.rows.values(), self.metric)
-        if self.sweep.seeds > 1:
-            self.progress.show_spread(spread.table(self._best_runs()))
+        if self.sweep.repeats > 1:
+            self.progress.show_spread(self._spread())
         if self.metric and self.course.best:
-            mlflow.set_tag(BEST, self._best_runs()[0].run)
+            if self.sweep.folds == 1:
+                mlflow.set_tag(BEST, self._best_runs()[0].run)
             self.progress.show_best(self._best_runs()[0], self.course.best[0])
         mlflow.set_tag("repro.result", outcome)
         self.progress.finish(outcome)

@@ -1,4 +1,4 @@
-"""How much a metric depends on the seed: its mean, its spread, and where the mean of all seeds lies."""
+"""How much a metric depends on the seed, or on what is held out: its mean, its spread, where the mean of all lies."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 
 
-def table(rows: Iterable[Row]) -> pd.DataFrame:
-    """Describe every metric of runs that differ in their seed alone.
+def table(rows: Iterable[Row], interval: bool) -> pd.DataFrame:
+    """Describe every metric of runs that differ in their seed or fold alone.
 
     Parameters
     ----------
     rows : iterable of Row
         The runs that finished.
+    interval : bool
+        Whether an interval can be told: of seeds. Folds share most of what they learn from, and are no sample.
 
     Returns
     -------
     pandas.DataFrame
         A row a metric: `mean`, `spread` (the standard deviation), `low` and `high` (the interval that holds the mean of
-        all seeds with 95 % confidence, after Student), `min`, `max`, `seeds` (how many runs have it).
+        all seeds with 95 % confidence, after Student), `min`, `max`, `runs` (how many have it).
 
     Notes
     -----
     Student, "The probable error of a mean", Biometrika 6 (1908): the seeds are a sample, and the metric is taken to be
-    normally distributed.
+    normally distributed. Of folds: Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52
+    (2003).
     """
     import numpy as np
     import pandas as pd
@@ -45,10 +48,9 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
         {
             "mean": mean,
             "spread": spread,
-            "low": mean - reach,
-            "high": mean + reach,
+            **({"low": mean - reach, "high": mean + reach} if interval else {}),
             "min": values.min(),
             "max": values.max(),
-            "seeds": count,
+            "runs": count,
         }
     ).rename_axis("metric")

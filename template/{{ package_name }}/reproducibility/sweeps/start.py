@@ -25,7 +25,7 @@ from ..training.active_run import begun
 from ..training.steps import Definition
 from . import definition
 from .definition import Sweep
-from .description import TAG, Description
+from .description import TAG, Description, require_models
 from .dispatcher import Dispatcher, require_same_code_here
 from .ledger import Ledger, rows_of
 from .planner import load
@@ -112,6 +112,7 @@ def _require_finished(run: Any, numbers: frozenset[int]) -> None:
             f"the sweep {run.info.run_id} is {run.info.status}: it keeps its best trial when it is done.",
             f"just sweep --resume {run.info.run_id}",
         )
+    require_models(run)
     found = rows_of(Ledger(run.info.experiment_id, run.info.run_id).runs().values())
     finished = {number for (number, repeat), row in found.items() if repeat == 0 and not row.cause}
     if strange := sorted(numbers - finished):
@@ -163,7 +164,7 @@ def _do(
 def _enough(settings: dict[str, Any], sweep: Sweep) -> int:
     """Say how many trials the cores are enough for at once."""
     each = int(settings["threads"]) * FRAMEWORK.processes(settings)
-    return max(1, min((os.cpu_count() or 1) // each, sweep.batch * sweep.seeds))
+    return max(1, min((os.cpu_count() or 1) // each, sweep.batch * sweep.repeats))
 
 
 def _open_again(run: Any) -> None:
@@ -182,5 +183,6 @@ def _describe(description: Description, scratch: Path) -> None:
     file.write_bytes(description.text().encode())
     mlflow.log_artifact(str(file), "sweep")
     sweep = description.definition
-    about = {"sampler": sweep.sampler, "trials": sweep.count, "batch": sweep.batch, "seeds": sweep.seeds}
+    about = {"sampler": sweep.sampler, "trials": sweep.count, "batch": sweep.batch}
+    about[sweep.repeated] = sweep.repeats
     mlflow.log_params({f"sweep.{name}": value for name, value in about.items()})
