@@ -218,7 +218,7 @@ def require_fitting(sweep: Sweep, base: dict[str, Any], schema: type[BaseModel])
     if missing := [name for name in sweep.of_repeat(base, 0) if f"conf.{name}" not in known]:
         raise ProjectError(
             f"the settings of this step have no {missing[0]!r}, of which `{sweep.repeated}` would be several.",
-            "Give settings.py one, as newer projects have it: just template-update",
+            "Give settings.py one, as newer projects of tables have it: just template-update",
         )
     for path, dimension in sweep.space.items():
         if f"conf.{path}" not in known:

@@ -152,8 +152,9 @@ class Runner:
 
         What then has another result does not repeat: that is told, and nothing of it is kept.
         """
-        has_best = self.metric and self.course.best and self.sweep.folds == 1
-        best = {self.course.best[1]} if has_best else set()
+        best: set[int] = set()
+        if self.metric and self.course.best and self.sweep.folds == 1:
+            best = {self.course.best[1]}
         light = {(number, 0): self.rows[number, 0] for number in best | self.keep if not self.rows[number, 0].whole}
         points = {key: row.point for key, row in light.items()}
         for row in self.dispatcher.execute(points, whole=True):
