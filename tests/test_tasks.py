@@ -31,10 +31,11 @@ def conf(
     folds: int = 1,
     drop: tuple[str, ...] = (),
     fraction: float = 0.25,
+    fold: int | None = None,
 ) -> Any:
     """Settings, as far as a table is concerned."""
     common = {"dataset": "d", "target": "species", "drop": drop, "test_fraction": fraction}
-    return SimpleNamespace(**common, split=split, split_column=column, folds=folds)
+    return SimpleNamespace(**common, split=split, split_column=column, folds=folds, fold=fold)
 
 
 # --- Splits -------------------------------------------------------------------
@@ -48,6 +49,9 @@ def test_rows_are_held_out_as_the_conf_says(kind: str, column: str | None, folds
     found, again = (own("split").parts(table, conf(kind, column, folds), np.random.default_rng(1)) for _ in range(2))
     assert len(found) == folds
     np.testing.assert_equal(found, again)
+    for number, part in enumerate(found, 1):
+        alone = own("split").parts(table, conf(kind, column, folds, fold=number), np.random.default_rng(1))
+        np.testing.assert_equal(alone, [part])
     for learned, held_out in found:
         assert not {*learned} & {*held_out} and min(len(learned), len(held_out)) > 40
         if kind != "time":
@@ -86,6 +90,7 @@ def first(parts: Any, table: pd.DataFrame) -> Any:
         (conf("group", "sex"), {}, "'sex' does not say the group of every row"),
         (conf("time", "seen", 4), {"seen": "2026-11-27"}, "'seen' has too few different times"),
         (conf("stratified"), {"species": ["rare", *["common"] * 399]}, "'rare' .* too few rows to be in every part: 1"),
+        (conf(folds=3, fold=4), {}, "no fold 4 of 3"),
         (conf("stratified", folds=5), {"species": ["rare"] * 4 + ["common"] * 396}, "'rare' .* too few .*: 4"),
         (conf("group", "nest_id", 5), {"nest_id": [1, 2] * 200}, "cannot be split"),
     ],
