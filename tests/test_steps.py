@@ -491,6 +491,25 @@ def test_runs_name_their_steps_where_there_are_some(
     assert ("step" in columns) == ("a" in columns) == told
 
 
+def test_a_chain_is_told_whole_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    data = {
+        "path": "data/animals.csv",
+        "digest": f"sha256:{'0' * 64}",
+        "size": 1234567,
+        "source": f"https://{'a' * 99}",
+    }
+    run = SimpleNamespace(info=SimpleNamespace(run_id="1" * 32), data=SimpleNamespace(tags={}))
+    harness.load("pipeline.show").tree(
+        harness.load("pipeline.lineage").Link(run, {"step": "train", "data": {"animals": data}})
+    )
+    _, line = capsys.readouterr().out.splitlines()
+    assert "1,234,567 bytes" in line and line.rstrip().endswith(data["source"])
+
+
 def test_a_command_is_interrupted_when_what_started_it_is_gone() -> None:
     parent = harness.load("common.parent")
     reader, writer = os.pipe()

@@ -106,8 +106,14 @@ def rank(experiment: Definition, folder: Path, run_id: str, parent: int) -> None
 @click.option("--seed", type=int, help="Short for -P seed=N.")
 @set_option
 @click.option("--container", is_flag=True, help="In the image of this very code, whose environment is that lock's.")
+@click.option("-v", "--verbose", is_flag=True, help="Let MLflow tell what it does.")
 def run_project(
-    entry_point: str, parameters: tuple[str, ...], seed: int | None, overrides: tuple[str, ...], container: bool
+    entry_point: str,
+    parameters: tuple[str, ...],
+    seed: int | None,
+    overrides: tuple[str, ...],
+    container: bool,
+    verbose: bool,
 ) -> None:
     """Execute an entry point through MLflow, in an environment built from the hashed lock.
 
@@ -125,7 +131,7 @@ def run_project(
         given["seed"] = str(seed)
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
-    place = None
+    place: just_run.Place = just_run.Environment(verbose)
     if container:
         from ..training.in_container import Container
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ..proof.terminal import STYLES, wide_console
+from ..proof.terminal import STYLES
 from .lineage import Link, in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Characters of a line at most.
+WIDEST = 500
 #: Inches of a box and its surroundings.
 WIDTH, HEIGHT = 2.6, 1.1
 
 
 def tree(link: Link) -> None:
     """Print a chain as a tree, the run first and raw data last; what stands twice is told once."""
-    console = wide_console()
-    console.print(_tree(link, set()))
+    # A line that is wider than the terminal is the terminal's to wrap: nothing of it is left out.
+    Console(width=WIDEST, soft_wrap=True, highlight=False).print(_tree(link, set()))
 
 
 def _tree(link: Link, told: set[str]) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -93,9 +94,18 @@ def run(entry_point: str, parameters: dict[str, str], place: Place | None = None
 
 
 class Environment:
-    """MLflow's own way, in an environment that is what the lock says."""
+    """MLflow's own way, in an environment that is what the lock says.
+
+    Parameters
+    ----------
+    verbose : bool
+        Whether MLflow tells what it does.
+    """
 
     early = False
+
+    def __init__(self, verbose: bool = False) -> None:
+        self.verbose = verbose
 
     def ready(self) -> object:
         """Build it, or look at the one that is there."""
@@ -114,6 +124,8 @@ class Environment:
         from mlflow.exceptions import ExecutionException
 
         with temporary_folder("run") as storage, contextlib.chdir(ROOT), _environment(variables):
+            if not self.verbose:
+                logging.getLogger("mlflow").setLevel(logging.WARNING)
             try:
                 mlflow.projects.run(
                     ".",
