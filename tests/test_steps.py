@@ -507,7 +507,7 @@ def test_a_chain_is_told_whole_in_a_narrow_terminal(
         harness.load("pipeline.lineage").Link(run, {"step": "train", "data": {"animals": data}})
     )
     _, line = capsys.readouterr().out.splitlines()
-    assert "1,234,567 bytes" in line and line.rstrip().endswith(data["source"])
+    assert "1,234,567 bytes" in line and data["source"] in line
 
 
 def test_a_command_is_interrupted_when_what_started_it_is_gone() -> None:
