@@ -20,6 +20,7 @@ TOLD = {
     ".env.example": "Credentials and switches: copy it to .env, which git ignores",
     ".gitattributes": "One kind of line ends on every system",
     ".githooks/": "`just check` before every commit; `just setup` switches it on",
+    ".vscode/": "Tasks, and what to debug; yours from the first commit",
     ".github/": "CI: sets up from the locks, checks, tests, and does one tracked run",
     ".gitignore": "Environments, runs and credentials stay out of git",
     "Dockerfile": "The image of a run: the locked environment, and the code of the commit",

@@ -332,7 +332,7 @@ OWNERS = {
     **dict.fromkeys([".gitlab-ci.yml", ".github/workflows/image.yml", "renovate.json"], "T"),
     **dict.fromkeys(["Dockerfile", ".dockerignore", ".devcontainer/devcontainer.json"], "T"),
 }
-OWNED_FOLDERS = {"tests/": "Y", "bikes/reproducibility/": "T"}
+OWNED_FOLDERS = {"tests/": "Y", ".vscode/": "Y", "bikes/reproducibility/": "T"}
 
 
 def test_copier_itself_leaves_alone_what_is_yours() -> None:

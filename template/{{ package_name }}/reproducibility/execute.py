@@ -20,8 +20,8 @@ from .modeling.result import Result
 from .randomness import launch
 from .record import lookup
 from .store import tracking
-from .training import checkpoint, given, multiprocess, terminal_log, untracked
-from .training.active_run import begun, joined
+from .training import checkpoint, editor, given, multiprocess, terminal_log, untracked
+from .training.active_run import ASKED_FOR, begun, joined
 from .training.garbage_collection import Collector
 from .training.steps import Definition
 from .training.trainer import Trainer, explained
@@ -99,6 +99,10 @@ def execute(
                 result, outcome = trainer.track(active, collector, inputs)
     if processes == 1:  # else the first of them has told
         _report(active.id, result, outcome)
+    from .record.recorder import REPLAY  # not at the top: slow to import, and by now it is
+
+    if last and not {REPLAY, ASKED_FOR} & os.environ.keys():
+        editor.describe(step, trainer.schema)
     return active.id
 
 

@@ -55,7 +55,7 @@ def sweep(
     With `folds: 5` each trial is five runs, computed side by side, and its value is their mean.
     """
     from ..sweeps import definition, start
-    from ..training import just_run
+    from ..training import editor, just_run
 
     overrides = (*overrides, *just_run.overrides("conf", text))
     if resume and overrides:
@@ -65,6 +65,7 @@ def sweep(
     if resume:
         start.resume(experiment, resume, place, frozenset(keep))
     else:
+        editor.describe("sweep", definition.Sweep)
         start.begin(experiment, definition.load(absolute(config)), overrides, step, place)
 
 

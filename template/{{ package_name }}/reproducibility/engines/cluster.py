@@ -25,6 +25,7 @@ from ..common.project import PACKAGE, ROOT
 from ..common.uv import require_uv
 from ..randomness import launch
 from ..store import sqlite, tracking
+from ..training import editor
 from . import bundle
 from .correspondent import Correspondent
 from .jobs import Job, Outcome
@@ -223,6 +224,7 @@ def slurm(path: Path) -> Slurm:
     ProjectError
         If there is no such file, with an example; or if it is not as it should be.
     """
+    editor.describe("cluster", Slurm)
     if not path.exists():
         raise ProjectError(f"there is no {path}, which says what Slurm is asked for.", f"Write it, such as:\n{EXAMPLE}")
     if not shutil.which("sbatch"):

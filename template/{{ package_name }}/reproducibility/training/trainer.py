@@ -62,10 +62,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         """Import the project's code, and hold the settings to its class."""
-        schema, self._train = steps.load(self.experiment, self.start.step)
-        self._settings = conf.validate(self.start.settings, schema)
+        self.schema, self._train = steps.load(self.experiment, self.start.step)
+        self._settings = conf.validate(self.start.settings, self.schema)
         self.resolved = self._settings.model_dump(mode="json")
-        if not conf.declares_inputs(schema) and (addresses := inputs.addresses(self.start.settings)):
+        if not conf.declares_inputs(self.schema) and (addresses := inputs.addresses(self.start.settings)):
             self.resolved[conf.INPUTS] = addresses
 
     def track(self, active: ActiveRun, collector: Collector, given: Inputs) -> tuple[Result, str]:
