@@ -1,4 +1,4 @@
-"""What editors are given: schemas by which confs are checked while somebody types, and entries that do what they say."""
+"""What editors are given: schemas by which confs are checked while one types, and entries that do what they say."""
 
 from __future__ import annotations
 
