@@ -13,6 +13,8 @@ from .errors import ProjectError
 from .merge import File
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
+#: Those that a project need not have; they are compiled with the others where they are there.
+MORE = ("constraints-cluster.txt", "tracking-server/constraints.txt")
 #: Of the shell, what would lead uv elsewhere before the project's own code decides what reaches it, as in its justfile.
 ELSEWHERE = {
     *("UV_CONFIG_FILE", "UV_ENV_FILE", "UV_NO_CONFIG", "UV_FROZEN", "UV_LOCKED", "UV_PROJECT"),

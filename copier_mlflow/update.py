@@ -193,8 +193,8 @@ def perform(project: Path, update: Update) -> list[str]:
         raise ProjectError(f"{', '.join(meanwhile)} changed meanwhile.", "Commit that, then update again.")
     files = merge.results(update.changes)
     before = {change.path: change.yours for change in update.changes if change.path in files}
-    before |= {lock: merge.read(project, lock) for lock in locks.LOCKS}
-    known = {path: file for path, file in files.items() if path not in locks.LOCKS}
+    before |= {lock: merge.read(project, lock) for lock in (*locks.LOCKS, *locks.MORE)}
+    known = {path: file for path, file in files.items() if path not in (*locks.LOCKS, *locks.MORE)}
     with journal.kept(project, before, known):
         merge.write(project, files)
         merge.mark(project, update.changes)

@@ -59,7 +59,7 @@ def make_update(project: Path) -> update.Update:
 
 
 def lock(project: Path, before: object) -> bool:
-    for name in ("constraints.txt", "constraints-dev.txt"):
+    for name in ("constraints.txt", "constraints-dev.txt", "constraints-cluster.txt"):
         files.write_whole(project / name, "new lock\n")
     return True
 

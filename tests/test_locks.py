@@ -1,4 +1,4 @@
-"""The three locks: compiled from pyproject.toml, all or none, the same whoever compiles them."""
+"""The locks: compiled from pyproject.toml, all or none, the same whoever compiles them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from conftest import FRAMEWORKS, TEMPLATE, Project, copy_project, other_pythons
 
 LOCKS = ("constraints.txt", "constraints-build.txt", "constraints-dev.txt")
-#: Installed beside the runtime lock, and not compiled by `just lock`.
+#: Of what speaks to a cluster, in an environment of its own; projects that are older have none.
 CLUSTER_LOCK = "constraints-cluster.txt"
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 A_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -28,7 +28,7 @@ def rendered(tmp_path: Path) -> Project:
 
 
 def locks(project: Project) -> dict[str, bytes]:
-    return {name: (project.path / name).read_bytes() for name in LOCKS}
+    return {lock.name: lock.read_bytes() for lock in project.path.glob("constraints*.txt")}
 
 
 def pins(lock: Path) -> dict[str, str]:
@@ -43,14 +43,14 @@ def edit(file: Path, pattern: str, new: str) -> None:
 
 @pytest.mark.e2e
 def test_locking_again_changes_no_byte_whatever_the_project_is_called(tmp_path: Path, rendered: Project) -> None:
-    shipped = [pins(rendered.path / name) for name in LOCKS]
+    shipped = [pins(rendered.path / name) for name in locks(rendered)]
     rendered.just("lock")
-    assert [pins(rendered.path / name) for name in LOCKS] == shipped
+    assert [pins(rendered.path / name) for name in locks(rendered)] == shipped
     # Hashes are compared from here on: PyPI may have been given further files of a version since the release.
     locked = locks(rendered)
     done = rendered.just("lock")
     assert locks(rendered) == locked
-    assert done.stdout.count("unchanged") == 3
+    assert done.stdout.count("unchanged") == 4
     other = Project(copy_project(tmp_path / "else where", project_name="Ünlike", package_name="unlike"))
     other.just("lock")
     assert locks(other) == locked
@@ -70,14 +70,15 @@ def test_locking_from_any_python_gives_the_same_bytes(rendered: Project) -> None
 
 @pytest.mark.e2e
 def test_a_new_dependency_comes_into_runtime_and_development_lock_in_step(rendered: Project) -> None:
-    before = {name: pins(rendered.path / name) for name in LOCKS}
+    before = {name: pins(rendered.path / name) for name in locks(rendered)}
     edit(rendered.path / "pyproject.toml", r'^    "pyyaml>=6",$', '    "pyyaml>=6",\n    "boltons>=24",')
     done = rendered.just("lock")
-    after = {name: pins(rendered.path / name) for name in LOCKS}
+    after = {name: pins(rendered.path / name) for name in locks(rendered)}
     version = after["constraints.txt"]["boltons"]
     assert after["constraints.txt"] == before["constraints.txt"] | {"boltons": version}
     assert after["constraints-dev.txt"] == before["constraints-dev.txt"] | {"boltons": version}
-    assert after["constraints-build.txt"] == before["constraints-build.txt"]
+    for name in ("constraints-build.txt", CLUSTER_LOCK):
+        assert after[name] == before[name]
     assert f"constraints.txt: boltons none -> {version}" in done.stdout
 
 
@@ -88,12 +89,13 @@ def test_an_upgrade_moves_one_package_only(rendered: Project) -> None:
     rendered.just("lock")
     edit(rendered.path / "pyproject.toml", r'^    "click==8\.2\.0",$', '    "click>=8.2",')
     older = locks(rendered)
-    assert pins(rendered.path / "constraints.txt")["click"] == "8.2.0"
+    for name in ("constraints.txt", "constraints-dev.txt", CLUSTER_LOCK):
+        assert pins(rendered.path / name)["click"] == "8.2.0"
     rendered.just("lock")
     assert locks(rendered) == older, "a version that still fits is kept"
     rendered.just("lock-upgrade", "Click")
     assert pins(rendered.path / "constraints.txt")["click"] != "8.2.0"
-    for name in LOCKS:
+    for name in locks(rendered):
         lines = [line for line in newest[name].decode().splitlines() if not line.startswith(("click==", "    "))]
         now = (rendered.path / name).read_text("utf-8").splitlines()
         assert [line for line in now if not line.startswith(("click==", "    "))] == lines
@@ -106,7 +108,7 @@ def test_a_package_of_the_build_lock_alone_can_be_upgraded(rendered: Project) ->
     rendered.just("lock-upgrade", "uv-build")
     after = locks(rendered)
     assert pins(rendered.path / "constraints-build.txt")["uv-build"] != "0.13.0"
-    assert {name for name in LOCKS if before[name] != after[name]} == {"constraints-build.txt"}
+    assert {name for name in before if before[name] != after[name]} == {"constraints-build.txt"}
 
 
 def test_upgrading_an_unknown_package_is_wrong_usage_and_changes_nothing(rendered: Project) -> None:
@@ -118,15 +120,38 @@ def test_upgrading_an_unknown_package_is_wrong_usage_and_changes_nothing(rendere
 
 
 @pytest.mark.e2e
-def test_requirements_that_cannot_be_met_leave_all_locks_as_they_are(rendered: Project) -> None:
+@pytest.mark.parametrize("wanted", ["numpy<1", "tornado<6"])
+def test_requirements_that_cannot_be_met_leave_all_locks_as_they_are(rendered: Project, wanted: str) -> None:
     before = locks(rendered)
-    # Only the last of the three locks cannot be compiled.
-    edit(rendered.path / "pyproject.toml", r'^    "ruff>=0\.15",$', '    "ruff>=0.15",\n    "numpy<1",')
+    # Only the lock of the tools cannot be compiled; or that one can, and Dask's, which follows it, cannot.
+    edit(rendered.path / "pyproject.toml", r'^    "ruff>=0\.15",$', f'    "ruff>=0.15",\n    "{wanted}",')
     done = rendered.just("lock", check=False)
     assert done.returncode == 3, done.stdout
-    assert "numpy" in done.stdout
+    assert wanted.partition("<")[0] in done.stdout
     assert "fix: " in done.stdout
     assert locks(rendered) == before
+
+
+@pytest.mark.e2e
+def test_a_project_without_the_lock_of_a_cluster_gets_it_by_a_command_of_its_own(rendered: Project) -> None:
+    lock = rendered.path / CLUSTER_LOCK
+    shipped = pins(lock)
+    lock.unlink()
+    assert rendered.just("lock").stdout.count("unchanged") == 3 and not lock.exists()
+    before = locks(rendered)
+    rendered.just("lock", "--only", "cluster")
+    assert pins(lock) == shipped
+    assert locks(rendered) == before | {CLUSTER_LOCK: lock.read_bytes()}
+
+
+@pytest.mark.e2e
+def test_the_version_of_a_clusters_dask_is_written_into_its_lock(rendered: Project) -> None:
+    for package in ("dask", "distributed"):
+        edit(rendered.path / CLUSTER_LOCK, rf"^{package}==\S+", f"{package}==2026.7.0")
+    for _ in range(2):
+        rendered.just("lock")
+        locked = pins(rendered.path / CLUSTER_LOCK)
+        assert {locked["dask"], locked["distributed"]} == {"2026.7.0"}
 
 
 @pytest.mark.e2e
@@ -217,7 +242,7 @@ def test_check_names_the_package_that_is_out_of_step(project: Project) -> None:
         assert done.returncode == 3, done.stdout
         return done.stdout
 
-    kept = {name: (project.path / name).read_bytes() for name in (*LOCKS, "pyproject.toml")}
+    kept = {name: (project.path / name).read_bytes() for name in ("constraints-dev.txt", "pyproject.toml")}
     project.just("check")
     edit(project.path / "pyproject.toml", r'^    "pyyaml>=6",$', '    "pyyaml>=7",')
     assert re.search(r"constraints.txt has pyyaml 6\S*, wanted is pyyaml>=7", check())
@@ -232,6 +257,14 @@ def test_check_names_the_package_that_is_out_of_step(project: Project) -> None:
     done = project.just("check", check=False)
     assert done.returncode != 0
     assert "just lock" in done.stdout
+    (project.path / "constraints-dev.txt").write_bytes(kept["constraints-dev.txt"])
+    edit(project.path / CLUSTER_LOCK, r"^click==\S+", "click==8.0")
+    assert re.search(rf"click is \S+ in constraints-dev.txt and 8.0 in {CLUSTER_LOCK}", check())
+    assert f"8.0 in {CLUSTER_LOCK}" in project.just("doctor", check=False).stdout
+    edit(project.path / CLUSTER_LOCK, r"^distributed==\S+", "distributing==1.0")
+    assert f"{CLUSTER_LOCK} lacks distributed" in check()
+    (project.path / CLUSTER_LOCK).unlink()
+    project.just("check")
 
 
 @pytest.mark.slow

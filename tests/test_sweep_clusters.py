@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, clone
+from conftest import TEMPLATE, Project, clone, refused
 from numpy._core import _multiarray_umath
 from test_clusters import CERTIFICATE, WORKER, dask, part, running, scratch  # noqa: F401 - fixtures
 from test_interrupts import wait_for
@@ -327,4 +327,8 @@ def test_a_cluster_that_cannot_be_is_told_before_anything_runs(project: Project)
     ):
         done = project.just("sweep", *arguments, check=False)
         assert done.returncode in (3, 64) and said in done.stdout and len(done.stdout.splitlines()) < 20
+    (project.path / "constraints-cluster.txt").unlink()
+    command = ("sweep", "--on", "dask", "--scheduler", "tls://127.0.0.1:1")
+    done = project.just(*command, check=False, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert "just lock --only cluster" in refused(done) and len(done.stdout.splitlines()) == 2
     assert not (project.path / "mlflow.db").exists()

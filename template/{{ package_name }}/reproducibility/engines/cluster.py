@@ -23,6 +23,7 @@ from ..common.files import cache
 from ..common.locking import exclusive
 from ..common.project import PACKAGE, ROOT
 from ..common.uv import require_uv
+from ..environment.lockfile import CLUSTER_LOCK
 from ..randomness import launch
 from ..store import sqlite, tracking
 from ..training import editor
@@ -30,7 +31,6 @@ from . import bundle
 from .correspondent import Correspondent
 from .jobs import Job, Outcome
 
-LOCK = ROOT / "constraints-cluster.txt"
 HERE = Path(__file__).parent
 #: Of the shell's variables, those by which a node reaches the store; they are sent with a job, and written nowhere.
 STORE = ("MLFLOW_TRACKING_", "MLFLOW_S3_", "AWS_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_", "DATABRICKS_")
@@ -155,23 +155,22 @@ def python() -> Path:
     ProjectError
         If there is no such lock, or it cannot be installed.
     """
-    if not LOCK.exists():
+    if not CLUSTER_LOCK.exists():
         raise ProjectError(
-            "there is no constraints-cluster.txt, the lock of Dask.",
-            "printf 'dask-jobqueue\\ndistributed\\ncryptography\\n' | uv pip compile - --universal --generate-hashes "
-            "--output-file constraints-cluster.txt",
+            f"there is no {CLUSTER_LOCK.name}, the lock of Dask, which speaks to the cluster.",
+            "just lock --only cluster      writes it; then the same once more",
         )
     require_uv()
-    path = cache() / f"cluster-{digest.of_file(LOCK)[7:23]}"
+    path = cache() / f"cluster-{digest.of_file(CLUSTER_LOCK)[7:23]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path):
         if not (path / "built").exists():
             shutil.rmtree(path, ignore_errors=True)
-            sync = ["uv", "pip", "sync", "--quiet", "--python", str(path), "--require-hashes", str(LOCK)]
+            sync = ["uv", "pip", "sync", "--quiet", "--python", str(path), "--require-hashes", str(CLUSTER_LOCK)]
             for command in (["uv", "venv", "--quiet", "--python", _python_version(), str(path)], sync):
                 if subprocess.run(command, cwd=ROOT, env=shell.child()).returncode:
                     raise ProjectError(
-                        "the environment of constraints-cluster.txt could not be built; uv says why above.",
+                        f"the environment of {CLUSTER_LOCK.name} could not be built; uv says why above.",
                         "Mend what uv names, then try again.",
                     )
             (path / "built").touch()

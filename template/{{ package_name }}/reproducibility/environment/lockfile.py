@@ -14,6 +14,8 @@ from .requirements import normalized
 
 RUNTIME_LOCK = ROOT / "constraints.txt"
 DEVELOPMENT_LOCK = ROOT / "constraints-dev.txt"
+#: Of what speaks to a cluster; projects that are older than it have none.
+CLUSTER_LOCK = ROOT / "constraints-cluster.txt"
 #: Of the tracking server, where the project has one.
 SERVER_LOCK = ROOT / "tracking-server" / "constraints.txt"
 #: An entry of a lock: the package, `==version` or ` @ address`, and where it holds.

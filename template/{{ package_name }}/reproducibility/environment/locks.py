@@ -18,11 +18,17 @@ from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 from ..common.uv import require_uv
 from . import requirements, sdists
-from .lockfile import DEVELOPMENT_LOCK, RUNTIME_LOCK, SERVER_LOCK, Pin, pins, read_lock, shown
+from .lockfile import CLUSTER_LOCK, DEVELOPMENT_LOCK, RUNTIME_LOCK, SERVER_LOCK, Pin, pins, read_lock, shown
 from .requirements import normalized
 
 BUILD_LOCK = ROOT / "constraints-build.txt"
-LOCKS = {"runtime": RUNTIME_LOCK, "build": BUILD_LOCK, "development": DEVELOPMENT_LOCK, "server": SERVER_LOCK}
+LOCKS = {
+    "runtime": RUNTIME_LOCK,
+    "build": BUILD_LOCK,
+    "development": DEVELOPMENT_LOCK,
+    "server": SERVER_LOCK,
+    "cluster": CLUSTER_LOCK,
+}
 
 
 def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
@@ -34,7 +40,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
     Parameters
     ----------
     names : list of str
-        Of "runtime", "build" and "development", and "server" where there is one.
+        Of "runtime", "build", "development" and "cluster", and "server" where there is one.
     upgrade : list of str, optional
         Packages whose version need not be kept; an empty list means all.
 
@@ -75,6 +81,8 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
                 # The tools' lock names the same versions as the runtime's wherever both name a package.
                 more = ["--constraint", str(drafts.get("runtime", RUNTIME_LOCK))]
                 more += ["--group", f"{project}:dev"] if "dev" in pyproject.get("dependency-groups", {}) else []
+            if name == "cluster":
+                more = ["--constraint", str(drafts.get("development", DEVELOPMENT_LOCK))]
             _uv("pip", "compile", str(project), *universal, *options, *more, "--output-file", str(draft))
             requirements.refuse(requirements.unpinned(draft.read_text("utf-8")))
             pages = requirements.pages(pyproject, set(read_lock(draft))) if name != "build" else []
@@ -100,7 +108,7 @@ def check() -> None:
 
     pyproject = requirements.read()
     requirements.require_hashes(pyproject)
-    asked = requirements.wanted(pyproject)
+    asked = _kept(requirements.wanted(pyproject))
     locked = {name: read_lock(LOCKS[name]) for name in asked}
     problems = []
     for name, wanted in asked.items():
@@ -116,8 +124,17 @@ def check() -> None:
             other = locked[name].get(package, ("not at all", ""))[0]
             if other != version and (name == "development" or _is_mlflow(package)):
                 problems.append(f"{package} is {version} in {RUNTIME_LOCK.name} and {other} in {shown(LOCKS[name])}")
+    for package, (version, _) in locked.get("cluster", {}).items():
+        other = locked["development"].get(package, (version, ""))[0]
+        if other != version:
+            problems.append(f"{package} is {other} in {DEVELOPMENT_LOCK.name} and {version} in {CLUSTER_LOCK.name}")
     if problems:
         raise ProjectError("the locks are not in step:\n  " + "\n  ".join(problems), "just lock && just setup")
+
+
+def _kept(wanted: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Leave out the lock of clusters where there is none: who sweeps on one machine needs none."""
+    return {name: asked for name, asked in wanted.items() if name != "cluster" or CLUSTER_LOCK.exists()}
 
 
 def _is_mlflow(package: str) -> bool:
@@ -186,7 +203,7 @@ def _tell(lock: Path, draft: Path) -> None:
 
 def main() -> None:
     """Compile or check the locks."""
-    known = list(requirements.wanted(requirements.read()))
+    known = requirements.wanted(requirements.read())
     parser = argparse.ArgumentParser(prog="just lock", description="Compile the locks from pyproject.toml.")
     parser.add_argument("--upgrade", nargs="*", metavar="PACKAGE", help="to the newest versions: these, or all")
     parser.add_argument("--only", choices=known, help="one lock")
@@ -196,7 +213,7 @@ def main() -> None:
         check()
         print("The locks are in step with pyproject.toml.")
     else:
-        compile_locks([arguments.only] if arguments.only else known, arguments.upgrade)
+        compile_locks([arguments.only] if arguments.only else list(_kept(known)), arguments.upgrade)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from ..common.project import ROOT
 
 #: The group of what the tracking server is made of, in projects that have one.
 SERVER = "tracking-server"
+#: By what a sweep speaks to a cluster: Dask, its workers by Slurm, and TLS.
+CLUSTER = ("cryptography>=40", "dask-jobqueue>=0.9", "distributed>=2025.4")
 #: A requirement with an address: `name @ address`.
 DIRECT = re.compile(r"\s*([\w.-]+)\s*(?:\[[^]]*\])?\s*@\s*([^\s;]+)")
 
@@ -48,7 +50,7 @@ def wanted(pyproject: dict[str, Any]) -> dict[str, list[str]]:
         "development": runtime + list(_group(pyproject, "dev")),
     }
     server = list(_group(pyproject, SERVER))
-    return found | ({"server": server} if server else {})
+    return found | ({"server": server} if server else {}) | {"cluster": [*CLUSTER]}
 
 
 def draft(pyproject: dict[str, Any], lock: str) -> str:
@@ -64,8 +66,8 @@ def draft(pyproject: dict[str, Any], lock: str) -> str:
         for name in ("dependencies", "optional-dependencies")
         if name in pyproject["project"]
     }
-    if lock == "server":
-        kept = {"dependencies": wanted(pyproject)["server"]}
+    if lock in ("server", "cluster"):
+        kept = {"dependencies": wanted(pyproject)[lock]}
     uv = pyproject.get("tool", {}).get("uv", {})
     indexes = [index for index in uv.get("index", []) if index.get("name") in set(_indexes(pyproject))]
     tables = {
