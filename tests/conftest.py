@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 import clusters
+import databases
 import engines
 import harness
 import keeper
@@ -252,6 +253,16 @@ def slurm() -> Iterator[clusters.Slurm]:
     cluster = started(clusters.slurm, owner=os.getpid())
     yield cluster
     cluster.reset()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The URI of an empty database of a PostgreSQL of this file's own."""
+    try:
+        with databases.postgresql() as uri:
+            yield uri
+    except keeper.Unavailable as reason:
+        pytest.skip(f"{NO_ENGINE}{reason}")
 
 
 def started(start: Callable[..., Any], *options: str, owner: int | None = None) -> Any:

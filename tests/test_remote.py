@@ -6,14 +6,11 @@ import contextlib
 import datetime
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,84 +61,15 @@ class Server:
         )
 
 
-def postgresql() -> Path:
-    """The folder of PostgreSQL's programs, installed from Debian where they are not here; skip where that fails."""
-
-    def programs() -> list[Path]:
-        found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-        return sorted((path.parent for path in found), key=lambda folder: int(folder.parent.name))
-
-    if programs():
-        return programs()[-1]
-    unproven = "NOT TESTED: reproduction through a server with PostgreSQL. initdb is not in /usr/lib/postgresql, and"
-    if shutil.which("apt-get") is None:
-        pytest.skip(f"{unproven} there is no apt-get to install it with")
-    if os.geteuid() != 0:
-        pytest.skip(f"{unproven} only root may install it: sudo apt-get install -y --no-install-recommends postgresql")
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-        done = subprocess.run(
-            ["timeout", "300", "apt-get", *command],
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            pytest.skip(f"{unproven} `apt-get {command[0]}` failed (no network?): {done.stdout[-500:]}")
-    if not programs():
-        pytest.skip(f"{unproven} is not there after `apt-get install postgresql` either")
-    return programs()[-1]
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """A PostgreSQL of this test's own, on loopback, with a password; gives the URI of an empty database in it."""
-    import psycopg
-
-    programs, port, password = postgresql(), free_port(), secrets.token_hex(16)
-    # PostgreSQL refuses to run as root, and the user that it runs as may not look into pytest's folders.
-    user: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    data, log = folder / "data", folder / "log"
-
-    def run(program: str, *arguments: str, check: bool = True) -> None:
-        # Into a file, not a pipe: the database would inherit that, and whoever reads it wait for its end.
-        with (folder / "programs").open("ab") as output:
-            command = [str(programs / program), "--pgdata", str(data), *arguments]
-            done = subprocess.run(command, cwd=folder, stdout=output, stderr=output, timeout=120, **user)
-        said = "".join(file.read_text("utf-8", "replace") for file in (folder / "programs", log) if file.exists())
-        assert not check or done.returncode == 0, f"{program} gave {done.returncode}:\n{said}"
-
-    try:
-        (folder / "password").write_text(password)
-        if user:
-            for path in (folder, folder / "password"):
-                shutil.chown(path, "postgres", "postgres")
-        initial = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--encoding=UTF8", "--locale=C")
-        run("initdb", "--username=mlflow", "--no-sync", *initial)
-        with (data / "postgresql.conf").open("a") as conf:
-            conf.write(f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n")
-        run("pg_ctl", "start", "--wait", "--log", str(log))
-        address = f"postgresql://mlflow:{password}@127.0.0.1:{port}"
-        with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE mlflow")
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(f"postgresql://mlflow:wrong@127.0.0.1:{port}/mlflow")
-        yield f"{address}/mlflow"
-    finally:
-        if (data / "postmaster.pid").exists():
-            run("pg_ctl", "stop", "--wait", "--mode=immediate", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, set_up: Callable[[str], Project]) -> Iterator[Server]:
+def server(
+    database: str, tmp_path_factory: pytest.TempPathFactory, set_up: Callable[[str], Project]
+) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with database() as uri, (folder / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log:
         port = free_port()
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--backend-store-uri", uri, "--workers", "1"]
+        command += ["--backend-store-uri", database, "--workers", "1"]
         command += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
         variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         process = subprocess.Popen(
@@ -151,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, set_up: Callable[[str], Pro
             set_up("classification")  # which the tests need, and which takes as long as the server's start
             wait_for(lambda: process.poll() is not None or listens("127.0.0.1", port), "the server answers")
             assert process.poll() is None, (folder / "log").read_text()
-            yield Server(port, uri, folder / "artifacts", process)
+            yield Server(port, database, folder / "artifacts", process)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)

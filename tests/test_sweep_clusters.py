@@ -45,11 +45,13 @@ OFFLINE = {"UV_OFFLINE": "1", "UV_CACHE_DIR": keeper.run(["uv", "cache", "dir"])
 class Site:
     """A project on the first of some hosts, and a tracking server there that all of them reach."""
 
-    def __init__(self, project: Project, hosts: list[clusters.Host], folder: Path, variables: dict[str, str]) -> None:
+    def __init__(
+        self, project: Project, hosts: list[clusters.Host], folder: Path, store: str, variables: dict[str, str]
+    ) -> None:
         self.project = project
         self.head = hosts[0]
         self.uri = f"http://{self.head.address}:5000"
-        self.folder = folder
+        self.store = store
         self.variables = variables | {
             "MLFLOW_TRACKING_URI": self.uri,
             "XDG_CACHE_HOME": str(folder / "cache"),
@@ -89,7 +91,7 @@ class Site:
         """All runs, asked of the database: the server's address is none of this machine's."""
         import mlflow
 
-        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'server.db'}")
+        client = mlflow.MlflowClient(self.store)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         return list(client.search_runs(experiments, order_by=["attributes.start_time DESC"]))
 
@@ -98,8 +100,6 @@ class Site:
 
     def finished(self) -> int:
         """How many trials have finished."""
-        if not (self.folder / "server.db").exists():
-            return 0
         return sum("repro.trial" in run.data.tags and run.info.status == "FINISHED" for run in self.runs())
 
     def assert_whole(self, result: str) -> None:
@@ -112,11 +112,11 @@ class Site:
 
 
 @contextmanager
-def site(project: Project, hosts: list[clusters.Host], folder: Path, **variables: str) -> Iterator[Site]:
+def site(project: Project, hosts: list[clusters.Host], folder: Path, store: str, **variables: str) -> Iterator[Site]:
     """Start the tracking server of a site."""
-    made = Site(project, hosts, folder, variables)
+    made = Site(project, hosts, folder, store, variables)
     command = [sys.executable, "-m", "mlflow", "server", "--host", made.head.address, "--port", "5000"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"]
+    command += ["--backend-store-uri", store, "--workers", "1"]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"]
     options = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("wb") as log:
@@ -146,6 +146,12 @@ def project(set_up: Callable[..., Project], tmp_path: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URI of what is behind the tracking server: a file, or what else a test asks for."""
+    return str(request.getfixturevalue(request.param)) if hasattr(request, "param") else f"sqlite:///{tmp_path}/runs.db"
+
+
 @pytest.fixture(scope="session")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Bring what nodes and launchers install into uv's cache, while there is a network."""
@@ -162,6 +168,7 @@ def dask_on(
     dask: Path,  # noqa: F811
     hosts: list[clusters.Host],
     folder: Path,
+    store: str,
     second: tuple[str, ...] = (),
 ) -> Iterator[Site]:
     """A scheduler on the first host and a worker on each, by TLS, whose caches are not shared."""
@@ -181,7 +188,7 @@ def dask_on(
         )
         for host in hosts
     ]
-    with running(scheduler, *workers, **variables), site(project, hosts, folder, **variables) as made:
+    with running(scheduler, *workers, **variables), site(project, hosts, folder, store, **variables) as made:
         yield made
 
 
@@ -192,15 +199,17 @@ def dask_site(
     dask: Path,  # noqa: F811
     hosts: list[clusters.Host],
     tmp_path: Path,
+    store: str,
 ) -> Iterator[Site]:
     """Dask on two hosts."""
-    with dask_on(project, dask, hosts, tmp_path) as made:
+    with dask_on(project, dask, hosts, tmp_path, store) as made:
         yield made
 
 
 ON_DASK = ("sweep", "--on", "dask", "--scheduler", "tls://10.0.0.1:8786")
 
 
+@pytest.mark.parametrize("store", ["database"], indirect=True)
 def test_dask_on_two_hosts_gives_the_result_of_one_machine(dask_site: Site, whole: str, tmp_path: Path) -> None:
     dask_site.just(*ON_DASK)
     dask_site.assert_whole(whole)
@@ -257,11 +266,12 @@ def test_another_kind_of_cpu_is_told_and_its_runs_are_explained(
     dask: Path,  # noqa: F811
     hosts: list[clusters.Host],
     tmp_path: Path,
+    store: str,
 ) -> None:
     """On the second host NumPy and OpenBLAS are kept from what its CPU could do."""
     dispatched = " ".join(_multiarray_umath.__cpu_dispatch__)
     poor = ("env", f"NPY_DISABLE_CPU_FEATURES={dispatched}", "OPENBLAS_CORETYPE=Nehalem")
-    with dask_on(project, dask, hosts, tmp_path, poor) as made:
+    with dask_on(project, dask, hosts, tmp_path, store, poor) as made:
         out = made.just(*ON_DASK)
         assert "another kind of CPU" in out
         runs = [run for run in made.runs() if "repro.trial" in run.data.tags]
@@ -303,6 +313,7 @@ def test_slurm_gives_the_result_of_one_machine(
     slurm: clusters.Slurm,
     whole: str,
     tmp_path: Path,
+    store: str,
     workers: int,
 ) -> None:
     cluster = {"memory": "1GB", "cores": 1, "interface": "eth0", "extra": ["--exclusive"]}
@@ -310,7 +321,7 @@ def test_slurm_gives_the_result_of_one_machine(
     project.commit()
     hosts = [slurm.head, *slurm.nodes.values()]
     environment = slurm.environment | {"HOME": str(tmp_path)}
-    with site(project, hosts, tmp_path, **environment) as made:
+    with site(project, hosts, tmp_path, store, **environment) as made:
         made.just("sweep", "--on", "slurm", "--workers", str(workers))
         made.assert_whole(whole)
     wait_for(lambda: slurm.idle, "nothing is in the queue")
