@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -78,20 +79,48 @@ class Counting:
     def row(self, run: str) -> Any:
         return self.rows.pop(run)
 
+    def end(self, run: str) -> None:
+        """Count nothing: it is a row since it was begun."""
+
+
+class Stored:
+    """A store of MLflow's, in which trials are runs; each is ended by its worker, as its process would end it."""
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        import mlflow
+
+        mlflow.set_tracking_uri(uri)
+        self._client = mlflow.MlflowClient()
+        experiment = self._client.create_experiment("launcher", artifacts.as_uri())
+        sweep = self._client.create_run(experiment).info.run_id
+        ledger = harness.load("sweeps.ledger").Ledger(experiment, sweep)
+        self.begin, self.row = ledger.begin, ledger.row
+
+    def end(self, run: str) -> None:
+        """Log what a sweep asks for, and no more."""
+        self._client.log_metric(run, "value", 1.0)
+        self._client.set_tag(run, "repro.result", "sha256:0")
+        self._client.set_terminated(run)
+
 
 class Simulated:
     """Workers to whom a trial is nothing, over threads as a cluster's client has them."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, end: Callable[[str], None]) -> None:
         self.width = width
+        self._end = end
         self._pool = ThreadPoolExecutor(8)
 
     def submit(self, job: Any) -> Future[Any]:
+        return self._pool.submit(self._do, job.run)
+
+    def _do(self, run: str) -> Any:
         jobs = harness.load("engines.jobs")
-        return self._pool.submit(lambda: jobs.Outcome(jobs.FINISHED))
+        self._end(run)
+        return jobs.Outcome(jobs.FINISHED)
 
 
-def launched(trials: int, workers: int) -> float:
+def launched(trials: int, workers: int, store: Counting | Stored) -> float:
     """Give the seconds that a launcher takes for so many trials of no time, planned at random in batches of 1,000."""
     description, dispatcher = harness.load("sweeps.description"), harness.load("sweeps.dispatcher")
     course, progress = harness.load("sweeps.course"), harness.load("sweeps.progress")
@@ -102,7 +131,7 @@ def launched(trials: int, workers: int) -> float:
     dispatcher.recorded_code = lambda run_id: {}
     began = time.perf_counter()
     with progress.Progress(sweep, "simulated") as shown:
-        hands = dispatcher.Dispatcher("simulated", told, Simulated(workers), Counting(), shown)
+        hands = dispatcher.Dispatcher("simulated", told, Simulated(workers, store.end), store, shown)
         way = course.Course(sweep)
         for points in way.batches():
             found = {}

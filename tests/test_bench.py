@@ -17,7 +17,9 @@ import bench
 import harness
 
 
-def row(ours: list[float], other: list[float], must: float, aim: float | None, faster: bool = False) -> bench.Row:
+def row(
+    ours: list[float], other: list[float], must: float | None, aim: float | None, faster: bool = False
+) -> bench.Row:
     return bench.Row("ours / other", must, aim, faster, ours, other)
 
 
@@ -200,6 +202,13 @@ def test_the_table_has_medians_minima_limits_and_verdict() -> None:
     missed.notes["files"] = 50
     [_, line] = bench.table([missed]).splitlines()
     assert " ".join(line.split()) == "ours / other 2.00 (1.00) 1.00 (1.00) 2.00 <= 1.5 <= 1.2 MISSED; files: 50"
+
+
+def test_what_has_no_limit_is_told_as_it_was_measured() -> None:
+    measured = row([3.0], [3.0], None, None)
+    measured.limited = "time"
+    [_, line] = bench.table([measured]).splitlines()
+    assert " ".join(line.split()) == "ours / other 3.00 (3.00) 3.00 (3.00) 3.00 s as measured"
 
 
 def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path: Path) -> None:
