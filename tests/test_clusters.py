@@ -148,6 +148,21 @@ def test_job_of_a_killed_node_begins_again(slurm: clusters.Slurm, tmp_path: Path
     assert began.read_text() == "n1\nn1 1\n"
 
 
+def test_a_job_runs_on_when_its_controller_is_killed(slurm: clusters.Slurm, tmp_path: Path) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    script = f"date >> {began}; until [ -e {go} ]; do sleep 0.1; done"
+    job = submit(slurm, script, "--output=/dev/null")
+    wait_for(began.exists, "the job runs")
+    slurm.kill_controller()
+    assert slurm.run("squeue", check=False).returncode != 0
+    slurm.start_controller()
+    wait_for(lambda: slurm.run("squeue", check=False).returncode == 0, "the controller answers")
+    assert [(known.number, known.state) for known in slurm.jobs()] == [(job, "RUNNING")]
+    go.touch()
+    wait_for(lambda: slurm.idle, "the job is done")
+    assert len(began.read_text().splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_job_of_an_unplugged_node_runs_twice_until_the_node_is_back(slurm: clusters.Slurm, tmp_path: Path) -> None:
     script = f"while true; do hostname >> {tmp_path}/${{SLURM_RESTART_COUNT:-0}}; sleep 0.1; done"

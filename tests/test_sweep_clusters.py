@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,13 @@ OFFLINE = {"UV_OFFLINE": "1", "UV_CACHE_DIR": keeper.run(["uv", "cache", "dir"])
 
 
 class Site:
-    """A project on the first of some hosts, and a tracking server there that all of them reach."""
+    """A project on the first of some hosts, and a tracking server there that all of them reach.
+
+    Of one with Dask: the process of its scheduler, and what starts it and its workers once more.
+    """
+
+    scheduler: int
+    begun_again: Callable[[], AbstractContextManager[list[str]]]
 
     def __init__(
         self, project: Project, hosts: list[clusters.Host], folder: Path, store: str, variables: dict[str, str]
@@ -188,7 +195,9 @@ def dask_on(
         )
         for host in hosts
     ]
-    with running(scheduler, *workers, **variables), site(project, hosts, folder, store, **variables) as made:
+    begun = partial(running, scheduler, *workers, **variables)
+    with begun() as processes, site(project, hosts, folder, store, **variables) as made:
+        made.scheduler, made.begun_again = int(processes[0]), begun
         yield made
 
 
@@ -260,6 +269,31 @@ def test_a_host_that_is_lost_changes_nothing(dask_site: Site, hosts: list[cluste
 
 
 @pytest.mark.slow
+def test_a_sweep_whose_scheduler_was_killed_is_resumed(dask_site: Site, whole: str) -> None:
+    with dask_site.started(*ON_DASK) as process:
+        wait_for(lambda: process.poll() is not None or dask_site.finished() >= 2, "trials are done", 300)
+        os.kill(dask_site.scheduler, signal.SIGKILL)
+        out = process.communicate(timeout=300)[0]
+    sweep = dask_site.sweep().info.run_id
+    assert process.returncode == 3 and f"just sweep --resume {sweep}" in out and "Traceback" not in out, out
+    assert {run.info.status for run in dask_site.runs()} <= {"FINISHED", "FAILED"}
+    with dask_site.begun_again():
+        dask_site.just("sweep", "--resume", sweep, *ON_DASK[1:])
+    dask_site.assert_whole(whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_with_a_scheduler_that_was_started_again(dask_site: Site, whole: str) -> None:
+    with dask_site.started(*ON_DASK) as process:
+        wait_for(lambda: process.poll() is not None or dask_site.finished() >= 2, "trials are done", 300)
+        os.kill(dask_site.scheduler, signal.SIGKILL)
+        with dask_site.begun_again():
+            out = process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and "Traceback" not in out, out
+    dask_site.assert_whole(whole)
+
+
+@pytest.mark.slow
 def test_another_kind_of_cpu_is_told_and_its_runs_are_explained(
     project: Project,
     cached: None,
@@ -306,24 +340,42 @@ def test_a_sweep_that_ends_leaves_no_trial_behind(dask_site: Site, hosts: list[c
     dask_site.assert_whole(whole)
 
 
-@pytest.mark.parametrize("workers", [2])
-def test_slurm_gives_the_result_of_one_machine(
-    project: Project,
-    cached: None,
-    slurm: clusters.Slurm,
-    whole: str,
-    tmp_path: Path,
-    store: str,
-    workers: int,
-) -> None:
+@pytest.fixture
+def slurm_site(project: Project, cached: None, slurm: clusters.Slurm, tmp_path: Path, store: str) -> Iterator[Site]:
+    """Slurm, asked from its head for one worker a node."""
     cluster = {"memory": "1GB", "cores": 1, "interface": "eth0", "extra": ["--exclusive"]}
     (project.path / "confs" / "cluster.yaml").write_text(yaml.safe_dump(cluster), "utf-8")
     project.commit()
     hosts = [slurm.head, *slurm.nodes.values()]
     environment = slurm.environment | {"HOME": str(tmp_path)}
     with site(project, hosts, tmp_path, store, **environment) as made:
-        made.just("sweep", "--on", "slurm", "--workers", str(workers))
-        made.assert_whole(whole)
+        yield made
+
+
+ON_SLURM = ("sweep", "--on", "slurm", "--workers", "2")
+
+
+def test_slurm_gives_the_result_of_one_machine(slurm_site: Site, slurm: clusters.Slurm, whole: str) -> None:
+    slurm_site.just(*ON_SLURM)
+    slurm_site.assert_whole(whole)
+    wait_for(lambda: slurm.idle, "nothing is in the queue")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("back", ["at once", "when the sweep is over"])
+def test_slurm_without_a_controller_changes_nothing(
+    slurm_site: Site, slurm: clusters.Slurm, whole: str, back: str
+) -> None:
+    with slurm_site.started(*ON_SLURM) as process:
+        wait_for(lambda: process.poll() is not None or slurm_site.finished() >= 1, "a trial is done", 300)
+        slurm.kill_controller()
+        if back == "at once":
+            slurm.start_controller()
+        out = process.communicate(timeout=600)[0]
+    assert process.returncode == 0 and "Traceback" not in out, out
+    slurm_site.assert_whole(whole)
+    if back != "at once":
+        slurm.start_controller()
     wait_for(lambda: slurm.idle, "nothing is in the queue")
 
 

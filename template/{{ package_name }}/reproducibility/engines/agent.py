@@ -16,6 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def main() -> None:
     """Do jobs until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: who asks decides
     about = json.loads(sys.stdin.readline())
-    with cluster(about) as client:
-        Agent(client, about).run()
+    try:
+        with cluster(about) as client:
+            Agent(client, about).run()
+    except (OSError, CancelledError) as error:
+        sys.exit(f"notice: the scheduler cannot be reached: {error}")
 
 
 @contextlib.contextmanager
@@ -68,6 +72,7 @@ class Agent:
         self.about = about
         self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.bound: dict[Future, tuple[dict[str, Any], list[str]]] = {}  # jobs that only some workers may do
+        self.moved: set[Future] = set()  # of jobs that were given to others
         self.refused: dict[str, str] = {}  # why, by the address of the worker
         self.width = -1
         threading.Thread(target=self.listen, daemon=True).start()
@@ -95,7 +100,7 @@ class Agent:
 
     def look(self) -> None:
         """Say how many jobs can be done at once, when that changes; and free the jobs of workers that are gone."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        workers = self.workers()
         width = sum(worker["nthreads"] for address, worker in workers.items() if address not in self.refused)
         if width != self.width:
             self.width = width
@@ -103,8 +108,17 @@ class Agent:
         for future, (job, chosen) in [*self.bound.items()]:
             if not {*workers} & {*chosen}:
                 del self.bound[future]
+                self.moved.add(future)
                 future.cancel()
                 self.submit(job)
+
+    def workers(self) -> dict[str, Any]:
+        """Give what Dask knows of its workers, by address."""
+        told = self.client.scheduler_info(n_workers=-1)
+        if "workers" not in told:
+            raise OSError("Dask has given up")
+        workers: dict[str, Any] = told["workers"]
+        return workers
 
     def submit(self, job: dict[str, Any], archive: bool = False) -> None:
         """Let Dask do a job, on any worker that did not refuse; with the code, where the node wants it."""
@@ -116,7 +130,7 @@ class Agent:
         options = {"input": told, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         chosen = None
         if self.refused:
-            chosen = [one for one in self.client.scheduler_info(n_workers=-1)["workers"] if one not in self.refused]
+            chosen = [one for one in self.workers() if one not in self.refused]
             if not chosen:
                 say({"id": job["id"], "outcome": {"status": "lost", "cause": next(iter(self.refused.values()))}})
                 return
@@ -128,9 +142,10 @@ class Agent:
     def take(self, future: Future, job: dict[str, Any]) -> None:
         """Say how a job ended; or give the node what it wants, or another node the job."""
         self.bound.pop(future, None)
-        if future.status == "cancelled":  # and given to others
+        if future in self.moved:
+            self.moved.remove(future)
             return
-        if future.status != "finished":
+        if future.status != "finished":  # "cancelled" also where the scheduler was lost, and is back
             cause = f"Dask lost it: {future.exception() if future.status == 'error' else future.status}"
             say({"id": job["id"], "outcome": {"status": "lost", "cause": cause[:200]}})
             return
