@@ -379,6 +379,18 @@ def test_slurm_without_a_controller_changes_nothing(
     wait_for(lambda: slurm.idle, "nothing is in the queue")
 
 
+@pytest.mark.slow
+def test_workers_that_slurm_ended_are_started_again(slurm_site: Site, slurm: clusters.Slurm, whole: str) -> None:
+    """As at the end of their walltime, which all have at once."""
+    with slurm_site.started(*ON_SLURM) as process:
+        wait_for(lambda: process.poll() is not None or slurm_site.finished() >= 1, "a trial is done", 300)
+        slurm.run("scancel", "--user=root")
+        out = process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and "Traceback" not in out, out
+    slurm_site.assert_whole(whole)
+    wait_for(lambda: slurm.idle, "nothing is in the queue")
+
+
 def test_a_cluster_that_cannot_be_is_told_before_anything_runs(project: Project) -> None:
     for arguments, said in (
         (("--on", "dask"), "go together"),

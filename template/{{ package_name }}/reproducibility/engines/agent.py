@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,18 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: who asks decides
     about = json.loads(sys.stdin.readline())
     try:
-        with cluster(about) as client:
-            Agent(client, about).run()
+        with cluster(about) as (client, fill):
+            Agent(client, fill, about).run()
     except (OSError, CancelledError) as error:
         sys.exit(f"notice: the scheduler cannot be reached: {error}")
 
 
 @contextlib.contextmanager
-def cluster(about: dict[str, Any]) -> Iterator[Client]:
-    """Give a client of the cluster; workers that Slurm starts for it end with it."""
+def cluster(about: dict[str, Any]) -> Iterator[tuple[Client, Callable[[], object]]]:
+    """Give a client of the cluster, and what lets Slurm start the workers that it lacks; they end with it."""
     if about["scheduler"]:
         with Client(about["scheduler"], timeout=30) as client:
-            yield client
+            yield client, lambda: None
         return
     from dask_jobqueue import SLURMCluster
 
@@ -58,17 +58,16 @@ def cluster(about: dict[str, Any]) -> Iterator[Client]:
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         "worker_extra_args": ["--dashboard-address", "127.0.0.1:0"],
     }
-    with SLURMCluster(**options, **about["slurm"]) as started:
-        started.scale(jobs=about["workers"])
-        with Client(started) as client:
-            yield client
+    with SLURMCluster(**options, **about["slurm"]) as started, Client(started) as client:
+        yield client, lambda: started.scale(jobs=about["workers"])
 
 
 class Agent:
     """Hands jobs to Dask, and code to the nodes that have not got it yet."""
 
-    def __init__(self, client: Client, about: dict[str, Any]) -> None:
+    def __init__(self, client: Client, fill: Callable[[], object], about: dict[str, Any]) -> None:
         self.client = client
+        self.fill = fill
         self.about = about
         self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.bound: dict[Future, tuple[dict[str, Any], list[str]]] = {}  # jobs that only some workers may do
@@ -99,7 +98,8 @@ class Agent:
             self.submit(what) if event == "asked" else self.take(*what)
 
     def look(self) -> None:
-        """Say how many jobs can be done at once, when that changes; and free the jobs of workers that are gone."""
+        """Say how many jobs can be done at once, when that changes; free the jobs of workers that are gone."""
+        self.fill()  # also in place of those whose walltime is over
         workers = self.workers()
         width = sum(worker["nthreads"] for address, worker in workers.items() if address not in self.refused)
         if width != self.width:
