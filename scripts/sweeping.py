@@ -111,6 +111,9 @@ class Simulated:
         self._end = end
         self._pool = ThreadPoolExecutor(8)
 
+    def wait(self) -> None:
+        """They are there."""
+
     def submit(self, job: Any) -> Future[Any]:
         return self._pool.submit(self._do, job.run)
 

@@ -245,6 +245,9 @@ class Shuffled:
         self._pool = ThreadPoolExecutor(width)
         self._lock = threading.Lock()  # a file of SQLite has one writer at a time
 
+    def wait(self) -> None:
+        """Its workers are there."""
+
     def submit(self, job: Any) -> Future[Any]:
         return self._pool.submit(self._do, job)
 
@@ -327,6 +330,48 @@ def test_one_result_whatever_computed_it(store: Path, sampler: str) -> None:
         assert {run.info.status for run in active} == {"FINISHED"}
         assert {run.info.status for run in children(run_id)} <= {"FINISHED", "KILLED"}
     assert len(results) == 1
+
+
+class Late(Shuffled):
+    """An engine whose second worker comes while the first is busy, which waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.width = 1
+        self._both = threading.Barrier(2, timeout=30)
+
+    def _do(self, job: Any) -> Any:
+        self.width = 2
+        if not self.done:
+            self._both.wait()
+        return super()._do(job)
+
+
+class Away(Shuffled):
+    """An engine whose workers are lost, all of them, and come back after a while."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self._back = False
+
+    def wait(self) -> None:
+        if not self.width:
+            self.width, self._back = 2, True
+
+    def _do(self, job: Any) -> Any:
+        if self._back:
+            return super()._do(job)
+        self.width = 0
+        return jobs.Outcome(jobs.LOST, "its worker is gone")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("engine", [Late, Away])
+def test_workers_that_come_while_a_sweep_goes_on_are_given_work(store: Path, engine: Callable[[], Any]) -> None:
+    about, run_id = begin(sweep_of(trials=4, batch=2))
+    go_on(about, run_id, engine())
+    active = [run for run in children(run_id) if run.info.lifecycle_stage == "active"]
+    assert [run.info.status for run in active] == ["FINISHED"] * 4
 
 
 def test_a_sweep_shows_in_the_store_what_came_of_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

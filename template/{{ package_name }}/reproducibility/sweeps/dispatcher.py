@@ -68,14 +68,16 @@ class Dispatcher:
         Raises
         ------
         ProjectError
-            If one is lost again and again, or the code is edited meanwhile. One whose process crashes every time has
-            failed by itself.
+            If one is lost again and again, the engine ends, or the code is edited meanwhile. One whose process crashes
+            every time has failed by itself.
         """
         waiting = deque(wanted)
         begun: Counter[Key] = Counter()
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         going: dict[Future[Outcome], tuple[Key, str]] = {}
         while waiting or going:
+            if not going:
+                self._engine.wait()  # its workers may all be gone
             while waiting and len(going) < self._engine.width:
                 key = waiting.popleft()
                 begun[key] += 1
@@ -83,9 +85,11 @@ class Dispatcher:
                 future = self._engine.submit(self._job(key, wanted[key], run_id, whole))
                 going[future] = key, run_id
                 future.add_done_callback(ended.put)
-            future = self._progress.wait(ended)
-            key, run_id = going.pop(future)
-            outcome = future.result()
+            done = self._progress.wait(ended)
+            if done is None:  # there may be more workers now
+                continue
+            key, run_id = going.pop(done)
+            outcome = done.result()
             row = self._ledger.row(run_id) if outcome.status in (FINISHED, FAILED) else None
             if outcome.status == CRASHED and begun[key] == TRIES:
                 row = self._ledger.fail(run_id, outcome.cause)

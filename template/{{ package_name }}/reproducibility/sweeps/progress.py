@@ -22,7 +22,7 @@ from .rows import Row
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Seconds after which a signal is seen at the latest.
+#: Seconds after which a signal is seen at the latest, or that there are more workers.
 PAUSE = 0.5
 
 
@@ -62,13 +62,13 @@ class Progress:
         """Leave the bar as it is."""
         self._bar.stop()
 
-    def wait(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
-        """Wait for the next that ends; not for ever at once, as a signal that another thread is given wakes nobody."""
-        while True:
-            try:
-                return ended.get(timeout=PAUSE)
-            except queue.Empty:
-                self._bar.refresh()
+    def wait(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
+        """Wait a moment for the next that ends; not for ever, as a signal that another thread is given wakes nobody."""
+        try:
+            return ended.get(timeout=PAUSE)
+        except queue.Empty:
+            self._bar.refresh()
+            return None
 
     def settle(self, row: Row, value: float | None) -> None:
         """Show that a run of a trial came to its end."""
