@@ -888,7 +888,7 @@ BENCHES: dict[str, Comparison] = {
     "sweeps": Comparison(sweeps, 8),
     "networks": Comparison(fresh_trials, 4),
     "planner": Comparison(planner, 0.5),
-    "launcher": Comparison(launcher, 3),
+    "launcher": Comparison(launcher, 2),
     "record": Comparison(record, 1.5),
     "capture": Comparison(capture, 0.5),
     "reproduce": Comparison(reproduce, 1.5),
