@@ -44,15 +44,21 @@ class Local:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._forks = FRAMEWORK.forks and os.name == "posix"
 
     def wait(self) -> None:
         """Begin at once: this machine is there."""
+
+    def prepare(self, job: Job) -> None:
+        """Start the process from which such jobs are forked, which takes seconds to import everything."""
+        if self._forks:
+            self._server(job)
 
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job, in a process of its own."""
         file = self._folder / f"{next(self._numbers)}.yaml"
         job.write(file)
-        if not FRAMEWORK.forks or os.name != "posix":
+        if not self._forks:
             return self._pool.submit(self._fresh, job, file)
         return self._server(job).submit(file)
 

@@ -14,6 +14,7 @@ from ..common.errors import ProjectError
 from ..common.project import ROOT
 from ..engines.engine import Engine
 from ..engines.jobs import CRASHED, FAILED, FINISHED, TRIES, Job, Outcome
+from ..record import makers
 from . import definition
 from .description import Description
 from .ledger import Ledger
@@ -75,9 +76,8 @@ class Dispatcher:
         begun: Counter[Key] = Counter()
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         going: dict[Future[Outcome], tuple[Key, str]] = {}
-        while waiting or going:
-            if not going:
-                self._engine.wait()  # its workers may all be gone
+
+        def begin() -> None:
             while waiting and len(going) < self._engine.width:
                 key = waiting.popleft()
                 begun[key] += 1
@@ -85,10 +85,16 @@ class Dispatcher:
                 future = self._engine.submit(self._job(key, wanted[key], run_id, whole))
                 going[future] = key, run_id
                 future.add_done_callback(ended.put)
+
+        while waiting or going:
+            if not going:
+                self._engine.wait()  # its workers may all be gone
+            begin()
             done = self._progress.wait(ended)
             if done is None:  # there may be more workers now
                 continue
             key, run_id = going.pop(done)
+            begin()  # no worker waits for what the store says of the one that ended
             outcome = done.result()
             row = self._ledger.row(run_id) if outcome.status in (FINISHED, FAILED) else None
             if outcome.status == CRASHED and begun[key] == TRIES:
@@ -154,6 +160,15 @@ def require_same_code_here(run_id: str) -> None:
     for path, was in recorded_code(run_id).items():
         if not digest.fits(ROOT / path, was):
             raise edited(path, run_id)
+
+
+def drop_other_code(run_id: str, ledger: Ledger) -> None:
+    """Give up trials of other code than the first, that came to their end while the sweep ended for the edit."""
+    code = recorded_code(run_id)
+    for own, run in ledger.runs().items():
+        modules: dict[str, str] = makers.recorded(run).get("code", {}).get("modules", {})
+        if any(code.get(path, was) != was for path, was in modules.items()):
+            ledger.drop(own)
 
 
 def edited(path: str, run_id: str) -> ProjectError:

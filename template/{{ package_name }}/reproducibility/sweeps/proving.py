@@ -113,6 +113,7 @@ def _plan(about: Description, found: Rows) -> Iterator[str]:
 def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows) -> Iterator[str]:
     """Name what of the results is not as the sweep's run says, or as the record of a trial's run says."""
     sweep, metric = about.definition, key_of(about.definition.metric)
+    code: dict[str, str] = {}
     if rows.digest_of(found.values(), metric) != run.data.tags.get("repro.result"):
         yield "the results of its runs do not give the result that it is tagged with"
     for row in found.values():
@@ -124,6 +125,10 @@ def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows)
             yield f"trial {row.number}: run {row.run} has no record that is its own"
         elif content["given"] != digest.of_value(planned):
             yield f"trial {row.number}: run {row.run} was of other settings than the plan gives it"
+        elif path := next(
+            (path for path, was in content["code"]["modules"].items() if code.setdefault(path, was) != was), ""
+        ):
+            yield f"trial {row.number}: run {row.run} was of other code than those before it: {path}"
         elif content["result"] != row.result:
             yield f"trial {row.number}: run {row.run} is tagged with another result than that of its record"
         elif metric and not same(float.fromhex(content["metrics"][sweep.metric]), row.metrics[metric]):

@@ -13,6 +13,7 @@ from ..common import digest
 from ..common.errors import ProjectError
 from ..common.project import MAIN
 from ..common.scratch import temporary_folder
+from ..engines.jobs import Job
 from ..engines.place import Place
 from ..environment import check, lockfile
 from ..framework import FRAMEWORK
@@ -26,7 +27,7 @@ from ..training.steps import Definition
 from . import definition
 from .definition import Sweep
 from .description import TAG, Description, require_models
-from .dispatcher import Dispatcher, require_same_code_here
+from .dispatcher import Dispatcher, drop_other_code, require_same_code_here
 from .ledger import Ledger, rows_of
 from .planner import load
 from .progress import Progress
@@ -102,6 +103,7 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None, keep
                 "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
             )
     require_same_code_here(run.info.run_id)
+    drop_other_code(run.info.run_id, Ledger(run.info.experiment_id, run.info.run_id))
     return _do(experiment, description, place or Place(), run, keep)
 
 
@@ -137,6 +139,8 @@ def _do(
     width = place.workers or _enough(conf.validate(description.base, schema).model_dump(mode="json"), sweep)
     tags = {TAG: description.digest()}
     with temporary_folder("sweep") as scratch, closing(place.engine(width, scratch)) as engine:
+        first = definition.settings(description.base, {}, sweep.of_repeat(description.base, 0))
+        engine.prepare(Job("", description.step, first, description.standing))
         engine.wait()
         if run is not None:
             _open_again(run)
