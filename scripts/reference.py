@@ -109,9 +109,9 @@ def _settings(framework: str, tasks: Iterable[str]) -> list[tuple[str, ...]]:
     tasks = tuple(tasks)
     schema = _load(_settings_file(framework, tasks[0])).Settings
     whole = (schema.model_validate(_conf(framework, task)).model_dump(mode="json") for task in tasks)
-    defaults = [*map(flat, whole)]
+    defaults = [*map(harness.load("conf").flatten, whole)]
     return [
-        (f"`{key}`", " or ".join(dict.fromkeys(code(default[key]) for default in defaults)), *told)
+        (f"`{key}`", " or ".join(dict.fromkeys(code(default[f"conf.{key}"]) for default in defaults)), *told)
         for key, *told in keys_of(schema)
     ]
 
@@ -141,14 +141,6 @@ def _conf(framework: str, task: str) -> dict[str, Any]:
     answers = {"framework": framework, "task": task, "seed": QUESTIONS["seed"]["default"]}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     found: dict[str, Any] = yaml.safe_load(environment.from_string(text).render(answers))
-    return found
-
-
-def flat(conf: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give the values of a conf by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in conf.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
 
 

@@ -181,13 +181,24 @@ def settings_of(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
     ("framework", "task"),
     [*((name, "classification") for name in FRAMEWORKS), *((name, "images") for name in NETWORKS)],
 )
-def test_every_setting_is_in_the_reference(framework: str, task: str, site: Path, tmp_path: Path) -> None:
+def test_every_setting_is_in_the_reference_with_its_default(
+    framework: str, task: str, site: Path, tmp_path: Path
+) -> None:
     tables, _, images = text_of(site, "conf").partition("\nOf a project on images")
     text = images if task == "images" else tables
     package = f"set_by_{framework.replace('-', '_')}_{task}"
     with importing(tmp_path / "bikes", package, framework=framework, task=task):
-        keys = [*settings_of(importlib.import_module(f"{package}.settings").Settings)]
+        schema = importlib.import_module(f"{package}.settings").Settings
+    keys = [*settings_of(schema)]
     assert len(keys) > 10 and [key for key in keys if f"\n{key}\n" not in text] == []
+    conf = harness.load("conf")
+    defaults = conf.flatten(
+        schema.model_validate(conf.load(tmp_path / "bikes" / "confs" / "train.yaml")).model_dump(mode="json")
+    )
+    assert {key.removeprefix("conf.") for key in defaults} == {*keys}
+    for key, value in defaults.items():
+        cells = re.findall(rf"\n{key.removeprefix('conf.')}\n(.+)\n", text)
+        assert value in [yaml.safe_load(one) for cell in cells for one in cell.split(" or ")], key
 
 
 def test_every_setting_of_a_sweep_is_in_the_reference_with_what_it_means(site: Path) -> None:
