@@ -342,11 +342,16 @@ def follow(page: str, project: Project, **variables: str) -> str:
     """Do what a page says, to the letter; what it shows must be printed."""
     text = page_text(page)
     output = project.run("bash", "-euo", "pipefail", "-c", pages.script(text), **variables).stdout
+    require_printed(text, output)
+    return output
+
+
+def require_printed(text: str, output: str) -> None:
+    """Hold what a page shows to an output, but for digits and for what an ellipsis stands for."""
     printed = {plain(line) for line in output.splitlines()}
     for line in (line for block in pages.blocks(text) if block.language == "text" for line in block.body.splitlines()):
         begin, more, _ = plain(line).partition("…")
         assert any(one.startswith(begin) if more else one == begin for one in printed), f"{line!r} is not in:\n{output}"
-    return output
 
 
 def plain(line: str) -> str:
@@ -428,6 +433,14 @@ def test_a_page_that_is_not_true_is_noticed(text: str, tmp_path: Path) -> None:
     script = pages.script(f'```text title="g"\nnew\n```\n{text}')
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode and (tmp_path / "g").read_text() == "new\n"
+
+
+def test_what_a_page_shows_and_nothing_prints_is_noticed() -> None:
+    page = "```text\nrun 1f2e3d4c5b  of 12\n…\nleft: …\n```\n"
+    require_printed(page, "run 0a9b8c7d6e of 99\nleft: a line\n")
+    for output in ("run 0a9b8c7d6e of 99\n", "run 0a9b8c7d6e of 99 more\nleft: a line\n"):
+        with pytest.raises(AssertionError, match="is not in"):
+            require_printed(page, output)
 
 
 # --- The workflow -------------------------------------------------------------
