@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -406,6 +407,8 @@ VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "Which GPUs a training sees; empty for none. It is recorded.",
     "SSL_CERT_FILE": "A file with your company's certificates; with it, `REQUESTS_CA_BUNDLE`.",
     "REQUESTS_CA_BUNDLE": "The same, for what reads this name.",
+    "XDG_CACHE_HOME": "The user's cache folder, in which digests of unchanged data are remembered.",
+    "TMPDIR": "Where replays are executed, and images built.",
     "REPRO_COMMIT": "In a container without git, started by hand: the commit whose code is mounted.",
 }
 
@@ -428,6 +431,13 @@ def environment() -> str:
         "By these, numeric libraries choose their kernels: "
         + ", ".join(f"`{name}`" for name in fingerprint.VARIABLES)
         + ".",
+        "## Of uv, pip and Python",
+        "They decide what is installed and computed. So of the shell's only those reach what a recipe starts that lead "
+        "to packages and interpreters, or say how a program speaks:",
+        block("text", textwrap.dedent(harness.load("common.shell").REACHES.pattern).strip()),
+        "## Of `tracking-server/.env`",
+        "As `just server-init` writes it:",
+        block("sh", harness.load("tracking_server.settings").TEXT),
         "## Sent to the nodes of a cluster",
         "By these a node reaches the tracking store: those that begin with "
         + ", ".join(f"`{name}`" for name in harness.load("engines.cluster").STORE)

@@ -225,6 +225,8 @@ def test_every_question_variable_and_name_of_the_harness_is_in_the_reference(sit
         dotenv = (copy_project(tmp_path / tracking, tracking=tracking) / ".env.example").read_text("utf-8")
         names = re.findall(r"(?m)^#(\w+)=", dotenv)
         assert names and [name for name in names if name not in text] == []
+    told = re.findall(r"(?m)^#?(\w+)=", harness.load("tracking_server.settings").TEXT)
+    assert told and [name for name in told if name not in text] == []
     assert [name for name in harness.load("record.fingerprint").VARIABLES if name not in text] == []
     assert [name for name in harness.load("randomness.launch").variables(0, 1) if name not in text] == []
     with importing(tmp_path / "named", "named_by_all") as load:
