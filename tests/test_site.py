@@ -425,6 +425,30 @@ def test_what_a_page_leaves_to_another_test_is_done_by_one() -> None:
         assert (TEMPLATE / re.findall(r"tests/\w+\.py", reason)[0]).exists(), reason
 
 
+def typed(text: str) -> set[str]:
+    """Give the commands of the blocks of a page, without what is said of them."""
+    bodies = (block.body for block in pages.blocks(text) if block.language == "bash")
+    return {line.partition(" #")[0].strip() for body in bodies for line in body.splitlines()}
+
+
+def test_what_needs_an_engine_or_a_cluster_is_typed_as_by_the_guide_that_tests_follow(tmp_path: Path) -> None:
+    """The README of a project has the same commands, and the tests that have engines take them from there."""
+    guide = typed((copy_project(tmp_path / "bikes", tracking="server") / "README.md").read_text("utf-8"))
+    own = {f"how-to/{name}.md": typed(page_text(f"how-to/{name}.md")) for name in ("clusters", "containers")}
+    own["how-to/tracking-server.md"] = typed(page_text("how-to/tracking-server.md"))
+    assert {page: commands - guide for page, commands in own.items()} == {
+        "how-to/clusters.md": set(),
+        "how-to/containers.md": {
+            "just image",
+            "just image-verify",
+            "just image --push registry.example.com/team/bikes",
+        },
+        "how-to/tracking-server.md": {
+            "just template-update --data tracking=server --data tracking_uri=https://mlflow.example.com"
+        },
+    }
+
+
 def test_every_page_is_known() -> None:
     assert BARE | BESIDE.keys() | SLOW <= {*FOLLOWED}
 
