@@ -177,9 +177,13 @@ def settings_of(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
+KINDS = [*((name, "classification") for name in FRAMEWORKS), *((name, "images") for name in NETWORKS)]
+
+
+#: One of tables and one of images are enough for `just test-fast`.
 @pytest.mark.parametrize(
     ("framework", "task"),
-    [*((name, "classification") for name in FRAMEWORKS), *((name, "images") for name in NETWORKS)],
+    [pytest.param(*kind, marks=[] if kind in (KINDS[0], KINDS[-1]) else [pytest.mark.e2e]) for kind in KINDS],
 )
 def test_every_setting_is_in_the_reference_with_its_default(
     framework: str, task: str, site: Path, tmp_path: Path
@@ -221,17 +225,18 @@ def test_every_question_variable_and_name_of_the_harness_is_in_the_reference(sit
     asked = [name for name, question in QUESTIONS.items() if question.get("when") is not False]
     assert [name for name in asked if f"\n{name}\n" not in text_of(site, "questions")] == []
     text = text_of(site, "environment")
-    for tracking in ("local", "server", "databricks"):
-        dotenv = (copy_project(tmp_path / tracking, tracking=tracking) / ".env.example").read_text("utf-8")
-        names = re.findall(r"(?m)^#(\w+)=", dotenv)
+    with importing(tmp_path / "local", "named_by_all"):
+        public = importlib.import_module("named_by_all.reproducibility").__all__
+    assert [name for name in public if name not in text_of(site, "api")] == []
+    for tracking in ("server", "databricks"):
+        copy_project(tmp_path / tracking, tracking=tracking)
+    for folder in tmp_path.iterdir():
+        names = re.findall(r"(?m)^#(\w+)=", (folder / ".env.example").read_text("utf-8"))
         assert names and [name for name in names if name not in text] == []
     told = re.findall(r"(?m)^#?(\w+)=", harness.load("tracking_server.settings").TEXT)
     assert told and [name for name in told if name not in text] == []
     assert [name for name in harness.load("record.fingerprint").VARIABLES if name not in text] == []
     assert [name for name in harness.load("randomness.launch").variables(0, 1) if name not in text] == []
-    with importing(tmp_path / "named", "named_by_all") as load:
-        public = load("common.project") and importlib.import_module("named_by_all.reproducibility").__all__
-    assert [name for name in public if name not in text_of(site, "api")] == []
 
 
 # --- The record ---------------------------------------------------------------
