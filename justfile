@@ -39,7 +39,7 @@ test-all: test test-slow
 
 # Compile the locks of this repository and of its tool from pyproject.toml; `just lock -U` upgrades
 lock *ARGS:
-    uv pip compile --group tool --group render --group run --group check --group test --group bench {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
+    uv pip compile --group tool --group render --group run --group check --group test --group bench --group docs {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file constraints.txt
     uv pip compile --group tool --constraint constraints.txt {{ ARGS }} --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --output-file copier_mlflow/constraints.txt
 
 # Write the names that no project's package may have: after a change of the locks, or of the supported Pythons
@@ -58,11 +58,19 @@ check: setup
 bench *ARGS: setup
     {{ python }} scripts/bench.py {{ ARGS }}
 
-# Write the README's table of self-tests from docs/proofs/*.json
+# Build the site of docs/ into site/; a link that leads nowhere is an error
+docs *ARGS: setup
+    {{ python }} -m mkdocs build {{ ARGS }}
+
+# Show it on this machine, and again after each change
+docs-serve *ARGS: setup
+    {{ python }} -m mkdocs serve {{ ARGS }}
+
+# Write the table of self-tests of the site from docs/proofs/*.json
 proofs *ARGS: setup
     {{ python }} scripts/proofs.py {{ ARGS }}
 
-# Write the README's tree of a render
+# Write the tree of a render of the site
 tree: setup
     {{ python }} scripts/tree.py
 

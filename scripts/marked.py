@@ -1,16 +1,16 @@
-"""The parts of README.md that recipes write, each between two marks."""
+"""The parts of pages that recipes write, each between two marks."""
 
 from __future__ import annotations
 
 import re
 
 
-def fill(readme: str, begin: str, end: str, part: str) -> str:
+def fill(page: str, begin: str, end: str, part: str) -> str:
     """Put a part between its marks.
 
     Parameters
     ----------
-    readme : str
+    page : str
         The whole text.
     begin, end : str
         The marks, each a line.
@@ -22,4 +22,4 @@ def fill(readme: str, begin: str, end: str, part: str) -> str:
     str
         The whole text.
     """
-    return re.sub(f"(?s)(?<={re.escape(begin)}).*?(?={re.escape(end)})", lambda _: f"\n{part}\n", readme)
+    return re.sub(f"(?s)(?<={re.escape(begin)}).*?(?={re.escape(end)})", lambda _: f"\n{part}\n", page)

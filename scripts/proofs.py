@@ -1,4 +1,4 @@
-"""`just proofs`: write the README's table of self-tests from docs/proofs/*.json; with `--check` only compare."""
+"""`just proofs`: write the site's table of self-tests from docs/proofs/*.json; with `--check` only compare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import marked
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "explanation" / "proven.md"
 BEGIN, END = "<!-- of docs/proofs, by `just proofs` -->\n", "<!-- to here -->\n"
 HEAD = (
     "| framework | on | versions | date | repeats | resumed | GPU and CPU | of the switches matter | "
@@ -78,12 +79,11 @@ def _said(*trainings: dict[str, Any]) -> str:
 
 def main() -> None:
     """Write the table, or say that it is not what the files say."""
-    path = ROOT / "README.md"
-    readme = path.read_text("utf-8")
-    wanted = marked.fill(readme, BEGIN, END, table(ROOT))
-    if "--check" in sys.argv and wanted != readme:
-        sys.exit("error: README.md is not what docs/proofs says.\nfix: just proofs")
-    path.write_text(wanted, "utf-8")
+    page = PAGE.read_text("utf-8")
+    wanted = marked.fill(page, BEGIN, END, table(ROOT))
+    if "--check" in sys.argv and wanted != page:
+        sys.exit(f"error: {PAGE.relative_to(ROOT)} is not what docs/proofs says.\nfix: just proofs")
+    PAGE.write_text(wanted, "utf-8")
 
 
 if __name__ == "__main__":

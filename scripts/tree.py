@@ -1,4 +1,4 @@
-"""`just tree`: write the README's tree of a render, one line a module of the user's and a room of the harness."""
+"""`just tree`: write the site's tree of a render, one line a module of the user's and a room of the harness."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import marked
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reference" / "files.md"
 BEGIN, END = "<!-- of a render, by `just tree` -->\n", "<!-- to here: the tree -->\n"
 #: What no docstring says.
 TOLD = {
@@ -85,12 +86,11 @@ def main() -> None:
     """Render a project as `copier copy --defaults` does, and write its tree."""
     import copier
 
-    path = ROOT / "README.md"
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch, "bikes")
         copier.run_copy(str(ROOT), project, vcs_ref="HEAD", defaults=True, quiet=True)
-        readme = path.read_text("utf-8")
-        path.write_text(marked.fill(readme, BEGIN, END, text(project)), "utf-8")
+        page = PAGE.read_text("utf-8")
+        PAGE.write_text(marked.fill(page, BEGIN, END, text(project)), "utf-8")
 
 
 if __name__ == "__main__":

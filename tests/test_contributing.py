@@ -5,12 +5,12 @@ from __future__ import annotations
 import graphlib
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import FRAMEWORKS, TEMPLATE, Project, copy_project
+from pages import changes
 from test_render import copy_template
 from test_rooms import ROOMS, imports, modules
 
@@ -87,13 +87,6 @@ def add(template: Path, place: str) -> None:
         source = template / OWN.replace("numpy", "scikit-learn") / name
     file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, file)
-
-
-def changes(hunks: str) -> Iterator[tuple[str, str]]:
-    """Give the old and the new text of each change."""
-    for change in hunks.split("@@\n"):
-        lines = change.splitlines()
-        yield tuple("\n".join(line[1:] for line in lines if line[0] in kept) for kept in ("- ", "+ "))
 
 
 def require(template: Path, folder: Path) -> None:

@@ -8,23 +8,26 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pages
 import pandas as pd
 import pytest
 from conftest import FRAMEWORKS, TEMPLATE, Project, clone, copy_project
+from pages import changes
 from tables_of_animals import penguins
-from test_contributing import changes
 from test_run import METRICS, PLOTS, local_path
 
 BIKES = Path(os.environ.get("COPIER_MLFLOW_BIKES", TEMPLATE.parent / "shared" / "data" / "bike-sharing" / "hour.csv"))
-BLOCK = re.compile(r"^```(\w+)(?: skip=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(text: str) -> tuple[list[str], dict[str, str]]:
     """Take a README's command blocks apart: those to run, and those to skip with their reasons."""
-    found = [match.groups() for match in BLOCK.finditer(text)]
-    assert len(found) == len(re.findall(r"^```\w", text, re.MULTILINE)), "a fence that could not be read"
-    commands = [(body, reason) for language, reason, body in found if language == "bash"]
-    return [body for body, reason in commands if not reason], {body: reason for body, reason in commands if reason}
+    commands = [block for block in pages.blocks(text) if block.language == "bash"]
+    return [one.body for one in commands if not one.skip], {one.body: one.skip for one in commands if one.skip}
+
+
+def bodies(text: str, *languages: str) -> list[str]:
+    """Give the blocks of some languages."""
+    return [block.body for block in pages.blocks(text) if block.language in languages]
 
 
 def run(script: str, folder: Path, **variables: str) -> None:
@@ -100,8 +103,8 @@ def test_readme_guide_takes_categories_sentences_and_three_classes(
     text = (project.path / "README.md").read_text("utf-8")
     _, skipped = blocks(text)
     [command] = [body for body, reason in skipped.items() if reason == "needs a file of yours"]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and "\ntarget: " in body]
-    [change] = [body for language, _, body in BLOCK.findall(text) if language == "diff"]
+    [lines] = [body for body in bodies(text, "yaml") if "\ntarget: " in body]
+    [change] = bodies(text, "diff")
     several = re.findall(r"`(\w+: [\w:]+)`", text.partition("For more than two classes")[2].partition(".\n")[0])
     run(command, project.path)
     write_into_conf(project, lines + "\n".join(several))
@@ -134,7 +137,7 @@ def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Proj
     text = (regression_project.path / "README.md").read_text("utf-8")
     _, skipped = blocks(text)
     [command] = [body for body, reason in skipped.items() if reason.startswith("needs the file")]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and "\ntarget: " in body]
+    [lines] = [body for body in bodies(text, "yaml") if "\ntarget: " in body]
     run(command, regression_project.path)
     write_into_conf(regression_project, lines)
     edited_by_hand = edited(regression_project)
@@ -157,7 +160,7 @@ def test_readme_guide_to_steps_gives_a_chain_that_is_proven(project: Project) ->
     """Follow the guide to the letter: its files, its two edits, its commands."""
     text = (project.path / "README.md").read_text("utf-8")
     guide = re.split(r"(?m)^## ", text[text.index("## Several steps") :])[1]
-    *files, edit = [body for language, _, body in BLOCK.findall(guide) if language in ("python", "yaml")]
+    *files, edit = bodies(guide, "python", "yaml")
     for body in files:
         first, content = body.split("\n", 1)
         (project.path / first.removeprefix("# ")).write_text(content, "utf-8")

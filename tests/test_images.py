@@ -23,7 +23,7 @@ import yaml
 from conftest import TEMPLATE, Project, clone, importing, refused
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
-from test_docs import BLOCK, blocks, run
+from test_docs import blocks, bodies, run
 from test_frameworks import STOP
 from test_randomness import train
 from test_run import local_path
@@ -418,7 +418,7 @@ def test_readme_guide_to_own_images(framework: str, set_up: Any, tmp_path: Path)
     draw(tmp_path / "flowers")
     text = (project.path / "README.md").read_text("utf-8")
     [command] = [body for body, reason in blocks(text)[1].items() if reason == "needs a folder of yours"]
-    [lines] = [body for language, _, body in BLOCK.findall(text) if language == "yaml" and body.startswith("dataset")]
+    [lines] = [body for body in bodies(text, "yaml") if body.startswith("dataset")]
     run(command, project.path)
     conf = project.path / "confs" / "train.yaml"
     edited = conf.read_text("utf-8").splitlines()

@@ -20,7 +20,7 @@ for name, module in (pair for framework in FRAMEWORKS for pair in modules(framew
 #: The last two name modules that are nowhere.
 NO_TEXTS = (".csv", ".png", ".zip", "test_names.py", "test_moved.py")
 #: What git knows: what a run leaves in these folders (bytecode) is written by the other test processes meanwhile.
-FOLDERS = ("tests", "scripts", "bin", "copier_mlflow", "template")
+FOLDERS = ("tests", "scripts", "bin", "copier_mlflow", "template", "docs")
 FILES = ("README.md", "CONTRIBUTING.md", "justfile", "copier.yml")
 TRACKED = subprocess.run(
     ["git", "ls-files", "-z", *FOLDERS, *FILES], cwd=TEMPLATE, capture_output=True, text=True, check=True

@@ -314,7 +314,7 @@ def test_every_question_has_help_a_type_and_a_default() -> None:
 
 # --- Ownership ----------------------------------------------------------------
 #: Of a project of package `bikes`. Y: yours after the first render. T: the template's. Said again here, apart from
-#: copier.yml and the README: a file that changes sides would be overwritten by an update, or never reached by one.
+#: copier.yml and the site: a file that changes sides would be overwritten by an update, or never reached by one.
 OWNERS = {
     **dict.fromkeys(["constraints.txt", "constraints-build.txt", "constraints-cluster.txt"], "Y"),
     **dict.fromkeys(["constraints-dev.txt", "confs/train.yaml", "confs/sweep.yaml"], "Y"),
@@ -357,16 +357,16 @@ def test_every_rendered_path_is_yours_or_the_templates_as_designed(answers: dict
         assert owner == OWNERS.get(name, folder), name
 
 
-def test_the_readme_shows_the_tree_of_a_render(tmp_path: Path) -> None:
+def test_the_site_shows_the_tree_of_a_render(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "bikes")
-    readme = (TEMPLATE / "README.md").read_text("utf-8")
-    drawn = marked.fill(readme, tree_of.BEGIN, tree_of.END, tree_of.text(project))
-    assert readme == drawn, "the README's tree is stale: `just tree` writes it"
+    page = tree_of.PAGE.read_text("utf-8")
+    drawn = marked.fill(page, tree_of.BEGIN, tree_of.END, tree_of.text(project))
+    assert page == drawn, "the site's tree is stale: `just tree` writes it"
     assert all((project / name).exists() for name in tree_of.TOLD)
 
 
-def test_the_readme_says_who_owns_what() -> None:
-    text = (TEMPLATE / "README.md").read_text("utf-8")
+def test_the_site_says_who_owns_what() -> None:
+    text = tree_of.PAGE.read_text("utf-8")
     named = {
         owner: {path.replace("PACKAGE", "{{ package_name }}") for path in re.findall("`([^`]+)`", row)}
         for owner, row in re.findall(r"^\| (yours|the template's).*?\| (.*?) \|", text, re.MULTILINE)

@@ -323,9 +323,9 @@ def test_the_script_for_bare_machines_needs_no_project(set_up: Callable[..., Pro
     assert content["operations"]["put"] == "refused: put_"
 
 
-def test_the_readme_says_what_the_proofs_say() -> None:
-    readme = (TEMPLATE / "README.md").read_text("utf-8")
-    assert marked.fill(readme, proofs.BEGIN, proofs.END, proofs.table(TEMPLATE)) == readme, "just proofs"
+def test_the_site_says_what_the_proofs_say() -> None:
+    page = proofs.PAGE.read_text("utf-8")
+    assert marked.fill(page, proofs.BEGIN, proofs.END, proofs.table(TEMPLATE)) == page, "just proofs"
     for path in (TEMPLATE / "docs" / "proofs").glob("*.json"):
         content = json.loads(path.read_text("utf-8"))
         assert show.text(content).endswith(show.REPEATS[content["repeats"]]), path.name

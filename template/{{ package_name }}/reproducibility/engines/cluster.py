@@ -50,12 +50,12 @@ class Slurm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    partition: str | None = None
-    account: str | None = None
-    walltime: str = "01:00:00"
-    memory: str
-    cores: int = Field(1, ge=1)
-    interface: str | None = None
+    partition: str | None = Field(None, description="The partition, where it is not Slurm's own choice.")
+    account: str | None = Field(None, description="Whose time it is, where yours asks for one.")
+    walltime: str = Field("01:00:00", description="Of each worker; a run that it cuts short is done again.")
+    memory: str = Field(description="Of each worker, such as 4GB.")
+    cores: int = Field(1, ge=1, description="Runs that a worker does at once.")
+    interface: str | None = Field(None, description="The network between head and nodes, such as eth0.")
     extra: list[str] = Field([], description="More lines for #SBATCH.")
 
     def options(self, python: Path) -> dict[str, Any]:

@@ -48,12 +48,12 @@ class _Part(BaseModel):
 class Dimension(_Part):
     """The values that a setting may have."""
 
-    type: Literal["int", "float", "categorical"]
-    low: Number | None = None
-    high: Number | None = None
-    step: Number | None = Field(None, gt=0)
-    log: bool = False
-    choices: list[Any] | None = Field(None, min_length=1)
+    type: Literal["int", "float", "categorical"] = Field(description="What sort of values.")
+    low: Number | None = Field(None, description="The least; of numbers alone.")
+    high: Number | None = Field(None, description="The greatest.")
+    step: Number | None = Field(None, gt=0, description="From one value to the next.")
+    log: bool = Field(False, description="Whether small values are tried as often as large ones, by their logarithm.")
+    choices: list[Any] | None = Field(None, min_length=1, description="The values; of a categorical setting alone.")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Dimension:
@@ -101,16 +101,20 @@ class Stop(_Part):
 class Sweep(_Part):
     """A sweep as its conf says it."""
 
-    space: dict[str, Dimension]
-    sampler: Literal["grid", "random", "tpe", "cmaes"] = "tpe"
-    trials: int | None = Field(None, ge=1, le=1_000_000)
+    space: dict[str, Dimension] = Field(description="The settings that are tried, by their names in the conf.")
+    sampler: Literal["grid", "random", "tpe", "cmaes"] = Field(
+        "tpe", description="Which of Optuna's chooses the values."
+    )
+    trials: int | None = Field(None, ge=1, le=1_000_000, description="How many, at most; a grid may do without.")
     batch: int = Field(8, ge=1, description="Trials that are planned together.")
     seeds: int = Field(1, ge=1, le=10_000, description="Runs of each trial, which differ in their seed alone.")
     folds: int = Field(1, ge=1, le=1_000, description="Runs of each trial, each of which holds out another part.")
     metric: str | None = Field(None, description="Left out only by a sweep of seeds or folds alone.")
-    direction: Literal["minimize", "maximize"] | None = None
-    stop: Stop = Stop()
-    seed: int = Field(0, ge=0, le=2**32 - 1)
+    direction: Literal["minimize", "maximize"] | None = Field(
+        None, description="Which values of the metric are better."
+    )
+    stop: Stop = Field(Stop(), description="When it ends before its last trial.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Of the sampler; the trainings have that of the conf.")
     keep: Literal["best", "all"] = Field("best", description="Whose models and pictures are stored.")
 
     @model_validator(mode="after")
