@@ -109,6 +109,16 @@ def test_every_call_waits_for_whoever_has_locked_the_store_and_says_for_whom(
     assert f"locked by process {holder.pid} of " in said and "python -c import sqlite3" in said
 
 
+@pytest.mark.parametrize(
+    ("path", "own"), [("mlflow.db", True), ("runs/../mlflow.db", True), ("../other/mlflow.db", False), ("..", False)]
+)
+def test_a_store_is_the_projects_own_by_where_it_lies(
+    root: Path, path: str, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/{path}")
+    assert tracking.is_own_store() is own
+
+
 def test_a_store_that_is_locked_at_the_start_is_waited_for(root: Path) -> None:
     tracking.connect()
     with locked(root / "mlflow.db") as holder:

@@ -356,6 +356,12 @@ ON_SLURM = ("sweep", "--on", "slurm", "--workers", "2")
 
 
 def test_slurm_gives_the_result_of_one_machine(slurm_site: Site, slurm: clusters.Slurm, whole: str) -> None:
+    file = slurm_site.project.path / "confs" / "cluster.yaml"
+    right = file.read_text("utf-8")
+    file.write_text(yaml.safe_dump(yaml.safe_load(right) | {"partition": "nowhere"}), "utf-8")
+    refused = slurm_site.just(*ON_SLURM, check=False)
+    assert "would start no worker" in refused and "invalid partition" in refused and "Traceback" not in refused
+    file.write_text(right, "utf-8")
     slurm_site.just(*ON_SLURM)
     slurm_site.assert_whole(whole)
     wait_for(lambda: slurm.idle, "nothing is in the queue")

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from concurrent.futures import Future
@@ -232,11 +233,32 @@ def slurm(path: Path) -> Slurm:
     if not shutil.which("sbatch"):
         raise ProjectError("`sbatch`, Slurm's command, is not on PATH.", "Log in to the cluster, and try there.")
     try:
-        return Slurm.model_validate(conf.load(path))
+        asked = Slurm.model_validate(conf.load(path))
     except ValidationError as error:
         raise ProjectError(
             f"{path} is not as Slurm is asked:\n{conf.problems(error)}", f"Correct that; an example:\n{EXAMPLE}"
         ) from error
+    _require_accepted(asked, path)
+    return asked
+
+
+def _require_accepted(asked: Slurm, path: Path) -> None:
+    """Ask Slurm whether it would start such a worker, and start none: later nobody would tell why it does not."""
+    named = {
+        "partition": asked.partition,
+        "account": asked.account,
+        "time": asked.walltime,
+        "cpus-per-task": asked.cores,
+    }
+    options = [f"--{name}={value}" for name, value in named.items() if value]
+    extra = [part for line in asked.extra for part in shlex.split(line)]
+    command = ["sbatch", "--test-only", *options, *extra, "--wrap", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, env=shell.child())
+    if done.returncode:
+        raise ProjectError(
+            f"Slurm would start no worker as {path} asks for it: {done.stderr.strip()[-500:]}",
+            "Correct that; what there is: sinfo      and your accounts: sacctmgr show associations user=$USER",
+        )
 
 
 def _variables(job: Job) -> dict[str, str]:

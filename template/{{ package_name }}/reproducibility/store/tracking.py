@@ -199,7 +199,7 @@ def local_path(location: str) -> Path | None:
 def is_own_store() -> bool:
     """Tell whether the store is a database in the project's folder."""
     path = database()
-    return path is not None and path.is_relative_to(ROOT)
+    return path is not None and Path(os.path.normpath(path)).is_relative_to(ROOT)
 
 
 def _require_answer(uri: str) -> None:
