@@ -12,7 +12,7 @@ from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
 from ..proof import refusals, replay_image, reproduce, terminal
-from ..record import lookup, makers, reader
+from ..record import description, lookup, makers, reader
 from ..record.metrics import same
 from ..store import tracking
 from . import definition, rows
@@ -75,8 +75,11 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
         terminal.wide_console().print(Text(f"  {remark}"))
     verdict = next(worst for worst in (DIFFERENT, EQUIVALENT, IDENTICAL) if worst in verdicts)
     how = f"plan and results; {len(verdicts) - 1} of {len(found)} runs executed"
-    for name, value in {"repro.verdict": verdict, "repro.verified_by": how}.items():
-        mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
+    client = mlflow.MlflowClient()
+    described = client.get_run(run.info.run_id).data.tags
+    tags = {"repro.verdict": verdict, "repro.verified_by": how}
+    for name, value in (tags | description.judged(described, f"**{verdict}**: {how}.")).items():
+        client.set_tag(run.info.run_id, name, value)
     if not sample:
         print(f"To execute some of its runs again: just reproduce {run.info.run_id[:8]} --sample 3")
     return exit_codes.EXIT_CODES[verdict]
