@@ -171,7 +171,10 @@ def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: 
 
     told = pipeline.just("lineage", "last").stdout
     assert all(run.info.run_id in told for run in (prepare, train, evaluate)) and "data breast_cancer" in told
-    assert (pipeline.path / f"mlruns/{evaluate.info.run_id}/artifacts/lineage.png").exists()
+    artifacts = pipeline.path / f"mlruns/{evaluate.info.run_id}/artifacts"
+    assert (artifacts / "lineage.png").exists()
+    page = (artifacts / "lineage.html").read_text("utf-8")
+    assert all(run.info.run_id in page for run in (prepare, train, evaluate)) and "data/breast_<wbr>cancer.csv" in page
 
     alone = pipeline.just("reproduce", evaluate.info.run_id).stdout
     assert "identical: every stage is equal" in alone

@@ -127,7 +127,10 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
     told = project.just("reproduce", sweep.info.run_id, "--sample", "1").stdout
     assert "plan and results  6 runs of trials  identical" in told and told.count("identical") >= 2
     judged = project.client().get_run(sweep.info.run_id).data.tags["mlflow.note.content"]
-    assert "**Verdict:** **identical**: plan and results; 1 of 6 runs executed." in judged and f"runs/{best})" in judged
+    assert "**Verdict:** **identical**: plan and results; 1 of 6 runs executed. More in" in judged
+    assert f"runs/{best})" in judged and f"runs/{sweep.info.run_id}/artifacts/sweep/verdict.html)" in judged
+    page = Path(project.client().download_artifacts(sweep.info.run_id, "sweep/verdict.html", str(project.path)))
+    assert ">identical</h1>" in page.read_text("utf-8") and best in page.read_text("utf-8")
 
     # Through MLflow, with another number of workers: the same result.
     project.just("run", "-e", "sweep")
