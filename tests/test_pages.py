@@ -122,6 +122,12 @@ BROKEN = r"""
   return /^[a-z]+$/i.test(cell.textContent) && !cell.querySelector('code') && Math.max(...tops) - Math.min(...tops) > 8;
 }).map(cell => cell.textContent)
 """
+#: Parts that lie over each other.
+OVER_EACH_OTHER = """
+[...document.querySelectorAll('header, section, footer')].map(part => [part, part.getBoundingClientRect()])
+  .flatMap(([part, a], n, all) => all.slice(n + 1).filter(([_, b]) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom).map(_ => part.textContent))
+"""
 PAGES: dict[str, Callable[[], str]] = {
     "identical": lambda: comparison(0),
     "different": lambda: comparison(500, **{f"a_setting_of_a_long_name_{n}": n for n in range(9)}),
@@ -187,6 +193,7 @@ def test_a_page_fits_and_axe_finds_nothing_serious(
     assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
     assert found == [], "not even something minor"
     assert page.evaluate(BROKEN) == []
+    assert page.evaluate(OVER_EACH_OTHER) == []
     picture = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"))
     assert (picture[-1, 0] > 200) == (scheme == "light")
 

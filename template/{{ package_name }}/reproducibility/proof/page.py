@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -38,9 +39,9 @@ header p { margin: .3rem 0 0; overflow-wrap: anywhere; }
 header p.kind { margin: 0; color: var(--soft); }
 h1 { margin: 0; color: var(--verdict); font-size: 2.2rem; line-height: 1.2; }
 h2 { margin: 0 0 .4rem; font-size: 1.1rem; }
-.parts { columns: 27rem 2; column-gap: 2.5rem; padding-top: 1.5rem; }
+.parts { padding-top: 1.5rem; }
+.columns { columns: 27rem 2; column-gap: 2.5rem; }
 section { break-inside: avoid; padding-bottom: 1.5rem; }
-section.whole { column-span: all; }
 section p { margin: 0 0 .4rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
@@ -69,7 +70,8 @@ footer { color: var(--soft); border-top: 1px solid var(--line); padding-top: .5r
 @media print {
   body { font-size: 8.5pt; line-height: 1.35; }
   main { padding: 0; max-width: none; }
-  .parts { columns: 2; column-gap: 7mm; padding-top: 4mm; }
+  .parts { padding-top: 4mm; }
+  .columns { columns: 2; column-gap: 7mm; }
   section { padding-bottom: 3.5mm; }
   h1 { font-size: 20pt; }
   h2 { font-size: 10.5pt; }
@@ -102,9 +104,10 @@ PAGE = (
 <p>{{ sentence }}</p>
 {% endfor %}
 </header>
-<div class="parts">
+{% for whole, sections in groups %}
+<div class="parts{% if not whole %} columns{% endif %}">
 {% for section in sections %}
-<section{% if section.whole %} class="whole"{% endif %}>
+<section>
 <h2>{{ section.heading }}</h2>
 {% for sentence in section.sentences %}
 <p>{{ sentence | cell }}</p>
@@ -135,6 +138,7 @@ PAGE = (
 </section>
 {% endfor %}
 </div>
+{% endfor %}
 <footer>Made by {{ package }} on {{ now }}. Of digests and numbers the beginning is shown: pointing at one shows the
 whole of it, a click selects that.</footer>
 </main>
@@ -196,9 +200,10 @@ def page(kind: str, title: str, verdict: str, said: Iterable[str], sections: Ite
         "head": _head,
         "base64": lambda text: base64.b64encode(text.encode()).decode(),
     }
-    known = {"kind": kind, "title": title, "verdict": verdict, "said": said, "sections": sections}
+    known = {"kind": kind, "title": title, "verdict": verdict, "said": said}
+    groups = itertools.groupby(sections, lambda section: section.whole)
     made = {"package": PACKAGE, "now": moment(datetime.datetime.now(datetime.UTC))}
-    return environment.from_string(PAGE).render(**known, **made)
+    return environment.from_string(PAGE).render(groups=groups, **known, **made)
 
 
 def moment(time: datetime.datetime) -> str:
