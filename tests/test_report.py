@@ -104,6 +104,23 @@ def test_predictions_are_drawn_by_how_they_are_spread(one: Any, other: Any, show
     assert "currentColor" in drawn.svg and "#010203" not in drawn.svg
 
 
+def test_the_terminal_lists_runs_by_their_first_digits_and_by_more_where_two_begin_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(run_id: str, **tags: str) -> Any:
+        info = SimpleNamespace(run_id=run_id, start_time=0, status="FINISHED")
+        known = {f"repro.{name}": value for name, value in tags.items()}
+        return SimpleNamespace(info=info, data=SimpleNamespace(tags=known, metrics={"f1": 0.5}))
+
+    made = {"result": f"sha256:{'f' * 64}", "commit": "c0ffee" * 6, "dirty": "true"}
+    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)])
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "verdict", "result", "commit", "started", "status", "f1"]
+    assert first.split()[:4] == ["aaaaaaaa", "identical", "ffffffff", "c0ffeec0+"] and second.split()[0] == "bbbbbbbb"
+    terminal.show_runs([run("a" * 32), run("a" * 9 + "b" * 23)])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["a" * 10, "a" * 9 + "b"]
+
+
 def test_the_terminal_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.show(compare.compare(record("a"), record("b", digest="2", metric=HOSTILE)), "c" * 32)
     lines = capsys.readouterr().out.splitlines()

@@ -168,7 +168,10 @@ def test_a_run_is_identical_after_its_untracked_module_was_deleted(nasty: tuple[
     found = project.client().search_runs([replayed.info.experiment_id], "tags.\"repro.verdict\" = 'identical'")
     assert {run.info.run_id for run in found} == {run_id, replayed.info.run_id}
     listed = project.just("runs", "--verdict", "identical").stdout
-    assert run_id in listed and "identical" in listed
+    assert [line.split()[:2] for line in listed.splitlines()[1:]] == [
+        [found[:8], "identical"] for found in (replayed.info.run_id, run_id)
+    ]
+    assert f"{record(project, run_id)['result'][7:15]}  {record(project, run_id)['code']['commit'][:8]}+" in listed
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(nasty: tuple[Project, str]) -> None:

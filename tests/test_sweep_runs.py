@@ -98,8 +98,8 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
         "only these say how to repeat them"
     )
     assert f"runs/{best})" in notes[sweep.info.run_id] and f"just reproduce {best}" in notes[best]
-    assert not any(run.info.run_id in project.just("runs").stdout for run in found.values())
-    assert best in project.just("runs", "--of", sweep.info.run_id[:8]).stdout
+    assert not any(run.info.run_id[:8] in project.just("runs").stdout for run in found.values())
+    assert best[:8] in project.just("runs", "--of", sweep.info.run_id[:8]).stdout
 
     # Its best trial's conf gives what its trial gave, in an ordinary training.
     text = project.client().download_artifacts(sweep.info.run_id, "sweep/best.yaml", str(project.path))
