@@ -13,14 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import NO_ENGINE
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from test_report import record
 
-import browser
 import harness
-import keeper
 
 compare, report = harness.load("proof.compare"), harness.load("proof.report")
 lineage, show = harness.load("pipeline.lineage"), harness.load("pipeline.show")
@@ -135,15 +132,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "sweep": sweep,
     "self-test": machine,
 }
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    try:
-        with browser.chromium() as started:
-            yield started
-    except keeper.Unavailable as reason:
-        pytest.skip(f"{NO_ENGINE}{reason}")
 
 
 @pytest.fixture(scope="module")
