@@ -60,7 +60,7 @@ data { display: inline-block; position: relative; }
 .short { -webkit-user-select: none; user-select: none; }
 .whole { position: absolute; inset: 0; overflow: hidden; white-space: pre; color: transparent; }
 ul { margin: 0; padding-left: 1rem; overflow-wrap: anywhere; }
-img { display: block; width: 100%; height: auto; }
+img { display: block; max-width: 100%; height: auto; }
 footer { color: var(--soft); border-top: 1px solid var(--line); padding-top: .5rem; font-size: .85rem; }
 @media screen and (max-width: 30rem) {
   th, td { padding-right: .4rem; }
