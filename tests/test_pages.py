@@ -42,7 +42,7 @@ def run(name: str, changed: int = 0, **about: Any) -> Any:
         "cpu": "AMD EPYC 9654 96-Core Processor",
         "lock": digest("c"),
     }
-    made.content |= {"result": digest("d" if changed else "e")}
+    made.content |= {"model": {"kind": "other"}, "result": digest("d" if changed else "e")}
     made.content["code"] |= {"commit": "c0ffee" * 6 + "c0ff", "dirty": "true"}
     made.stages = {name: digest("b" if changed and n > 3 else "a") for n, name in enumerate(STAGES)}
     made.metrics = {name: value + changed * 1e-15 for name, value in METRICS.items()}
@@ -106,8 +106,12 @@ def machine() -> str:
     return str(selftest.page(content))
 
 
-def comparison(changed: int, **about: Any) -> str:
-    return str(report.report(compare.compare(run("a"), run("b", changed, **about))))
+def comparison(verdict: str, changed: int, libc: str = "", **about: Any) -> str:
+    a, b = run("a"), run("b", changed, **about)
+    b.content["environment"]["libc"] = libc
+    found = compare.compare(a, b)
+    assert found.verdict == verdict
+    return str(report.report(found))
 
 
 #: Words that go on in the next line.
@@ -126,8 +130,9 @@ OVER_EACH_OTHER = """
     a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom).map(_ => part.textContent))
 """
 PAGES: dict[str, Callable[[], str]] = {
-    "identical": lambda: comparison(0),
-    "different": lambda: comparison(500, **{f"a_setting_of_a_long_name_{n}": n for n in range(9)}),
+    "identical": lambda: comparison("identical", 0),
+    "equivalent": lambda: comparison("equivalent", 500, libc="glibc 2.41"),
+    "different": lambda: comparison("different", 500, **{f"a_setting_of_a_long_name_{n}": n for n in range(9)}),
     "lineage": chain,
     "sweep": sweep,
     "self-test": machine,

@@ -75,6 +75,22 @@ def test_a_page_of_equal_runs_says_that_nothing_differs() -> None:
     assert "Certificate of reproduction" in text and "1970-01-01 00:00 UTC" in text
 
 
+def test_predictions_of_any_kind_are_counted_and_drawn() -> None:
+    kinds: list[tuple[Any, Any, str]] = [
+        (["a", None, "c"], ["a", None, "b"], "2 of 3"),
+        (pd.Categorical(["a", "b"]), pd.Categorical(["a", "c"]), "1 of 2"),
+        ([[1, 2], [3]], [[1, 2], [4]], "1 of 2"),
+        ([1, None, 3], [1.0, None, 4.0], "2 of 3"),
+        ([1, 2], ["1", "x"], "0 of 2"),
+        (pd.to_datetime(["2026-11-27", None]), pd.to_datetime(["2026-11-27", None]), "2 of 2"),
+    ]
+    for one, other, count in kinds:
+        a, b = record("a"), record("b", digest="2")
+        a.predictions, b.predictions = (pd.DataFrame({"prediction": side}) for side in (one, other))
+        text = report.report(compare.compare(a, b))
+        assert f"{count} are equal." in text and "<img " in text
+
+
 def test_a_page_of_two_runs_of_the_store_is_a_comparison() -> None:
     text = report.report(compare.compare(record("a"), record("a", digest="2")))
     assert "Comparison of two runs" in text and "Runs a and a, side by side: they are not the same result." in text

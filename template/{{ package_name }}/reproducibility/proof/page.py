@@ -224,20 +224,21 @@ def _cell(value: Any) -> Markup:
         kind = "sha256" if value.startswith("sha256:") else "plain"
         return Markup('<code class="{0}" title="{1}">{1}</code>').format(kind, value)
     if isinstance(value, float):
-        exact, short = repr(value), f"{value:.6g}"
-        text = Markup("{}").format(exact)
-        if exact != short and not isinstance(value, Exact):
-            # The whole number lies over the short one, transparent: what a click selects.
-            text = Markup('<span class="short" aria-hidden="true">{}</span> <span class="whole">{}</span>').format(
-                short, exact
-            )
-        return Markup('<data value="{0}" title="{0} = {1}">{2}</data>').format(exact, value.hex(), text)
+        return _number(value)
     if isinstance(value, list | tuple):
         return _details(value)
     text = "missing" if value is None else str(value)
     if LONG_WORD.search(text):
         return Markup('<span class="long">{}</span>').format(text)
     return Markup("<wbr>").join(BREAKS.split(text))
+
+
+def _number(value: float) -> Markup:
+    """Show a number shortly; what a click selects lies over that, transparent."""
+    exact, short = repr(value), f"{value:.6g}"
+    text = Markup('<span class="short" aria-hidden="true">{}</span> <span class="whole">{}</span>').format(short, exact)
+    shown = exact if exact == short or isinstance(value, Exact) else text
+    return Markup('<data value="{0}" title="{0} = {1}">{2}</data>').format(exact, value.hex(), shown)
 
 
 def _details(values: Sequence[str]) -> Markup:

@@ -66,6 +66,14 @@ def svg(figure: Figure) -> str:
     return re.sub(">", f"><style>{SCHEMES}</style>", start + rest, count=1).replace(INK, "currentColor")
 
 
+def comparable(column: pd.Series) -> pd.Series:
+    """Give a column of numbers as it is; of any other, whatever it holds, the texts."""
+    import pandas as pd
+    from pandas.api.types import is_numeric_dtype
+
+    return column if is_numeric_dtype(column) else pd.Series([*map(str, column)], dtype=object)
+
+
 def predictions(original: pd.Series, replay: pd.Series, names: tuple[str, str]) -> Picture:
     """Draw how predictions are spread in both runs: numbers as distributions, labels as counts."""
     from pandas.api.types import is_numeric_dtype
@@ -74,7 +82,7 @@ def predictions(original: pd.Series, replay: pd.Series, names: tuple[str, str]) 
         return Picture(
             drawn(lambda figure: _numbers(figure, original, replay, names)), "How the predictions are spread"
         )
-    one, other = original.astype(str), replay.astype(str)
+    one, other = (side.astype(object).map(str) for side in (original, replay))
     if len({*one, *other}) <= LABELS:
         shows = "How often each label was predicted, by the one run and by the other"
         return Picture(drawn(lambda figure: _matrix(figure, one, other, names), 3.6, 3.0), shows)

@@ -56,7 +56,7 @@ def _of(record: Record) -> Iterator[tuple[str, Any]]:
     yield "step", f"{content['project']}, {record.step}"
     yield "commit", Digest(content["code"]["commit"])
     yield "uncommitted work", WORK.get(content["code"]["dirty"], "unknown")
-    yield "seed", str(record.conf["seed"])
+    yield "seed", str(record.conf.get("seed", ""))
     yield "constraints.txt", Digest(machine["lock"])
     for name, key in MACHINE.items():
         yield name, machine.get(key, "")
@@ -77,7 +77,7 @@ def _predictions(comparison: Comparison, names: tuple[str, str]) -> Section:
     original, replay = comparison.a.predictions, comparison.b.predictions
     if original is None or replay is None or len(original) != len(replay):
         return Section("Predictions", ["Those of both runs are not at hand, or not equally many."])
-    one, other = original.iloc[:, 0], replay.iloc[:, 0]
+    one, other = (pictures.comparable(side.iloc[:, 0]) for side in (original, replay))
     equal = int((one.eq(other) | (one.isna() & other.isna())).sum())
     return Section(
         "Predictions", [f"{equal:,} of {len(one):,} are equal."], picture=pictures.predictions(one, other, names)
