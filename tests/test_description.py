@@ -71,6 +71,13 @@ def test_a_run_says_what_it_was_and_how_to_reproduce_it_from_a_bare_machine(note
     ]
 
 
+def test_runs_that_are_files_have_to_be_brought_along(noted: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/bikes/mlflow.db")
+    *_, files, last, _, _ = told().splitlines()
+    assert files.startswith("# its runs are files: bring mlflow.db, mlruns/ of /srv/bikes here")
+    assert last == f"just reproduce {RUN.run_id}"
+
+
 def test_a_run_says_where_alone_it_can_be_reproduced_and_why(noted: dict[str, str]) -> None:
     here = told({**TAGS, "repro.reproducible": "here"}, remote="", only_here=["the repository has no remote"])
     assert "in the folder that it ran in, as the repository has no remote:" in here and "git clone" not in here

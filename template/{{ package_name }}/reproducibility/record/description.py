@@ -178,16 +178,17 @@ def _where(place: str, code: Source) -> str:
 
 def _commands(place: str, run_id: str, code: Source) -> Iterator[str]:
     """Write down how a run is reproduced, from a bare machine where that can be."""
+    database = tracking.database()
     if place == "anywhere":
         yield f"git clone {shlex.quote(code.remote)} {PACKAGE}"
         yield f"cd {shlex.quote(f'{PACKAGE}/{code.folder}'.rstrip('/'))}"
         yield f"git checkout {code.commit}"
         yield "just setup"
-        if tracking.is_own_store():
-            yield "# its runs are files: bring mlflow.db and mlruns/ of its folder here, then: just relocate"
+        if database:
+            yield f"# its runs are files: bring {database.name}, mlruns/ of {database.parent} here, then: just relocate"
     if place != "no":
         store = shlex.quote(tracking.public(tracking.store_uri()))
-        yield ("" if tracking.is_own_store() else f"MLFLOW_TRACKING_URI={store} ") + f"just reproduce {run_id}"
+        yield ("" if database else f"MLFLOW_TRACKING_URI={store} ") + f"just reproduce {run_id}"
 
 
 def _short(value: str) -> str:
