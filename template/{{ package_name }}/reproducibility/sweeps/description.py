@@ -64,6 +64,13 @@ class Description:
         """Write it down."""
         return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True)
 
+    @property
+    def trials(self) -> str:
+        """How many there are, and how they are planned."""
+        sweep = self.definition
+        each = f", {sweep.repeats} {sweep.repeated} each" if sweep.repeats > 1 else ""
+        return f"{sweep.count:,} by {sweep.sampler}, {sweep.batch} planned together{each}"
+
     def note(self, verdict: str, best: str = "") -> dict[str, str]:
         """Give the tag by which MLflow's UI says what the sweep is, which is the active run.
 
@@ -77,8 +84,7 @@ class Description:
         import mlflow
 
         sweep, experiment = self.definition, mlflow.active_run().info.experiment_id
-        facts = {"Sweep": f"{sweep.count:,} trials by `{sweep.sampler}`, {sweep.batch} planned together"}
-        facts["Sweep"] += f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
+        facts = {"Trials": self.trials}
         facts |= {"Metric": f"{sweep.direction} `{sweep.metric}`"} if sweep.metric else {}
         facts |= {"Best": f"{note.link(f'run {best[:8]}', experiment, best)}, `sweep/best.yaml`"} if best else {}
         facts["Environment"] = f"`constraints.txt` `{self.lock[:19]}`, Optuna {self.optuna}"

@@ -73,8 +73,8 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
         if DIFFERENT in verdicts:
             break
         verdict, told = _execute(runs[row.run], container)
-        proven.append((f"trial {row.number}", f"run {row.run}", verdict))
-        _say(*proven[-1])
+        proven.append((f"trial {row.number}", Digest(row.run), verdict))
+        _say(f"trial {row.number}", f"run {row.run}", verdict)
         verdicts.append(verdict)
         remarks += told
     for remark in remarks:
@@ -105,7 +105,7 @@ def certificate(about: Description, run: Any, verdict: str, said: list[str], pro
     sweep, tags = about.definition, run.data.tags
     facts = [
         ("run", Digest(run.info.run_id)),
-        ("trials", f"{sweep.count:,} by {sweep.sampler}, {sweep.batch} planned together, {sweep.seeds} seeds each"),
+        ("trials", about.trials),
         ("metric", f"{sweep.direction} {sweep.metric}" if sweep.metric else "none"),
         ("constraints.txt", Digest(about.lock)),
         ("Optuna", about.optuna),
