@@ -70,6 +70,10 @@ docs-serve *ARGS: setup
 proofs *ARGS: setup
     {{ python }} scripts/proofs.py {{ ARGS }}
 
+# Take the README's pictures, in a Chromium: of a run of ./demo in MLflow's UI, and of its certificate
+pictures: demo
+    {{ python }} scripts/picture.py
+
 # Write the tree of a render of the site
 tree: setup
     {{ python }} scripts/tree.py

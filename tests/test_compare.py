@@ -135,7 +135,7 @@ def test_two_causes_at_once_are_separated_by_replays(planted: Planted, tmp_path:
     assert found["threads"] == ["product"]
     assert "sine" in found["cpu"]
     assert "gives the first one's result, to the last bit" in done.stdout
-    assert "<h1 class=" in page.read_text("utf-8")
+    assert "<h1>" in page.read_text("utf-8")
 
 
 @pytest.mark.slow

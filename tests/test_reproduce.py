@@ -163,12 +163,15 @@ def test_a_run_is_identical_after_its_untracked_module_was_deleted(nasty: tuple[
     assert replayed.data.tags["repro.reproduces"] == run_id
     assert replayed.data.metrics == project.client().get_run(run_id).data.metrics
     page = artifact(project, replayed.info.run_id, "report.html").read_text("utf-8")
-    assert '<h1 class="identical">' in page and page.count("data:image/png;base64,") == 2
+    assert "<h1>identical</h1>" in page and page.count("data:image/svg+xml;base64,") == 1
     assert "src=" not in page.replace('src="data:', "") and "href=" not in page  # nothing from elsewhere
     found = project.client().search_runs([replayed.info.experiment_id], "tags.\"repro.verdict\" = 'identical'")
     assert {run.info.run_id for run in found} == {run_id, replayed.info.run_id}
     listed = project.just("runs", "--verdict", "identical").stdout
-    assert run_id in listed and "identical" in listed
+    assert [line.split()[:2] for line in listed.splitlines()[1:]] == [
+        [found[:8], "identical"] for found in (replayed.info.run_id, run_id)
+    ]
+    assert f"{record(project, run_id)['result'][7:15]}  {record(project, run_id)['code']['commit'][:8]}+" in listed
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(nasty: tuple[Project, str]) -> None:

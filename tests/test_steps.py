@@ -157,6 +157,8 @@ def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: 
     [parent] = [run for run in pipeline.runs() if run.info.run_name == "pipeline"]
     assert {run.data.tags["mlflow.parentRunId"] for run in (prepare, train, evaluate)} == {parent.info.run_id}
     assert json.loads(parent.data.tags["repro.standing"])["train"] == train.info.run_id
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"train [{train.info.run_id[:8]}](#/" in note and f"just reproduce {evaluate.info.run_id} --chain" in note
     assert {run.info.status for run in pipeline.runs()} == {"FINISHED"}
     given = record(pipeline, evaluate)["inputs"]
     assert given["features"]["uri"] == f"runs:/{prepare.info.run_id}/outputs/features.parquet"
@@ -169,7 +171,10 @@ def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: 
 
     told = pipeline.just("lineage", "last").stdout
     assert all(run.info.run_id in told for run in (prepare, train, evaluate)) and "data breast_cancer" in told
-    assert (pipeline.path / f"mlruns/{evaluate.info.run_id}/artifacts/lineage.png").exists()
+    artifacts = pipeline.path / f"mlruns/{evaluate.info.run_id}/artifacts"
+    assert (artifacts / "lineage.png").exists()
+    page = (artifacts / "lineage.html").read_text("utf-8")
+    assert all(run.info.run_id in page for run in (prepare, train, evaluate)) and "breast_<wbr>cancer.<wbr>csv" in page
 
     alone = pipeline.just("reproduce", evaluate.info.run_id).stdout
     assert "identical: every stage is equal" in alone

@@ -93,8 +93,13 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
     best = sweep.data.tags["repro.best"]
     assert [run.info.run_id for run in found.values() if "repro.model" in run.data.tags] == [best]
     assert best in out and sweep.info.run_id in out and "Downloading" not in out
-    assert not any(run.info.run_id in project.just("runs").stdout for run in found.values())
-    assert best in project.just("runs", "--of", sweep.info.run_id[:8]).stdout
+    notes = {run.info.run_id: run.data.tags.get("mlflow.note.content", "") for run in [sweep, *found.values()]}
+    assert [run_id for run_id in notes if notes[run_id]] == [sweep.info.run_id, best], (
+        "only these say how to repeat them"
+    )
+    assert f"runs/{best})" in notes[sweep.info.run_id] and f"just reproduce {best}" in notes[best]
+    assert not any(run.info.run_id[:8] in project.just("runs").stdout for run in found.values())
+    assert best[:8] in project.just("runs", "--of", sweep.info.run_id[:8]).stdout
 
     # Its best trial's conf gives what its trial gave, in an ordinary training.
     text = project.client().download_artifacts(sweep.info.run_id, "sweep/best.yaml", str(project.path))
@@ -121,6 +126,11 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
 
     told = project.just("reproduce", sweep.info.run_id, "--sample", "1").stdout
     assert "plan and results  6 runs of trials  identical" in told and told.count("identical") >= 2
+    judged = project.client().get_run(sweep.info.run_id).data.tags["mlflow.note.content"]
+    assert "**Verdict:** **identical**: plan and results; 1 of 6 runs executed. More in" in judged
+    assert f"runs/{best})" in judged and f"runs/{sweep.info.run_id}/artifacts/sweep/verdict.html)" in judged
+    page = Path(project.client().download_artifacts(sweep.info.run_id, "sweep/verdict.html", str(project.path)))
+    assert ">identical</h1>" in page.read_text("utf-8") and best in page.read_text("utf-8")
 
     # Through MLflow, with another number of workers: the same result.
     project.just("run", "-e", "sweep")

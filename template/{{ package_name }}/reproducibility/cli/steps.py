@@ -38,9 +38,9 @@ def pipeline(experiment: Definition, /, step: str | None, fresh: bool, place: Pl
 @click.command()
 @click.argument("run_id", metavar=RUN_ID)
 @store_option
-@click.option("--no-picture", is_flag=True, help="Log no lineage.png to the run.")
+@click.option("--no-picture", is_flag=True, help="Log no lineage.png and lineage.html to the run.")
 def lineage(run_id: str, tracking_uri: str | None, no_picture: bool) -> None:
-    """Show what a run was made from, back to the raw data, with verdicts; and draw it as lineage.png into the run.
+    """Show what a run was made from, back to the raw data, with verdicts; and log it to the run.
 
     To execute all of it again: just reproduce RUN_ID --chain
     """
@@ -55,5 +55,7 @@ def lineage(run_id: str, tracking_uri: str | None, no_picture: bool) -> None:
     if not no_picture:
         import mlflow
 
-        mlflow.MlflowClient().log_figure(link.id, show.picture(link), "lineage.png")
-        print(f"drawn in run {link.id}: lineage.png")
+        client = mlflow.MlflowClient()
+        client.log_figure(link.id, show.picture(link), "lineage.png")
+        client.log_text(link.id, show.page(link), "lineage.html")
+        print(f"drawn in run {link.id}: lineage.png, lineage.html")

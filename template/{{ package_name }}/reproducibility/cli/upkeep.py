@@ -47,13 +47,13 @@ def selftest(device: str | None, minutes: float) -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     """Open MLflow's UI over the project's runs. It listens on this machine only."""
-    from ..store import tracking
+    from ..store import saved_view, tracking
 
     uri = tracking.store_uri()
     if tracking.database() is None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
-    tracking.connect()
+    saved_view.offer(tracking.connect())
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ProjectError(f"port {port} is in use: another UI, of another project perhaps.", "just ui --port 5001")

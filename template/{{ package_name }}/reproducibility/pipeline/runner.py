@@ -14,6 +14,7 @@ from ..common.exit_codes import INTERRUPTED
 from ..common.scratch import temporary_folder
 from ..engines.place import Place
 from ..randomness import launch
+from ..record import description
 from ..store import tracking
 from ..training.active_run import begun
 from . import order, standing
@@ -88,7 +89,7 @@ class _Pipeline:
         if self.parent:
             import mlflow
 
-            mlflow.set_tag("repro.standing", json.dumps(self.stands))
+            mlflow.set_tags({"repro.standing": json.dumps(self.stands)} | self._described())
         if INTERRUPTED in self.failed.values():
             raise KeyboardInterrupt
         if self.failed:
@@ -109,6 +110,18 @@ class _Pipeline:
         engine = self.stack.enter_context(closing(self.place.engine(self.place.workers or len(self.settings), scratch)))
         engine.wait()
         return Remote(engine, self.settings, self._say)
+
+    def _described(self) -> dict[str, str]:
+        """Say in MLflow's UI which runs stand for the steps, and how all of them are reproduced."""
+        import mlflow
+
+        experiment = mlflow.active_run().info.experiment_id
+        steps = [f"{step} {description.link(run[:8], experiment, run)}" for step, run in self.stands.items()]
+        verdict = f"none. These failed: {', '.join(self.failed)}."
+        if not self.failed:
+            last = self.stands[[*self.settings][-1]]
+            verdict = f"each step has its own. All again, from the raw data: `just reproduce {last} --chain`"
+        return description.of_group(verdict, Steps=", ".join(steps) or "none")
 
     def _holds(self, step: str) -> bool:
         """Tell whether a step need not be done, and say why it must."""

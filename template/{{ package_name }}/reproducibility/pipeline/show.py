@@ -1,4 +1,4 @@
-"""A chain in the terminal, and as a picture."""
+"""A chain in the terminal, as a page, and as a picture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from ..proof import pictures
+from ..proof.page import Digest, Picture, Section
+from ..proof.page import page as html
 from ..proof.terminal import STYLES
 from .lineage import Link, in_order
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Characters of a line at most.
 WIDEST = 500
+#: The columns of the page's table of inputs.
+INPUTS = ("input", "of step", "address", "digest", "size")
 #: Inches of a box and its surroundings.
 WIDTH, HEIGHT = 2.6, 1.1
 
@@ -49,7 +54,31 @@ def _tree(link: Link, told: set[str]) -> Tree:
     return branch
 
 
-def picture(link: Link) -> Figure:
+def page(link: Link) -> str:
+    """Write a chain as one HTML page: its picture, the runs in their order, what they were given and the data."""
+    links = in_order(link)
+    runs = [(one.step, Digest(one.id), one.verdict) for one in links]
+    inputs = [
+        (name, one.step, entry["address"], Digest(entry["digest"]), f"{entry['size']:,} bytes")
+        for one in links
+        for name, entry in one.inputs.items()
+    ]
+    data = {name: entry for one in links for name, entry in one.data.items()}
+    read = [(name, entry["path"], Digest(entry["digest"]), f"{entry['size']:,} bytes") for name, entry in data.items()]
+    drawn = Picture(pictures.svg(picture(link, pictures.INK)), "The runs of the chain, and the data that they read")
+    sections = [
+        Section("From the raw data to the run", picture=drawn, whole=True),
+        Section("Runs", (), ("step", "run", "verdict"), runs),
+        Section("Data", () if read else ["None is known."], ("dataset", "path", "digest", "size"), read),
+        Section(
+            "Inputs", () if inputs else ["None."], ("input", "of step", "address", "digest", "size"), inputs, whole=True
+        ),
+    ]
+    verdict = link.verdict if link.verdict in STYLES else ""
+    return html("Lineage", f"{link.step}, run {link.id[:8]}", verdict, [f"Its verdict: {link.verdict}."], sections)
+
+
+def picture(link: Link, ink: str = "0.3") -> Figure:
     """Draw a chain from raw data on the left to the run on the right."""
     from matplotlib.figure import Figure
 
@@ -70,21 +99,21 @@ def picture(link: Link) -> Figure:
 
     def box(key: str, text: str, colour: str) -> None:
         style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
-        axes.text(*place[key], text, ha="center", va="center", fontsize=8, bbox=style, zorder=2)
+        axes.text(*place[key], text, ha="center", va="center", fontsize=8, color="black", bbox=style, zorder=2)
 
     def arrow(start: str, end: str, text: str = "") -> None:
         (x, y), (to_x, to_y) = place[start], place[end]
         over = 0.25 if to_x - x > 1 else 0.0  # around what stands between
         style = {
             "arrowstyle": "->",
-            "color": "0.4",
+            "color": ink,
             "shrinkA": 45,
             "shrinkB": 45,
             "connectionstyle": f"arc3,rad=-{over}",
         }
         axes.annotate("", (to_x, to_y), (x, y), arrowprops=style, zorder=1)
         height = (y + to_y) / 2 - 0.12 - over * (to_x - x) / 2
-        axes.text((x + to_x) / 2, height, text, ha="center", fontsize=6, color="0.3")
+        axes.text((x + to_x) / 2, height, text, ha="center", fontsize=6, color=ink)
 
     colours = {"identical": "#d9f2d9", "equivalent": "#fff3cd", "different": "#f8d7da"}
     for name, entry in data.items():

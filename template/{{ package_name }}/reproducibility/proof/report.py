@@ -1,81 +1,91 @@
-"""The report of a reproduction: a comparison as a page."""
+"""The page of a comparison: of a run with its replay, a certificate; or of two runs."""
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Callable
+import datetime
+from collections.abc import Iterator
 from typing import Any
 
+from ..record.schema import Record
+from . import pictures, replay_image
 from .compare import MEANINGS, Comparison
-from .page import Section, page
+from .page import Digest, Exact, Section, moment, page
+
+#: What a record says of the machine, by what a person calls it.
+MACHINE = {"Python": "python", "CPU": "cpu", "system": "kernel", "C library": "libc"}
+WORK = {"true": "kept in the record", "false": "none"}
 
 
 def report(comparison: Comparison) -> str:
-    """Write a comparison as one HTML page that needs no other file and no network."""
-    verdict, columns = comparison.verdict, ("original", "replay", "equal")
-    said = f"Run {comparison.a.name} was executed again: {MEANINGS[verdict]}"
-    causes = [(difference.cause, "; ".join(difference.details)) for difference in comparison.differences]
-    sections = [
-        Section("", [said, *comparison.remarks]),
-        Section("Stages", (), ("stage", *columns), comparison.stages),
-        Section("Metrics", (), ("metric", *columns), comparison.metrics),
-        Section("Predicted against reproduced", picture=_png(_draw_predictions, comparison)),
-        Section("How far the metrics are apart", picture=_png(_draw_metrics, comparison)),
-        Section("Recorded differences", () if causes else ["There are none."], ("cause", "what"), causes),
+    """Write a comparison as one HTML page."""
+    a, b, verdict = comparison.a, comparison.b, comparison.verdict
+    replayed = b.run is None
+    names = ("original", "replay") if replayed else (a.name[:8], b.name[:8])
+    said = f"Run {a.name[:8]} was executed again" if replayed else f"Runs {a.name[:8]} and {b.name[:8]}, side by side"
+    metrics = [
+        (row.name, *(value if row.equal or value is None else Exact(value) for value in row[1:3]), row.equal)
+        for row in comparison.metrics
     ]
-    return page(verdict, verdict, sections)
+    stages = [(row.name, *(value and Digest(value) for value in row[1:3]), row.equal) for row in comparison.stages]
+    sections = [
+        Section("What was executed", (), ("", *names), [*_facts(a, b)]),
+        Section("Stages", (), ("stage", *names, ""), stages),
+        Section("Metrics", (), ("metric", *names, ""), metrics),
+        *_apart(comparison),
+        _predictions(comparison, names),
+        _differences(comparison),
+    ]
+    kind = "Certificate of reproduction" if replayed else "Comparison of two runs"
+    remarks = [f"{said}: {MEANINGS[verdict]}", *comparison.remarks]
+    return page(kind, verdict, verdict, remarks, sections)
 
 
-def _png(draw: Callable[[Comparison], Any], comparison: Comparison) -> bytes:
-    from matplotlib import rc_context
-
-    buffer = io.BytesIO()
-    with rc_context({"text.parse_math": False}):  # a "$" in a name is no formula
-        draw(comparison).savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+def _facts(a: Record, b: Record) -> Iterator[tuple[Any, ...]]:
+    """Say what both runs were, each fact once where it is the same."""
+    for (name, one), (_, other) in zip(_of(a), _of(b), strict=True):
+        if one or other:
+            yield (name, one) if one == other else (name, one or "none", other or "none")
 
 
-def _draw_predictions(comparison: Comparison) -> Any:
-    """Draw original against reproduced predictions: points for numbers, counts for classes."""
-    import numpy as np
-    from matplotlib.figure import Figure
+def _of(record: Record) -> Iterator[tuple[str, Any]]:
+    """Name what a run was, as far as its record says it: old ones say less."""
+    content, machine = record.content, record.content["environment"]
+    began = record.run and datetime.datetime.fromtimestamp(record.run.info.start_time / 1000, datetime.UTC)
+    yield "run", Digest(record.name) if record.run else "its replay"
+    yield "executed", moment(began or datetime.datetime.now(datetime.UTC))
+    yield "step", f"{content['project']}, {record.step}"
+    yield "commit", Digest(content["code"]["commit"])
+    yield "uncommitted work", WORK.get(content["code"]["dirty"], "unknown")
+    yield "seed", str(record.conf.get("seed", ""))
+    yield "constraints.txt", Digest(machine["lock"])
+    for name, key in MACHINE.items():
+        yield name, machine.get(key, "")
+    yield "GPU", "; ".join(machine.get("gpu", ()))
+    image = replay_image.of(record).get("image", "")
+    yield "image", Digest(image) if image else ""
+    yield "result", Digest(content["result"])
 
-    figure = Figure(figsize=(5, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel="original", ylabel="replay")
+
+def _apart(comparison: Comparison) -> Iterator[Section]:
+    """Draw how far the metrics are apart, if any is."""
+    if rows := [row for row in comparison.metrics if not row.equal and None not in (row.a, row.b)]:
+        yield Section("How far the metrics are apart", picture=pictures.metrics(rows))
+
+
+def _predictions(comparison: Comparison, names: tuple[str, str]) -> Section:
+    """Show the predictions of both runs."""
     original, replay = comparison.a.predictions, comparison.b.predictions
     if original is None or replay is None or len(original) != len(replay):
-        axes.set_title("the predictions of both are not at hand")
-        return figure
-    one, other = original.iloc[:, 0].to_numpy(), replay.iloc[:, 0].to_numpy()
-    if np.issubdtype(one.dtype, np.number) and len(np.unique(one)) > 20:
-        axes.plot(one, other, ".", alpha=0.5)
-        axes.axline((float(one[0]), float(one[0])), slope=1, color="grey", linewidth=0.8)
-        return figure
-    labels = sorted({*map(str, one), *map(str, other)})
-    counts = np.zeros((len(labels), len(labels)), int)
-    for x, y in zip(map(str, one), map(str, other), strict=True):
-        counts[labels.index(y), labels.index(x)] += 1
-    axes.imshow(counts, cmap="Blues", origin="lower")
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    for (y, x), count in np.ndenumerate(counts):
-        axes.text(x, y, count, ha="center", va="center", color="white" if count > counts.max() / 2 else "black")
-    return figure
+        return Section("Predictions", ["Those of both runs are not at hand, or not equally many."])
+    one, other = (pictures.comparable(side.iloc[:, 0]) for side in (original, replay))
+    equal = int((one.eq(other) | (one.isna() & other.isna())).sum())
+    return Section(
+        "Predictions", [f"{equal:,} of {len(one):,} are equal."], picture=pictures.predictions(one, other, names)
+    )
 
 
-def _draw_metrics(comparison: Comparison) -> Any:
-    """Draw the relative difference of every metric, on a scale on which 0 has a place too."""
-    from matplotlib.figure import Figure
-
-    rows = [row for row in comparison.metrics if row.a is not None and row.b is not None]
-    apart = [0.0 if row.equal else abs(row.a - row.b) / (abs(row.a) or 1.0) for row in rows]
-    apart = [value if math.isfinite(value) else 1.0 for value in apart]  # the whole width
-    figure = Figure(figsize=(6, 1.2 + 0.35 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh([row.name for row in rows], apart)
-    axes.set_xscale("symlog", linthresh=1e-16)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("relative difference (0: equal to the last bit)")
-    return figure
+def _differences(comparison: Comparison) -> Section:
+    """Name what else differs between the two records."""
+    rows = [(found.cause, found.details) for found in comparison.differences]
+    said = "The most likely cause first:" if comparison.remarks else "Without effect:"
+    return Section("Recorded differences", [said if rows else "There are none."], ("cause", "what"), rows)

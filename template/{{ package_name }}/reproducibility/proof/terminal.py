@@ -82,24 +82,30 @@ def show_proof(proof: Proof) -> None:
 
 
 def show_runs(runs: Iterable[Any]) -> None:
-    """Print recent runs with their metrics and verdicts."""
+    """Print recent runs: what came of each, and what it was; a `+` says that work was not committed."""
     found = list(runs)
     names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
     steps = [_step(run.data.tags) for run in found]
     several = bool({*steps} - {MAIN, ""})
     table = Table(**PLAIN)
-    for name in ("run", *["step"] * several, "started", "status", *names, "result", "verdict"):
-        table.add_column(Text(name), no_wrap=name in {"run", "step", "verdict"})
+    for name in ("run", "verdict", "result", "commit", *["step"] * several, "started", "status", *names):
+        table.add_column(Text(name), no_wrap=name in {"run", "verdict", "step"})
+    digits = _digits([run.info.run_id for run in found])
     for run, step in zip(found, steps, strict=True):
         tags = run.data.tags
         values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
         verdict = tags.get("repro.verdict", "")
         of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
-        started = _local_time(run.info.start_time)
         result = tags.get("repro.result", "").removeprefix("sha256:")[:8]
-        about = [*[Text(step)] * several, started, run.info.status, *values, result]
-        table.add_row(run.info.run_id, *about, Text(verdict + of, STYLES.get(verdict, "")))
+        commit = tags.get("repro.commit", "")[:8] + "+" * (tags.get("repro.dirty") == "true")
+        about = [result, commit, *[Text(step)] * several, _local_time(run.info.start_time), run.info.status, *values]
+        table.add_row(run.info.run_id[:digits], Text(verdict + of, STYLES.get(verdict, "")), *about)
     wide_console().print(table if found else "No runs yet: just train")
+
+
+def _digits(ids: list[str]) -> int:
+    """Say how many digits tell runs apart: eight, or as many as it takes."""
+    return next(count for count in range(8, 33) if len({run[:count] for run in ids}) == len(ids))
 
 
 def _step(tags: Mapping[str, str]) -> str:

@@ -14,12 +14,12 @@ from .. import conf
 from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
-from ..record import metrics
+from ..record import description, metrics
 from ..record.schema import RECORD
 from ..store import tracking
 from ..training.active_run import begun
 from . import replay_image
-from .compare import Comparison
+from .compare import MEANINGS, Comparison
 
 #: Verdicts without a replay, by the exit code of the error that says why.
 REFUSALS = {CANNOT_BE_TRIED: exit_codes.NOT_REPRODUCIBLE, NOT_ITS_RUNS: exit_codes.DIFFERENT}
@@ -38,7 +38,7 @@ def _as_far_as_allowed() -> Iterator[None]:
         print(f"notice: the verdict could not be kept in {store}: {why}", file=sys.stderr)
 
 
-def keep(comparison: Comparison, page: Path, log: Path) -> str:
+def keep(comparison: Comparison, report: Path, log: Path) -> str:
     """Log a replay as a run and note the verdict on the original, as far as the store allows.
 
     Returns
@@ -48,8 +48,10 @@ def keep(comparison: Comparison, page: Path, log: Path) -> str:
     """
     replayed = ""
     with _as_far_as_allowed():
-        replayed = _log(comparison, page, log)
-        _tag(comparison.a.run, comparison.verdict, replayed)
+        replayed = _log(comparison, report, log)
+        page = description.link(description.PAGE, comparison.a.run.info.experiment_id, replayed, description.PAGE)
+        said = f"{MEANINGS[comparison.verdict]} More in {page}."
+        _tag(comparison.a.run, comparison.verdict, said, replayed)
     return replayed
 
 
@@ -58,10 +60,10 @@ def refuse(run: Any, error: ProjectError) -> None:
     verdict = REFUSALS.get(error.exit_code)
     if verdict and not (verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in run.data.tags):
         with _as_far_as_allowed():
-            _tag(run, verdict)
+            _tag(run, verdict, description.plain(error.cause.partition("\n")[0][:300]))
 
 
-def _log(comparison: Comparison, page: Path, log: Path) -> str:
+def _log(comparison: Comparison, report: Path, log: Path) -> str:
     """Log a replay as one run of today's store: its record, settings, metrics and the report."""
     import mlflow
 
@@ -75,7 +77,7 @@ def _log(comparison: Comparison, page: Path, log: Path) -> str:
         plots = record.folder.parent / "plots"
         if plots.exists():
             mlflow.log_artifacts(str(plots), "plots")
-        mlflow.log_artifact(str(page))
+        mlflow.log_artifact(str(report))
         mlflow.log_artifact(str(log))
         mlflow.set_tags(
             {
@@ -89,17 +91,21 @@ def _log(comparison: Comparison, page: Path, log: Path) -> str:
                 "repro.record": digest.of_file(record.folder / RECORD),
                 "repro.result": content["result"],
                 "repro.verdict": comparison.verdict,
+                **description.of_replay(original.run, comparison.verdict),
                 **({"repro.image": image["image"]} if (image := replay_image.of(record)) else {}),
             }
         )
     return run.id
 
 
-def _tag(run: Any, verdict: str, replayed: str = "") -> None:
+def _tag(run: Any, verdict: str, said: str, replayed: str = "") -> None:
+    """Note a verdict on a run, with what its description is to say of it."""
     import mlflow
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     client = mlflow.MlflowClient()
-    for name, value in {"verdict": verdict, "verified_by": replayed, "verified_at": now}.items():
-        client.set_tag(run.info.run_id, f"repro.{name}", value)
+    tags = {"repro.verdict": verdict, "repro.verified_by": replayed, "repro.verified_at": now}
+    described = client.get_run(run.info.run_id).data.tags  # somebody may have written there meanwhile
+    for name, value in (tags | description.judged(described, f"**{verdict}** ({now[:10]}): {said}")).items():
+        client.set_tag(run.info.run_id, name, value)
     print(f"tagged repro.verdict = {verdict!r}", file=sys.stderr)

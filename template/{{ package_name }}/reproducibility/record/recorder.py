@@ -21,7 +21,7 @@ from ..datasets import copies, retrieval
 from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import capture, handed, imports, used_files
-from . import fingerprint, metrics, outputs
+from . import description, fingerprint, metrics, outputs
 from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
 from .stored_model import DIGESTS_ALONE, STORED, Kept, attempt, files_of_model
 
@@ -88,7 +88,7 @@ class Recorder:
         import mlflow
 
         mlflow.log_params(conf.flatten(self.settings))
-        mlflow.set_tags(self.tags)
+        mlflow.set_tags(self._described(self.tags))
 
     def finish(self, result: Result, stages: dict[str, str], data: Mapping[str, Dataset]) -> str:
         """Log a result and the record, and give the digest of metrics, predictions and weights.
@@ -154,18 +154,21 @@ class Recorder:
             (folder / RECORD).write_text(text, "utf-8", "backslashreplace")
             mlflow.log_artifacts(str(folder), "record")
             own = digest.of_file(folder / RECORD)
-        mlflow.set_tags(
-            {
-                **self.tags,  # once more: the training may have touched them
-                "repro.dirty": self.code.dirty,  # the code may have been edited since
-                "repro.data": json.dumps({name: entry.digest for name, entry in sorted(data.items())}),
-                **model,
-                "repro.record": own,
-                "repro.result": outcome,
-                "repro.reproducible": self._say_from_where(),
-            }
-        )
+        tags = {
+            **self.tags,  # once more: the training may have touched them
+            "repro.dirty": self.code.dirty,  # the code may have been edited since
+            "repro.data": json.dumps({name: entry.digest for name, entry in sorted(data.items())}),
+            **model,
+            "repro.record": own,
+            "repro.result": outcome,
+            "repro.reproducible": self._say_from_where(),
+        }
+        mlflow.set_tags(self._described(tags))
         return outcome
+
+    def _described(self, tags: dict[str, str]) -> dict[str, str]:
+        """Add to the tags of the run what MLflow's UI says of it; of a replay, who keeps it says that."""
+        return tags if REPLAY in os.environ else tags | description.of_run(tags, self.code)
 
     def note_data(self, entries: Iterable[Dataset]) -> None:
         """Note the datasets of which only this folder has the bytes."""

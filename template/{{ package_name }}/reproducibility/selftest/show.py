@@ -82,7 +82,7 @@ def page(content: dict[str, Any]) -> str:
     steps = f"{content['steps']} steps of the stress workload in each training."
     verdict = exit_codes.IDENTICAL if content["repeats"] else exit_codes.DIFFERENT
     sections = [
-        html.Section("", [steps], ("what was tried", "outcome", ""), tried),
+        html.Section("What was tried", (), ("what", "outcome", ""), tried),
         html.Section("On", (), ("what", "which"), [(name, str(value)) for name, value in facts.items()]),
     ]
-    return html.page(REPEATS[content["repeats"]], verdict, sections)
+    return html.page("Self-test", REPEATS[content["repeats"]], verdict, [steps], sections)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ..common import addresses
 from ..common.errors import ProjectError, wrapped
 from ..common.project import ROOT, options
-from . import joining, sqlite, sqlite_connection
+from . import joining, saved_view, sqlite, sqlite_connection
 
 
 def store_uri() -> str:
@@ -156,7 +156,8 @@ def _experiment(name: str) -> str:
         location = (ROOT / "mlruns").as_uri() if is_own_store() else None
         try:
             # The kind opens MLflow's UI on training runs, not on its pages for language models.
-            mlflow.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            mlflow.create_experiment(name, location, kind | saved_view.tags())
         except MlflowException as error:  # of two first runs at once both make it
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -11,6 +11,7 @@ import yaml
 from ..common import digest, strict_yaml
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
+from ..record import description as note
 from ..record import lookup
 from ..store import tracking
 from . import definition
@@ -62,6 +63,32 @@ class Description:
     def text(self) -> str:
         """Write it down."""
         return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True)
+
+    @property
+    def trials(self) -> str:
+        """How many there are, and how they are planned."""
+        sweep = self.definition
+        each = f", {sweep.repeats} {sweep.repeated} each" if sweep.repeats > 1 else ""
+        return f"{sweep.count:,} by {sweep.sampler}, {sweep.batch} planned together{each}"
+
+    def note(self, verdict: str, best: str = "") -> dict[str, str]:
+        """Give the tag by which MLflow's UI says what the sweep is, which is the active run.
+
+        Parameters
+        ----------
+        verdict : str
+            What is to be said of its result.
+        best : str
+            The run of its best trial, once that is known.
+        """
+        import mlflow
+
+        sweep, experiment = self.definition, mlflow.active_run().info.experiment_id
+        facts = {"Trials": self.trials}
+        facts |= {"Metric": f"{sweep.direction} `{sweep.metric}`"} if sweep.metric else {}
+        facts |= {"Best": f"{note.link(f'run {best[:8]}', experiment, best)}, `sweep/best.yaml`"} if best else {}
+        facts["Environment"] = f"`constraints.txt` `{self.lock[:19]}`, Optuna {self.optuna}"
+        return note.of_group(verdict, **facts)
 
     def digest(self) -> str:
         """Give the digest of what is written down."""

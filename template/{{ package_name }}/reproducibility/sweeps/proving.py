@@ -12,17 +12,23 @@ from ..common import digest, exit_codes
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
 from ..proof import refusals, replay_image, reproduce, terminal
-from ..record import lookup, makers, reader
+from ..proof.page import Digest, Section, page
+from ..record import description, lookup, makers, reader
 from ..record.metrics import same
 from ..store import tracking
 from . import definition, rows
 from .course import Course
-from .description import TAG, Description
+from .description import BEST, TAG, Description
 from .ledger import Ledger, key_of, rows_of
 from .planner import load
 from .rows import Row
 
+#: The page of a verdict, an artifact of the sweep's run.
+PAGE = "sweep/verdict.html"
+
 Rows = dict[tuple[int, int], Row]
+#: What was held to what, and what came of it.
+Proven = tuple[str, str, str]
 
 
 def is_sweep(run_id: str) -> bool:
@@ -48,8 +54,6 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
     ProjectError
         With exit code 2, if it cannot be tried: the sweep is not done, or its plan is that of another Optuna.
     """
-    import mlflow
-
     tracking.connect()
     run = lookup.get_run(run_id)
     about = Description.of(run)
@@ -63,11 +67,13 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
     found = rows_of(runs.values())
     remarks = [*_plan(about, found), *_results(about, run, runs, found)]
     verdicts = [DIFFERENT if remarks else IDENTICAL]
-    _say("plan and results", f"{len(found):,} runs of trials", verdicts[0])
+    proven: list[Proven] = [("plan and results", f"{len(found):,} runs of trials", verdicts[0])]
+    _say(*proven[0])
     for row in _chosen(found.values(), runs, sample):
         if DIFFERENT in verdicts:
             break
         verdict, told = _execute(runs[row.run], container)
+        proven.append((f"trial {row.number}", Digest(row.run), verdict))
         _say(f"trial {row.number}", f"run {row.run}", verdict)
         verdicts.append(verdict)
         remarks += told
@@ -75,11 +81,42 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
         terminal.wide_console().print(Text(f"  {remark}"))
     verdict = next(worst for worst in (DIFFERENT, EQUIVALENT, IDENTICAL) if worst in verdicts)
     how = f"plan and results; {len(verdicts) - 1} of {len(found)} runs executed"
-    for name, value in {"repro.verdict": verdict, "repro.verified_by": how}.items():
-        mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
+    _keep(about, run, verdict, how, remarks, proven)
     if not sample:
         print(f"To execute some of its runs again: just reproduce {run.info.run_id[:8]} --sample 3")
     return exit_codes.EXIT_CODES[verdict]
+
+
+def _keep(about: Description, run: Any, verdict: str, how: str, remarks: list[str], proven: list[Proven]) -> None:
+    """Note on the sweep's run what was proven of it, with a page."""
+    import mlflow
+
+    client, info = mlflow.MlflowClient(), run.info
+    said = [f"The plan and the results of sweep {info.run_id[:8]}: {how}.", *remarks]
+    client.log_text(info.run_id, certificate(about, run, verdict, said, proven), PAGE)
+    leads = description.link(PAGE, info.experiment_id, info.run_id, PAGE)
+    noted = description.judged(client.get_run(info.run_id).data.tags, f"**{verdict}**: {how}. More in {leads}.")
+    for name, value in ({"repro.verdict": verdict, "repro.verified_by": how} | noted).items():
+        client.set_tag(info.run_id, name, value)
+
+
+def certificate(about: Description, run: Any, verdict: str, said: list[str], proven: Iterable[Proven]) -> str:
+    """Write what was proven of a sweep as one HTML page."""
+    sweep, tags = about.definition, run.data.tags
+    facts = [
+        ("run", Digest(run.info.run_id)),
+        ("trials", about.trials),
+        ("metric", f"{sweep.direction} {sweep.metric}" if sweep.metric else "none"),
+        ("constraints.txt", Digest(about.lock)),
+        ("Optuna", about.optuna),
+        ("best run", Digest(tags[BEST]) if BEST in tags else "none"),
+        ("result", Digest(tags.get("repro.result", "none"))),
+    ]
+    sections = [
+        Section("What was searched", (), ("", "the sweep"), facts),
+        Section("What was proven", (), ("what", "of", "verdict"), [*proven]),
+    ]
+    return page("Certificate of a sweep", verdict, verdict, said, sections)
 
 
 def _plan(about: Description, found: Rows) -> Iterator[str]:

@@ -174,9 +174,12 @@ class Runner:
         outcome = rows.digest_of(self.rows.values(), self.metric)
         if self.sweep.repeats > 1:
             self.progress.show_spread(self._spread())
+        best = ""
         if self.metric and self.course.best:
             if self.sweep.folds == 1:
-                mlflow.set_tag(BEST, self._best_runs()[0].run)
+                best = self._best_runs()[0].run
+                mlflow.set_tag(BEST, best)
             self.progress.show_best(self._best_runs()[0], self.course.best[0])
-        mlflow.set_tag("repro.result", outcome)
+        verdict = f"not reproduced yet: `just reproduce {self.run_id} --sample 3`"
+        mlflow.set_tags({"repro.result": outcome} | self.description.note(verdict, best))
         self.progress.finish(outcome)

@@ -190,3 +190,5 @@ def _describe(description: Description, scratch: Path) -> None:
     about = {"sampler": sweep.sampler, "trials": sweep.count, "batch": sweep.batch}
     about[sweep.repeated] = sweep.repeats
     mlflow.log_params({f"sweep.{name}": value for name, value in about.items()})
+    resume = f"`just sweep --resume {mlflow.active_run().info.run_id}`"
+    mlflow.set_tags(description.note(f"none. The sweep goes on, or was cut off: {resume}"))

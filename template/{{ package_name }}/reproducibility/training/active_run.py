@@ -10,6 +10,7 @@ from typing import Any
 
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
+from ..record import description
 from ..store import joining, liveness, tracking
 
 #: Set by a pipeline for its steps: its own run.
@@ -58,6 +59,7 @@ class ActiveRun:
         import mlflow
 
         self.regain()
+        description.ended(status)
         mlflow.end_run(status)
 
 
