@@ -33,5 +33,6 @@ class Settings(Section):
     split_column: str | None = Field(description="The column of the groups, or of the times.")
     test_fraction: float = Field(gt=0, lt=1, description="Fraction of the rows held out.")
     folds: int = Field(ge=1, description="Parts that are held out in turn; 1 is no cross-validation.")
+    fold: int | None = Field(None, ge=1, description="Only this one of them, from 1; all by default.")
     validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the others that decides when to stop.")
     model: ModelSettings
