@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
@@ -121,7 +122,7 @@ def test_predictions_are_drawn_by_how_they_are_spread(one: Any, other: Any, show
 
 
 def test_the_terminal_lists_runs_by_their_first_digits_and_by_more_where_two_begin_alike(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(run_id: str, **tags: str) -> Any:
         info = SimpleNamespace(run_id=run_id, start_time=0, status="FINISHED")
@@ -129,11 +130,18 @@ def test_the_terminal_lists_runs_by_their_first_digits_and_by_more_where_two_beg
         return SimpleNamespace(info=info, data=SimpleNamespace(tags=known, metrics={"f1": 0.5}))
 
     made = {"result": f"sha256:{'f' * 64}", "commit": "c0ffee" * 6, "dirty": "true"}
-    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)])
+    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "verdict", "result", "commit", "started", "status", "f1"]
     assert first.split()[:4] == ["aaaaaaaa", "identical", "ffffffff", "c0ffeec0+"] and second.split()[0] == "bbbbbbbb"
-    terminal.show_runs([run("a" * 32), run("a" * 9 + "b" * 23)])
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
+    *lines, told = re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
+    assert lines[0].split() == ["run", "verdict", "result", "commit", "started"] and max(map(len, lines)) <= 60
+    assert told == "a wider terminal also shows status, f1"
+    monkeypatch.undo()
+    terminal.show_runs([run("a" * 32), run("a" * 9 + "b" * 23)], "")
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["a" * 10, "a" * 9 + "b"]
 
 

@@ -140,4 +140,5 @@ def runs(limit: int, verdict: str | None, parent: str | None) -> None:
     wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in conditions.items() if value)
     found = search.newest_first([experiment_id], wanted)
     shown = (run for run in found if parent or "repro.trial" not in run.data.tags)
-    terminal.show_runs(itertools.islice(shown, limit))
+    nothing = "No run is so: just runs      lists them all" if wanted else "No runs yet: just train"
+    terminal.show_runs(itertools.islice(shown, limit), nothing)

@@ -81,26 +81,67 @@ def show_proof(proof: Proof) -> None:
         console.print("With these taken back the results still differ: something else was at work too.")
 
 
-def show_runs(runs: Iterable[Any]) -> None:
-    """Print recent runs: what came of each, and what it was; a `+` says that work was not committed."""
+def show_runs(runs: Iterable[Any], nothing: str) -> None:
+    """Print recent runs: what came of each, and what it was; a `+` says that work was not committed.
+
+    Parameters
+    ----------
+    runs : iterable of mlflow.entities.Run
+        Of columns that are wider than the terminal the last are left out, and named.
+    nothing : str
+        What is said where there are none.
+    """
     found = list(runs)
-    names = list(dict.fromkeys(name for run in found for name in sorted(run.data.metrics)))[:4]
-    steps = [_step(run.data.tags) for run in found]
-    several = bool({*steps} - {MAIN, ""})
+    if not found:
+        print(nothing)
+        return
+    console = wide_console()
+    columns = _columns(found)
+    fitting = _fitting(columns, console.width)
     table = Table(**PLAIN)
-    for name in ("run", "verdict", "result", "commit", *["step"] * several, "started", "status", *names):
-        table.add_column(Text(name), no_wrap=name in {"run", "verdict", "step"})
-    digits = _digits([run.info.run_id for run in found])
-    for run, step in zip(found, steps, strict=True):
-        tags = run.data.tags
-        values = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for name in names]
-        verdict = tags.get("repro.verdict", "")
-        of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
-        result = tags.get("repro.result", "").removeprefix("sha256:")[:8]
-        commit = tags.get("repro.commit", "")[:8] + "+" * (tags.get("repro.dirty") == "true")
-        about = [result, commit, *[Text(step)] * several, _local_time(run.info.start_time), run.info.status, *values]
-        table.add_row(run.info.run_id[:digits], Text(verdict + of, STYLES.get(verdict, "")), *about)
-    wide_console().print(table if found else "No runs yet: just train")
+    for name in fitting:
+        table.add_column(Text(name), no_wrap=True)
+    for cells in zip(*(columns[name] for name in fitting), strict=True):
+        table.add_row(*cells)
+    console.print(table)
+    if left_out := [name for name in columns if name not in fitting]:
+        console.print(Text(f"a wider terminal also shows {', '.join(left_out)}"))
+
+
+def _columns(runs: list[Any]) -> dict[str, list[Text]]:
+    """Give the columns of a list of runs, those first that matter most."""
+    digits = _digits([run.info.run_id for run in runs])
+    tags = [run.data.tags for run in runs]
+    steps = [_step(own) for own in tags]
+    columns = {
+        "run": [run.info.run_id[:digits] for run in runs],
+        "verdict": [_verdict(own) for own in tags],
+        "result": [own.get("repro.result", "").removeprefix("sha256:")[:8] for own in tags],
+        "commit": [own.get("repro.commit", "")[:8] + "+" * (own.get("repro.dirty") == "true") for own in tags],
+        **({"step": steps} if {*steps} - {MAIN, ""} else {}),
+        "started": [_local_time(run.info.start_time) for run in runs],
+        "status": [run.info.status for run in runs],
+    }
+    for name in list(dict.fromkeys(name for run in runs for name in sorted(run.data.metrics)))[:4]:
+        columns[name] = [f"{run.data.metrics[name]:.5g}" if name in run.data.metrics else "" for run in runs]
+    return {name: [cell if isinstance(cell, Text) else Text(cell) for cell in cells] for name, cells in columns.items()}
+
+
+def _fitting(columns: Mapping[str, list[Text]], width: int) -> list[str]:
+    """Name the columns that fit side by side, from the left."""
+    fitting: list[str] = []
+    taken = 0
+    for name, cells in columns.items():
+        taken += max(len(name), *(cell.cell_len for cell in cells)) + 2
+        if taken - 2 <= width:
+            fitting.append(name)
+    return fitting
+
+
+def _verdict(tags: Mapping[str, str]) -> Text:
+    verdict = tags.get("repro.verdict", "")
+    of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
+    return Text(verdict + of, STYLES.get(verdict, ""))
 
 
 def _digits(ids: list[str]) -> int:
