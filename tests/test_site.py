@@ -56,7 +56,8 @@ def test_a_link_that_leads_nowhere_fails_the_build(link: str, tmp_path: Path) ->
     for page in PAGES:
         (tmp_path / "docs" / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "docs" / page).write_text((DOCS / page).read_text("utf-8"), "utf-8")
-    (tmp_path / "docs" / "run.png").symlink_to(DOCS / "run.png")
+    for file in [*DOCS.glob("*.png"), *DOCS.glob("*.css")]:
+        (tmp_path / "docs" / file.name).symlink_to(file)
     with (tmp_path / "docs" / "index.md").open("a") as file:
         file.write(f"\n[Planted]({link})\n")
     done = subprocess.run([*MKDOCS, str(tmp_path / "site")], cwd=tmp_path, capture_output=True, text=True)
