@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -98,6 +99,8 @@ def _build(path: Path, root: Path) -> None:
     from mlflow.utils.process import ShellCommandException
     from mlflow.utils.virtualenv import _create_virtualenv
 
+    logging.getLogger("mlflow.utils.virtualenv").setLevel(logging.WARNING)
+    print(f"Building the environment {path}", file=sys.stderr)
     for name in shell.withheld():  # MLflow hands this process's variables on to uv
         del os.environ[name]
     try:

@@ -50,10 +50,10 @@ def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
     """Print what a reproduction would do."""
     console = wide_console()
     console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
-    table = Table("part", "what", show_header=False, **PLAIN)
-    for part, what in steps:
-        table.add_row(Text(part), Text(what))
-    console.print(table)
+    told = [*steps]
+    width = max(len(part) for part, _ in told)
+    for part, what in told:  # no table: it would break a path or a digest at the end of a line
+        console.print(Text(f"{part:<{width}}  {what}"))
 
 
 def show_proof(proof: Proof) -> None:
