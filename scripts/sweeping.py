@@ -131,7 +131,7 @@ def launched(trials: int, workers: int, store: Counting | Stored) -> float:
     about = {"space": space, "sampler": "random", "trials": trials, "batch": min(trials, 1000), "metric": "value"}
     told = description.Description(about | {"direction": "minimize"}, {"seed": 1, "x": 0.0}, "train", {}, "", "")
     sweep = told.definition
-    dispatcher.recorded_code = lambda run_id: {}
+    dispatcher.code.recorded = lambda run_id: {}
     began = time.perf_counter()
     with progress.Progress(sweep, "simulated") as shown:
         hands = dispatcher.Dispatcher("simulated", told, Simulated(workers, store.end), store, shown)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import queue
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ..common import digest
 from ..common.errors import ProjectError
-from ..common.project import ROOT
 from ..engines.engine import Engine
 from ..engines.jobs import CRASHED, FAILED, FINISHED, TRIES, Job, Outcome
-from ..record import makers
-from . import definition
+from . import code, definition
 from .description import Description
 from .ledger import Ledger
 from .progress import Progress
 from .rows import Row
-
-#: In a sweep's run: the digests of the code that its trials imported.
-CODE = "sweep/code.json"
 
 Key = tuple[int, int]
 
@@ -42,6 +35,11 @@ class Dispatcher:
         Where they are remembered.
     progress : Progress
         Where a person sees what goes on.
+
+    Attributes
+    ----------
+    code : dict of str to str
+        The digest of each file that trials have imported so far.
     """
 
     def __init__(
@@ -53,7 +51,7 @@ class Dispatcher:
         self._engine = engine
         self._ledger = ledger
         self._progress = progress
-        self._code = recorded_code(run_id)
+        self.code = code.recorded(run_id)
         self._cpus: list[list[str]] = []
 
     def execute(self, wanted: Mapping[Key, Mapping[str, Any]], whole: bool) -> Iterator[Row]:
@@ -116,15 +114,12 @@ class Dispatcher:
 
     def _require_same_code(self, modules: Mapping[str, str], run_id: str) -> None:
         """Stop where a trial was of other code than those before it: they could not be compared."""
-        import mlflow
-
-        for path, was in modules.items():
-            if self._code.get(path, was) != was:
-                self._ledger.drop(run_id)
-                raise edited(path, self._run_id)
-        if modules.keys() - self._code.keys():
-            self._code |= modules
-            mlflow.log_text(json.dumps(self._code, indent=0), CODE)
+        if path := code.other(self.code, modules):
+            self._ledger.drop(run_id)
+            raise code.edited(path, self._run_id)
+        if modules.keys() - self.code.keys():
+            self.code |= modules
+            code.record(self.code)
 
     def _tell_of_another_cpu(self, features: list[str], row: Row) -> None:
         """Say so once where trials are computed on several kinds of CPU: their bits need not be those of one."""
@@ -142,38 +137,3 @@ class Dispatcher:
             f"trial {key[0]} was lost {TRIES} times: {outcome.cause or 'nobody knows how it ended'}.",
             f"Mend that, then: just sweep --resume {self._run_id}",
         )
-
-
-def recorded_code(run_id: str) -> dict[str, str]:
-    """Give the digest of each file that the trials of a sweep imported, as far as it came."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return dict(json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CODE}")))
-    except (MlflowException, OSError):  # before the first trial has ended
-        return {}
-
-
-def require_same_code_here(run_id: str) -> None:
-    """Refuse to go on with a sweep whose trials were of other code than what is here."""
-    for path, was in recorded_code(run_id).items():
-        if not digest.fits(ROOT / path, was):
-            raise edited(path, run_id)
-
-
-def drop_other_code(run_id: str, ledger: Ledger) -> None:
-    """Give up trials of other code than the first, that came to their end while the sweep ended for the edit."""
-    code = recorded_code(run_id)
-    for own, run in ledger.runs().items():
-        modules: dict[str, str] = makers.recorded(run).get("code", {}).get("modules", {})
-        if any(code.get(path, was) != was for path, was in modules.items()):
-            ledger.drop(own)
-
-
-def edited(path: str, run_id: str) -> ProjectError:
-    """Say that code is another than that of a sweep's trials."""
-    return ProjectError(
-        f"{path} is not as the trials of the sweep {run_id} had it, which could not be compared with later ones.",
-        f"Put it back (git stash, git checkout), then: just sweep --resume {run_id}\nor begin anew: just sweep",
-    )

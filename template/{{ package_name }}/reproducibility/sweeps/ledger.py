@@ -8,9 +8,10 @@ from typing import Any
 
 from ..engines import fence
 from ..engines.perform import FAILURE
-from ..record import metrics
+from ..record import makers, metrics
 from ..record.stored_model import NOT_KEPT, NOT_STORED
 from ..store import search
+from . import code
 from .rows import Row
 
 #: Tags of a run of a trial: which, as `7` or `7.2`, and its values.
@@ -66,10 +67,18 @@ class Ledger:
         condition = f"tags.`{PARENT}` = '{self._parent}'"
         return {run.info.run_id: run for run in search.newest_first([self._experiment], condition)}
 
-    def settled(self) -> dict[tuple[int, int], Row]:
-        """Give what ended by itself, and give up all else: of a sweep that was cut short."""
+    def settled(self, known: Mapping[str, str] | None = None) -> dict[tuple[int, int], Row]:
+        """Give what ended by itself, and give up all else: of a sweep that was cut short.
+
+        Parameters
+        ----------
+        known : Mapping of str to str, optional
+            The code of its trials. One of other code came to its end while the sweep ended for the edit.
+        """
         runs = self.runs()
         found = rows_of(runs.values())
+        if known:
+            found = {key: row for key, row in found.items() if not code.other(known, _modules(runs[row.run]))}
         for run_id in runs.keys() - {row.run for row in found.values()}:
             self.drop(run_id)
         return found
@@ -81,6 +90,12 @@ def rows_of(runs: Iterable[Any]) -> dict[tuple[int, int], Row]:
     Of two for the same, the last counts, that began first: the other was to have its model, and nobody compared them.
     """
     return {(row.number, row.repeat): row for row in map(_row, runs) if row}
+
+
+def _modules(run: Any) -> dict[str, str]:
+    """Give the digest of each file that a run imported, as its record says."""
+    found: dict[str, str] = makers.recorded(run).get("code", {}).get("modules", {})
+    return found
 
 
 def _name(number: int, repeat: int) -> str:

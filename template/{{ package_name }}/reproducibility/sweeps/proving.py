@@ -16,7 +16,7 @@ from ..proof.page import Digest, Section, page
 from ..record import description, lookup, makers, reader
 from ..record.metrics import same
 from ..store import tracking
-from . import definition, rows
+from . import code, definition, rows
 from .course import Course
 from .description import BEST, TAG, Description
 from .ledger import Ledger, key_of, rows_of
@@ -150,26 +150,26 @@ def _plan(about: Description, found: Rows) -> Iterator[str]:
 def _results(about: Description, run: Any, runs: Mapping[str, Any], found: Rows) -> Iterator[str]:
     """Name what of the results is not as the sweep's run says, or as the record of a trial's run says."""
     sweep, metric = about.definition, key_of(about.definition.metric)
-    code: dict[str, str] = {}
+    known: dict[str, str] = {}
     if rows.digest_of(found.values(), metric) != run.data.tags.get("repro.result"):
         yield "the results of its runs do not give the result that it is tagged with"
     for row in found.values():
         if row.cause:
             continue
         content = makers.recorded(runs[row.run])
-        planned = definition.settings(about.base, row.point, sweep.of_repeat(about.base, row.repeat))
         if not content:
             yield f"trial {row.number}: run {row.run} has no record that is its own"
-        elif content["given"] != digest.of_value(planned):
+            continue
+        planned = definition.settings(about.base, row.point, sweep.of_repeat(about.base, row.repeat))
+        if content["given"] != digest.of_value(planned):
             yield f"trial {row.number}: run {row.run} was of other settings than the plan gives it"
-        elif path := next(
-            (path for path, was in content["code"]["modules"].items() if code.setdefault(path, was) != was), ""
-        ):
+        elif path := code.other(known, content["code"]["modules"]):
             yield f"trial {row.number}: run {row.run} was of other code than those before it: {path}"
         elif content["result"] != row.result:
             yield f"trial {row.number}: run {row.run} is tagged with another result than that of its record"
         elif metric and not same(float.fromhex(content["metrics"][sweep.metric]), row.metrics[metric]):
             yield f"trial {row.number}: run {row.run} has another {metric} than its record"
+        known = content["code"]["modules"] | known
 
 
 def _chosen(found: Iterable[Row], runs: Mapping[str, Any], count: int) -> list[Row]:

@@ -59,7 +59,7 @@ class Runner:
         self.progress = progress
         self.keep = keep
         self.ledger = ledger
-        self.known = ledger.settled()
+        self.known = ledger.settled(dispatcher.code)
         self.course = Course(self.sweep)
         self.rows: dict[Key, Row] = {}
         self._shown = time.monotonic()

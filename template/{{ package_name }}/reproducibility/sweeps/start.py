@@ -24,10 +24,10 @@ from ..store import joining, tracking
 from ..training import steps
 from ..training.active_run import begun
 from ..training.steps import Definition
-from . import definition
+from . import code, definition
 from .definition import Sweep
 from .description import TAG, Description, require_models
-from .dispatcher import Dispatcher, drop_other_code, require_same_code_here
+from .dispatcher import Dispatcher
 from .ledger import Ledger, rows_of
 from .planner import load
 from .progress import Progress
@@ -102,8 +102,7 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None, keep
                 f"{name} is another since the sweep {run.info.run_id} began: {then[name][:19]}, now {here[name][:19]}.",
                 "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
             )
-    require_same_code_here(run.info.run_id)
-    drop_other_code(run.info.run_id, Ledger(run.info.experiment_id, run.info.run_id))
+    code.require_here(run.info.run_id)
     return _do(experiment, description, place or Place(), run, keep)
 
 
