@@ -26,6 +26,13 @@ def problems(schema: Any, content: Any) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(content)]
 
 
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, model: Any) -> Any:
+    """What an editor finds of a class."""
+    monkeypatch.setattr(editor, "FOLDER", folder / ".schema")
+    editor.describe(name, model)
+    return json.loads((folder / ".schema" / f"{name}.json").read_text("utf-8"))
+
+
 def leaves(schema: dict[str, Any]) -> dict[str, Any]:
     """Every setting of a schema, by its name."""
     parts = [schema, *schema.get("$defs", {}).values()]
@@ -44,7 +51,7 @@ PAIRS = [
 def test_a_new_conf_fits_its_schema_and_a_slip_does_not(task: str, framework: str, tmp_path: Path) -> None:
     with importing(tmp_path / "edited", "edited", task=task, framework=framework):
         settings = importlib.import_module("edited.settings").Settings
-        schema = editor.schema(settings)
+        schema = editor.of_step(settings)
     file = tmp_path / "edited" / "confs" / "train.yaml"
     conf = yaml.safe_load(file.read_text("utf-8"))
     assert problems(schema, conf) == []
@@ -56,14 +63,19 @@ def test_a_new_conf_fits_its_schema_and_a_slip_does_not(task: str, framework: st
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_new_sweep_fits_its_schema_and_a_slip_does_not(framework: str, tmp_path: Path) -> None:
+def test_a_new_sweep_fits_its_schema_and_a_slip_does_not(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = copy_project(tmp_path / "bikes", framework=framework)
-    schema = editor.schema(definition.Sweep)
+    schema = written(tmp_path, monkeypatch, "sweep", definition.Sweep)
     sweep = yaml.safe_load((project / "confs" / "sweep.yaml").read_text("utf-8"))
     assert problems(schema, sweep) == [] and problems(schema, yaml.safe_load(definition.EXAMPLE)) == []
     for path, value in (("sampler", "tep"), ("trails", 3), ("batch", 0), ("space", {"model.x": {"tpye": "int"}})):
         assert problems(schema, copy.deepcopy(sweep) | {path: value}), path
-    assert problems(editor.schema(cluster.Slurm), yaml.safe_load(cluster.EXAMPLE)) == []
+    slurm = written(tmp_path, monkeypatch, "cluster", cluster.Slurm)
+    assert problems(slurm, yaml.safe_load(cluster.EXAMPLE)) == []
+    for other, content in ((schema, sweep), (slurm, yaml.safe_load(cluster.EXAMPLE))):
+        assert problems(other, content | {"inputs": {}}), "a step has inputs, and nothing else"
 
 
 def test_a_schema_that_cannot_be_written_ends_no_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

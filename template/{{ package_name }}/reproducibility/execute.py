@@ -19,6 +19,7 @@ from .framework import FRAMEWORK
 from .modeling.result import Result
 from .randomness import launch
 from .record import lookup
+from .record.schema import REPLAY
 from .store import tracking
 from .training import checkpoint, editor, given, multiprocess, terminal_log, untracked
 from .training.active_run import ASKED_FOR, begun, joined
@@ -99,10 +100,8 @@ def execute(
                 result, outcome = trainer.track(active, collector, inputs)
     if processes == 1:  # else the first of them has told
         _report(active.id, result, outcome)
-    from .record.recorder import REPLAY  # not at the top: slow to import, and by now it is
-
     if last and not {REPLAY, ASKED_FOR} & os.environ.keys():
-        editor.describe(step, trainer.schema)
+        editor.describe(step, trainer.schema, is_step=True)
     return active.id
 
 

@@ -13,15 +13,14 @@ from ..common.files import absolute
 if TYPE_CHECKING:
     from ..engines.place import Place
 
-workers_option = click.option(
-    "--workers", type=click.IntRange(1), help="How many at once; by default as many as the cores are enough for."
-)
 on_options = (
     click.option("--on", type=click.Choice(["local", "dask", "slurm"]), default="local", show_default=True),
     click.option("--scheduler", metavar="tls://HOST:PORT", help="Of Dask: where its scheduler is."),
     click.option("--insecure", is_flag=True, help="The network to the scheduler is yours alone, and needs no TLS."),
     click.option("--cluster", default="confs/cluster.yaml", show_default=True, help="What Slurm is asked for."),
-    workers_option,
+    click.option(
+        "--workers", type=click.IntRange(1), help="How many at once; by default as many as the cores are enough for."
+    ),
 )
 
 

@@ -70,9 +70,7 @@ def page(link: Link) -> str:
         Section("From the raw data to the run", picture=drawn, whole=True),
         Section("Runs", (), ("step", "run", "verdict"), runs),
         Section("Data", () if read else ["None is known."], ("dataset", "path", "digest", "size"), read),
-        Section(
-            "Inputs", () if inputs else ["None."], ("input", "of step", "address", "digest", "size"), inputs, whole=True
-        ),
+        Section("Inputs", () if inputs else ["None."], INPUTS, inputs, whole=True),
     ]
     verdict = link.verdict if link.verdict in STYLES else ""
     return html("Lineage", f"{link.step}, run {link.id[:8]}", verdict, [f"Its verdict: {link.verdict}."], sections)

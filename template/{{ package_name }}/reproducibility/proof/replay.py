@@ -27,8 +27,7 @@ from ..randomness import launch
 from ..record import inputs, reader
 from ..record.inputs import Input
 from ..record.metrics import keys
-from ..record.recorder import REPLAY
-from ..record.schema import LOCK, Record
+from ..record.schema import LOCK, REPLAY, Record
 from ..source import checkout
 from ..source.capture import capture
 from ..source.checkout import inside

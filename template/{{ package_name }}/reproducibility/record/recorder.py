@@ -22,16 +22,13 @@ from ..environment import check, lockfile
 from ..randomness import launch
 from ..source import capture, handed, imports, used_files
 from . import description, fingerprint, metrics, outputs
-from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, SCHEMA_VERSION, as_table, digest_of_result, files
+from .schema import CONF, LOCK, PARTS, PREDICTIONS, RECORD, REPLAY, SCHEMA_VERSION, as_table, digest_of_result, files
 from .stored_model import DIGESTS_ALONE, STORED, Kept, attempt, files_of_model
 
 if TYPE_CHECKING:
     from ..datasets.manifest import Dataset
     from ..modeling.result import Result
     from .inputs import Input
-
-#: Set for a replay, which has a store of its own: from where it could be executed again is not asked.
-REPLAY = "REPRO_REPLAY"
 
 
 class Recorder:

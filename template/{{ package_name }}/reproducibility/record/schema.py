@@ -22,6 +22,8 @@ RESULT = ("weights", "predictions", "metrics")
 #: The files of a record: the one that speaks of all others, and those of the same name everywhere.
 RECORD, CONF, LOCK, PATCH = "record.json", "conf.yaml", "constraints.txt", "uncommitted.patch"
 PARTS, PREDICTIONS = "model.json", "predictions.parquet"
+#: Set for a replay, which has a store of its own: from where it could be executed again is not asked.
+REPLAY = "REPRO_REPLAY"
 #: What file managers, and MLflow in a model's, leave in every folder that somebody looks at.
 DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini", "registered_model_meta"}
 

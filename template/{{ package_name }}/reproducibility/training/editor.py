@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "confs" / ".schema"
 
 
-def describe(name: str, model: type[BaseModel]) -> None:
+def describe(name: str, model: type[BaseModel], is_step: bool = False) -> None:
     """Write the schema of a conf as its class is now, unless it is there already or cannot be written.
 
     Parameters
@@ -26,17 +26,19 @@ def describe(name: str, model: type[BaseModel]) -> None:
         Of the conf, without folder and ending.
     model : type of pydantic.BaseModel
         Its class.
+    is_step : bool, default False
+        Whether it is the conf of a step, which may name inputs: they are the harness's own, and not the class's.
     """
     file = FOLDER / f"{name}.json"
     with contextlib.suppress(Exception):  # a type that JSON has no word for, a folder that can only be read: no matter
-        text = json.dumps(schema(model), indent=1) + "\n"
+        text = json.dumps(of_step(model) if is_step else model.model_json_schema(), indent=1) + "\n"
         if not file.exists() or file.read_text("utf-8") != text:
             FOLDER.mkdir(exist_ok=True)
             write_whole(file, text)
 
 
-def schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Give the JSON Schema of a conf: that of its class, and the inputs, which are the harness's own."""
+def of_step(model: type[BaseModel]) -> dict[str, Any]:
+    """Give the JSON Schema of the conf of a step: that of its class, and the inputs."""
     found = model.model_json_schema()
     if not conf.declares_inputs(model):
         what = "What is taken of other runs, by name: step:NAME/PATH, runs:/RUN_ID/PATH or models:/NAME@ALIAS."
