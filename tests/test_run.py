@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import Project, build_environment, clone
-from test_interrupts import started, wait_for
+from test_interrupts import send, started, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -481,6 +481,15 @@ def test_the_ui_serves_the_runs_on_this_machine_only(classified: Project) -> Non
         process.communicate(timeout=60)
     assert [entry["info"]["run_id"] for entry in found] == [run.info.run_id]
     assert process.returncode == 130
+
+
+def test_the_ui_ends_with_the_command_that_started_it(classified: Project) -> None:
+    port = free_port()
+    with started(classified, "just", "ui", "--port", str(port)) as process:
+        wait_for(lambda: process.poll() is not None or listens("127.0.0.1", port), "the UI answers")
+        send(process, "SIGTERM to just")
+        process.communicate(timeout=60)
+    wait_for(lambda: not listens("127.0.0.1", port), "the server is gone")
 
 
 def environments(folder: Path) -> set[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
+from ..common import shell
 from ..common.errors import ProjectError
+from ..common.interrupts import Interrupts
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
 
@@ -61,12 +62,13 @@ def ui(port: int) -> None:
     # Its background jobs serve features of the GenAI pages, and cost four processes.
     quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    with temporary_folder("ui") as folder:
+    with temporary_folder("ui") as folder, Interrupts(last=True) as interrupts:
         python = Path(sys.executable)
         if "%" in sys.prefix:  # in MLflow's own path: the processes that it starts would take it for a code
             (folder / "venv").symlink_to(sys.prefix)
             python = folder / "venv" / python.relative_to(sys.prefix)
-        if subprocess.run([str(python), "-m", "mlflow", "ui", *options], cwd=ROOT, env=quiet).returncode:
+        interrupts.allow()
+        if shell.run([str(python), "-m", "mlflow", "ui", *options], ROOT, quiet, sys.stdout):
             raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
 
 
