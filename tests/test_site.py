@@ -334,8 +334,9 @@ BESIDE: dict[str, Callable[[Path], None]] = {
 }
 #: Pages on projects with a network, by their task.
 NETWORK = {"how-to/images.md": "images", "how-to/long-trainings.md": "classification"}
-#: What stands on the others, `just test` types by the README of a project.
-SLOW = {*NETWORK, "how-to/ci.md", "how-to/first-day.md", "how-to/steps.md", "how-to/sweeps.md"}
+#: Of the pages that are followed in a project, those of `just test`. What stands on the others, it types by the README
+#: of a project, and in the tests of each subject.
+EVERY_TIME = {"how-to/own-data.md", "how-to/reproduce.md"}
 
 
 def page_text(page: str) -> str:
@@ -373,7 +374,11 @@ FOLLOWED = [page for page in PAGES if pages.script(page_text(page))]
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in FOLLOWED if page not in BARE],
+    [
+        pytest.param(page, marks=[] if page in EVERY_TIME else [pytest.mark.slow])
+        for page in FOLLOWED
+        if page not in BARE
+    ],
 )
 def test_a_page_is_followed_in_a_project(page: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     answers = (NETWORK[page], "pytorch") if page in NETWORK else ("classification",)
@@ -456,7 +461,7 @@ def test_what_needs_an_engine_or_a_cluster_is_typed_as_by_the_guide_that_tests_f
 
 
 def test_every_page_is_known() -> None:
-    assert BARE | BESIDE.keys() | SLOW <= {*FOLLOWED}
+    assert BARE | BESIDE.keys() | NETWORK.keys() | EVERY_TIME <= {*FOLLOWED}
 
 
 @pytest.mark.parametrize("text", ["```bash\nfalse\n```\n", '```diff title="f"\n-two\n+three\n```\n'])
