@@ -236,7 +236,7 @@ def test_a_copied_or_moved_project_writes_nowhere_until_it_is_relocated(
     assert newest.info.artifact_uri.startswith(place.as_uri())
     assert other.client().list_artifacts(newest.info.run_id)
     assert files_below(project.path) == before
-    assert "where it belongs" in refused(other.just("relocate", check=False))
+    assert "where it belongs" in other.just("relocate").stdout
     assert len(list(place.glob("mlflow.db.before-relocation-*"))) == 1
 
 
@@ -269,6 +269,16 @@ def test_the_doctor_finds_a_set_up_project_well(project: Project) -> None:
     assert ill(output) == {}
     for part in ("git:", "uv:", "just:", "disk:", "commit:", ".venv:", "packages:", "locks", "data", "tracking:"):
         assert f"ok   {part}" in output
+
+
+def test_the_doctor_blames_no_store_for_a_module_that_cannot_be_imported(project: Project) -> None:
+    project.git("config", "core.hooksPath", ".githooks")
+    train = project.path / "bikes" / "train.py"
+    train.write_text(f"{train.read_text('utf-8')}\nimport no_such_module\n", "utf-8")
+    [[found, fix]] = ill(doctor(project, 3)).items()
+    assert found.startswith("confs/train.yaml: ModuleNotFoundError: No module named 'no_such_module'")
+    assert f"{train}, line {len(train.read_text('utf-8').splitlines())}" in found
+    assert fix.startswith("Mend that; just train")
 
 
 @pytest.mark.slow

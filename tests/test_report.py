@@ -12,9 +12,7 @@ import pytest
 
 import harness
 
-compare, pictures, report, terminal = (
-    harness.load(f"proof.{name}") for name in ("compare", "pictures", "report", "terminal")
-)
+compare, pictures, report, show = (harness.load(f"proof.{name}") for name in ("compare", "pictures", "report", "show"))
 
 HOSTILE = "</td></title><script>alert('{{ 7 * 7 }}')</script><img src=x onerror=\"y\">&amp;[bold] $_$"
 
@@ -130,23 +128,23 @@ def test_the_terminal_lists_runs_by_their_first_digits_and_by_more_where_two_beg
         return SimpleNamespace(info=info, data=SimpleNamespace(tags=known, metrics={"f1": 0.5}))
 
     made = {"result": f"sha256:{'f' * 64}", "commit": "c0ffee" * 6, "dirty": "true"}
-    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
+    show.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "verdict", "result", "commit", "started", "status", "f1"]
     assert first.split()[:4] == ["aaaaaaaa", "identical", "ffffffff", "c0ffeec0+"] and second.split()[0] == "bbbbbbbb"
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    terminal.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
+    show.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
     *lines, told = re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
     assert lines[0].split() == ["run", "verdict", "result", "commit", "started"] and max(map(len, lines)) <= 60
     assert told == "a wider terminal also shows status, f1"
     monkeypatch.undo()
-    terminal.show_runs([run("a" * 32), run("a" * 9 + "b" * 23)], "")
+    show.show_runs([run("a" * 32), run("a" * 9 + "b" * 23)], "")
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["a" * 10, "a" * 9 + "b"]
 
 
 def test_the_terminal_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.show(compare.compare(record("a"), record("b", digest="2", metric=HOSTILE)), "c" * 32)
+    show.show(compare.compare(record("a"), record("b", digest="2", metric=HOSTILE)), "c" * 32)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["split", "same", "2", "differs"]
     assert [line.split() for line in lines if line.startswith("f1")] == [["f1", "0.5", "differs"]]

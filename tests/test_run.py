@@ -478,7 +478,8 @@ def test_the_ui_serves_the_runs_on_this_machine_only(classified: Project) -> Non
         # All of 127.0.0.0/8 is this machine: a server that listens everywhere would answer here too.
         assert not listens("127.0.0.2", port)
         os.killpg(process.pid, 2)
-        process.communicate(timeout=60)
+        told = process.communicate(timeout=60)[0]
+    assert told.splitlines() == [f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", "interrupted"]
     assert [entry["info"]["run_id"] for entry in found] == [run.info.run_id]
     assert process.returncode == 130
 

@@ -491,7 +491,7 @@ def test_runs_name_their_steps_where_there_are_some(
 ) -> None:
     info = SimpleNamespace(run_id="0" * 32, start_time=0, status="FINISHED")
     run = SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, metrics={"loss": 0.5}))
-    harness.load("proof.terminal").show_runs([run], "")
+    harness.load("proof.show").show_runs([run], "")
     columns = capsys.readouterr().out.split()
     assert ("step" in columns) == ("a" in columns) == told
 

@@ -121,7 +121,7 @@ def test_a_sweep_from_its_conf_to_the_champion(project: Project) -> None:
     kept = trials(project, sweep)[other.data.tags["repro.trial"]]
     assert kept.data.tags["repro.result"] == other.data.tags["repro.result"] and "repro.model" in kept.data.tags
     assert project.client().get_run(sweep.info.run_id).info.status == "FINISHED"
-    refused = project.just("sweep", "--resume", sweep.info.run_id, "--keep", "99", check=False).stdout
+    refused = project.just("sweep", "--resume", "last", "--keep", "99", check=False).stdout
     assert "has no trial 99 that finished" in refused
 
     told = project.just("reproduce", sweep.info.run_id, "--sample", "1").stdout
@@ -212,7 +212,7 @@ def test_a_sweep_that_was_cut_short_comes_to_the_result_of_one_that_was_not(
     if not how.startswith("all"):
         assert process.returncode == 130 and f"just sweep --resume {sweep.info.run_id}" in out
         assert {run.info.status for run in project.runs()} <= {"KILLED", "FINISHED"}
-    resumed = project.just("sweep", "--resume", sweep.info.run_id)
+    resumed = project.just("sweep", "--resume", "last")
     [sweep] = sweeps(project)
     found = trials(project, sweep)
     assert sweep.data.tags["repro.result"] == whole, resumed.stdout

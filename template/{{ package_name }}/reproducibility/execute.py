@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import conf
+from .common import terminal
 from .common.errors import ProjectError
 from .common.files import absolute
 from .common.interrupts import Interrupts
@@ -79,7 +80,8 @@ def execute(
     if last := launch.is_command():
         follow()
     with Collector(last) as collector:
-        trainer = Trainer(experiment, start)
+        with terminal.waiting("importing the training"):
+            trainer = Trainer(experiment, start)
         processes = FRAMEWORK.processes(trainer.resolved)
         if processes > 1 and not last:
             raise ProjectError(

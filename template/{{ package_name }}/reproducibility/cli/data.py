@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from ..common import terminal
 from ..common.errors import ProjectError
 
 
@@ -48,7 +47,7 @@ def data_add(
     if entry.read:
         print(f"It is read with {', '.join(f'{key}={value!r}' for key, value in entry.read.items())}.")
     if addresses.public(origin) != origin:
-        print(f"notice: of the address only {entry.source} is kept; to fetch it again, add it in full again.")
+        terminal.notice(f"of the address only {entry.source} is kept; to fetch it again, add it in full again.")
     if tables.suffix(entry.file.name):
         print(f"To train on it, set `dataset: {entry.name}` in confs/train.yaml, and `target:` to what it predicts.")
     else:
@@ -66,7 +65,7 @@ def data_check(restore: bool) -> None:
     registered = manifest.read_manifest().values()
     entries = [one for entry in registered for one in (entry.packed, entry) if one]
     problems = []
-    with click.progressbar(length=sum(entry.size for entry in entries), label="verifying", file=sys.stderr) as bar:
+    with terminal.bar("verifying", sum(entry.size for entry in entries)) as bar:
         for entry in entries:
             try:
                 verification.verify(entry, bar.update)

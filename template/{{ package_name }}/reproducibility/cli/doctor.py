@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..common import addresses, shell
-from ..common.command_line import command_line
+from ..common import addresses, shell, terminal
+from ..common.command_line import command_line, own_places
 from ..common.errors import ProjectError
 from ..common.exit_codes import FAILED
 from ..common.project import MAIN, PACKAGE, ROOT
@@ -136,9 +136,12 @@ def project() -> Iterator[Finding]:
     }
     for name, look in checks.items():
         try:
-            look()
+            with terminal.waiting(f"looking at {name.partition(':')[0]}"):
+                look()
+        except ProjectError as error:
+            yield False, f"{name}: {error.cause}", error.fix
         except Exception as error:
-            told = error if isinstance(error, ProjectError) else tracking.explain(error)
+            told = tracking.explain(error) if look is store else _raised(error)
             yield False, f"{name}: {told.cause}", told.fix
         else:
             yield True, name, ""
@@ -153,6 +156,16 @@ def project() -> Iterator[Finding]:
     yield _template()
 
 
+def _raised(error: Exception) -> ProjectError:
+    """Say what the project's own code raised when it was imported, and where."""
+    places = own_places(error)[-1:]
+    at = "".join(f" ({place.tb_frame.f_code.co_filename}, line {place.tb_lineno})" for place in places)
+    return ProjectError(
+        f"{type(error).__name__}: {error}{at}", "Mend that; just train      shows all of the traceback."
+    )
+
+
+@terminal.waiting("asking for the newest release of the template")
 def _template() -> Finding:
     """Say whether the template has a newer release; an old one, or no answer, is nothing to mend."""
     from .. import template_tool
@@ -191,16 +204,17 @@ def main() -> int:
     inside = VENV_PYTHON.exists() and Path(sys.prefix).samefile(VENV_PYTHON.parents[1])
     unused = [name for name in shell.withheld() if re.match("UV_|PYTHON(?!PATH)", name) and os.environ[name]]
     if unused:
-        print(f"ok   shell: not used here: {', '.join(unused)}", flush=True)
+        print(f"{terminal.word('ok', sys.stdout)}   shell: not used here: {', '.join(unused)}", flush=True)
     if inside:
         shell.enter()
     for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():
-            print(f"{'ok  ' if well else 'FAIL'} {' '.join(what.split())}")
+            print(f"{terminal.word('ok', sys.stdout) + '  ' if well else terminal.word('FAIL', sys.stdout)}", end=" ")
+            print(" ".join(what.split()), flush=True)
             if not well:
                 ill += 1
-                print("     fix: " + fix.replace("\n", "\n          "))
+                print(f"     {terminal.word('fix', sys.stdout)}: " + fix.replace("\n", "\n          "))
         if part is environment and ill > before:
             break  # what needs the packages cannot be looked at
     print(f"{PACKAGE}: " + ("all well." if not ill else f"{ill} to mend."))

@@ -93,7 +93,7 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
     Exits with 0 (identical, or equivalent on other hardware) or 1 (different).
     """
     from ..common import exit_codes
-    from ..proof import compare, refusals, report, terminal
+    from ..proof import compare, refusals, report, show
     from ..proof.explain import explain as prove
     from ..proof.reproduce import scratch_folder
     from ..record import lookup, reader
@@ -104,7 +104,7 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
     with scratch_folder() as scratch:
         records = [reader.download(lookup.get_run(run), scratch / name) for name, run in (("a", a), ("b", b))]
         comparison = compare.compare(*records)
-        terminal.show(comparison)
+        show.show(comparison)
         if page:
             write_whole(absolute(page), report.report(comparison))
         if explain and not comparison.remarks:
@@ -112,9 +112,7 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
         elif explain:
             for record in records:
                 refusals.require_git(record)
-            terminal.show_proof(
-                prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True))
-            )
+            show.show_proof(prove(comparison, scratch / "replays", lambda what: print(f"replay: {what}", flush=True)))
     raise SystemExit(exit_codes.EXIT_CODES[comparison.verdict])
 
 
@@ -129,7 +127,7 @@ def compare(a: str, b: str, tracking_uri: str | None, explain: bool, page: str |
 def runs(limit: int, verdict: str | None, parent: str | None) -> None:
     """List recent runs with their metrics and what came of reproducing them."""
     from ..common import exit_codes
-    from ..proof import terminal
+    from ..proof import show
     from ..record import lookup
     from ..store import search, tracking
 
@@ -141,4 +139,4 @@ def runs(limit: int, verdict: str | None, parent: str | None) -> None:
     found = search.newest_first([experiment_id], wanted)
     shown = (run for run in found if parent or "repro.trial" not in run.data.tags)
     nothing = "No run is so: just runs      lists them all" if wanted else "No runs yet: just train"
-    terminal.show_runs(itertools.islice(shown, limit), nothing)
+    show.show_runs(itertools.islice(shown, limit), nothing)

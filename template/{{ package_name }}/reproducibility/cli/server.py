@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from ..common import terminal
 from .options import to_write
 
 ROLE = click.Choice(["read", "edit", "admin"])
@@ -60,7 +58,7 @@ def backup(file: str | None) -> None:
     settings.read()
     path = to_write(file) if file else backup.default_path()
     lifecycle.start_database()
-    with _progress("backing up", backup.size()) as bar:
+    with terminal.bar("backing up", backup.size()) as bar:
         manifest = backup.write(path, bar.update)
     rows = manifest["database"]["tables"].get("public.runs", {"rows": 0})["rows"]
     print(f"{path}: {rows} runs, {len(manifest['artifacts'])} artifacts, {path.stat().st_size:,} bytes")
@@ -77,9 +75,9 @@ def restore(file: Path, over: bool) -> None:
     settings.read()
     path = absolute(str(file))
     was_running = compose.is_running("server")
-    with _progress("verifying", path.stat().st_size if path.exists() else 0) as bar:
+    with terminal.bar("verifying", path.stat().st_size if path.exists() else 0) as bar:
         manifest = restore.read_manifest(path, bar.update)
-    with _progress("restoring", path.stat().st_size) as bar:
+    with terminal.bar("restoring", path.stat().st_size) as bar:
         restore.restore(path, manifest, over, bar.update)
     print(f"The server is as it was at {manifest['made']}, and every digest is the same.")
     if was_running:
@@ -157,9 +155,3 @@ def user_list() -> None:
 def _show(name: str, password: str) -> None:
     print("Shown this once, for the .env of that person's project:")
     print(f"MLFLOW_TRACKING_USERNAME={name}\nMLFLOW_TRACKING_PASSWORD={password}")
-
-
-@contextmanager
-def _progress(label: str, length: int) -> Iterator[click.progressbar]:  # type: ignore[valid-type]
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar

@@ -24,7 +24,11 @@ step_option = click.option("--step", default=MAIN, show_default=True, help="Of a
 @text_option
 @step_option
 @placed
-@click.option("--resume", metavar=RUN_ID, help="Go on with a sweep that was cut short, with its own conf.")
+@click.option(
+    "--resume",
+    metavar=RUN_ID,
+    help="Go on with a sweep that was cut short, with its own conf; `last` is the last such.",
+)
 @click.option("--keep", type=click.IntRange(0), multiple=True, metavar="TRIAL", help="With --resume: its model, too.")
 @click.pass_obj
 def sweep(

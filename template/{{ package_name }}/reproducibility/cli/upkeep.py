@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from pathlib import Path
-
 import click
 
-from ..common import shell
-from ..common.errors import ProjectError
-from ..common.interrupts import Interrupts
 from ..common.project import ROOT
-from ..common.scratch import temporary_folder
 
 
 @click.command()
@@ -46,30 +37,18 @@ def selftest(device: str | None, minutes: float) -> None:
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-def ui(port: int) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Let MLflow tell what it does.")
+def ui(port: int, verbose: bool) -> None:
     """Open MLflow's UI over the project's runs. It listens on this machine only."""
     from ..store import saved_view, tracking
+    from ..store import ui as pages
 
     uri = tracking.store_uri()
     if tracking.database() is None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
     saved_view.offer(tracking.connect())
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise ProjectError(f"port {port} is in use: another UI, of another project perhaps.", "just ui --port 5001")
-    print(f"MLflow's UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
-    # Its background jobs serve features of the GenAI pages, and cost four processes.
-    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    with temporary_folder("ui") as folder, Interrupts(last=True) as interrupts:
-        python = Path(sys.executable)
-        if "%" in sys.prefix:  # in MLflow's own path: the processes that it starts would take it for a code
-            (folder / "venv").symlink_to(sys.prefix)
-            python = folder / "venv" / python.relative_to(sys.prefix)
-        interrupts.allow()
-        if shell.run([str(python), "-m", "mlflow", "ui", *options], ROOT, quiet, sys.stdout):
-            raise ProjectError("MLflow's UI ended with an error; it says why above.", "just doctor")
+    pages.serve(uri, port, verbose)
 
 
 @click.command()
@@ -77,8 +56,11 @@ def relocate() -> None:
     """After the folder was copied or moved: point the project's own store at its new place."""
     from ..store import relocate
 
-    backup, changed = relocate.relocate()
-    print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
+    if (done := relocate.relocate()) is None:
+        print("The store lies where it belongs: nothing to do.")
+    else:
+        backup, changed = done
+        print(f"{changed} locations now point to {ROOT}. The database as it was: {backup.name}")
 
 
 @click.command("clean-envs")

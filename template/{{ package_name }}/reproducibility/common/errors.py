@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from . import terminal
 from .exit_codes import FAILED
 
 
@@ -29,7 +30,8 @@ class ProjectError(Exception):
     def show(self) -> int:
         """Print cause and fix to standard error, and give the exit code back."""
         indented = self.fix.replace("\n", "\n     ")
-        print(f"error: {self.cause}{f'{chr(10)}fix: {indented}' if indented else ''}", file=sys.stderr)
+        fix = f"\n{terminal.word('fix', sys.stderr)}: {indented}" if indented else ""
+        print(f"{terminal.word('error', sys.stderr)}: {self.cause}{fix}", file=sys.stderr)
         return self.exit_code
 
 

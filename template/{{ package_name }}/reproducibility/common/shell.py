@@ -50,12 +50,21 @@ def child(*foreign: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if reaches(name) and not name.startswith(foreign)}
 
 
-def run(command: list[str], folder: Path, variables: dict[str, str], output: IO[Any], umask: int = -1) -> int:
+def run(
+    command: list[str],
+    folder: Path,
+    variables: dict[str, str],
+    output: IO[Any] | int | None,
+    umask: int = -1,
+    errors: int | None = None,
+) -> int:
     """Run a command to its end, with these environment variables alone, and give its exit code.
 
     It is ended if this process is interrupted meanwhile, and ends itself if it is a training and this process is gone.
     """
-    process = subprocess.Popen(command, cwd=folder, env=variables | parent.told(), stdout=output, umask=umask)
+    process = subprocess.Popen(
+        command, cwd=folder, env=variables | parent.told(), stdout=output, stderr=errors, umask=umask
+    )
     try:
         return process.wait()
     except BaseException:
@@ -79,15 +88,3 @@ def enter() -> None:
 def withheld() -> list[str]:
     """List the variables of this process that reach nothing that is started here."""
     return sorted(name for name in os.environ if not reaches(name))
-
-
-def main() -> None:
-    """Run a command in what of the shell reaches it: `python -m ….shell COMMAND …`. Does not return."""
-    command = sys.argv[1:]
-    if os.name == "posix":
-        os.execvpe(command[0], command, child())  # noqa: S606 - a signal to `just` then reaches the command itself
-    sys.exit(subprocess.run(command, env=child()).returncode)
-
-
-if __name__ == "__main__":
-    main()

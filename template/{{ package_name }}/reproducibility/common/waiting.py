@@ -6,11 +6,12 @@ import contextlib
 import math
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from . import terminal
 
 T = TypeVar("T")
 #: Seconds between two tries, and how long a wait is not worth a word.
@@ -47,11 +48,8 @@ def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float = ma
         # SQLite's own wait, in C, would not answer Ctrl-C.
         time.sleep(min(PAUSE, limit))
         if not told and waited >= min(SILENT, limit / 2):
-            print(
-                f"notice: waiting for {what}, {file}, which is locked by {holders(file)}; "
-                f"{_duration(limit)}, Ctrl-C ends it.",
-                file=sys.stderr,
-                flush=True,
+            terminal.notice(
+                f"waiting for {what}, {file}, which is locked by {holders(file)}; {_duration(limit)}, Ctrl-C ends it."
             )
             told = True
 

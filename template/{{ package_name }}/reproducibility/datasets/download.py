@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from ..common import digest
+from ..common import digest, terminal
 from ..common.addresses import public, scrubbed, without_user
 from ..common.errors import ProjectError
 from ..common.files import clone
@@ -82,7 +82,6 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _download(address: str, target: Path, one_of_many: bool = False) -> None:
-    import click
     import requests
     from requests.adapters import HTTPAdapter
     from requests.auth import HTTPBasicAuth
@@ -113,7 +112,7 @@ def _download(address: str, target: Path, one_of_many: bool = False) -> None:
         if not answer.ok:
             raise OSError(f"HTTP Error {answer.status_code}: {answer.reason}")
         size = int(answer.headers.get("Content-Length") or 0)
-        progress = click.progressbar(length=size, label=f"fetching {public(address)}", hidden=one_of_many)
+        progress = terminal.bar(f"fetching {public(address)}", size, hidden=one_of_many)
         with target.open("wb") as file, progress as bar:
             try:
                 for piece in answer.raw.stream(digest.CHUNK, decode_content=False):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from ..common import digest
+from ..common import digest, terminal
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
@@ -122,7 +119,7 @@ def _keep(entry: Dataset, draft: Path, scratch: Path, limit: int) -> None:
     large = whole.size > limit
     outside = not whole.file.is_relative_to(ROOT)
     if large or outside or _git_ignores(whole.file / path for path in contents):  # git will not have these bytes
-        with _progress("keeping a copy of", whole.path, whole.size) as bar:
+        with terminal.bar(f"keeping a copy of {whole.path}", whole.size) as bar:
             copies.keep(whole, draft, contents, scratch / LISTING, bar.update)
     _keep_out_of_git(ROOT / whole.path, large or outside)
     if entry.archive:
@@ -142,7 +139,7 @@ def _copy(place: Path, draft: Path) -> None:
         download.fetch(str(place), draft)
         return
     names = dict(folders.walk(place, folders.NO_DATA))
-    with _progress("copying", place, sum(status.st_size for status in names.values() if status)) as bar:
+    with terminal.bar(f"copying {place}", sum(status.st_size for status in names.values() if status)) as bar:
         for path, status in names.items():
             target = draft / path
             (target.parent if status else target).mkdir(parents=True, exist_ok=True)
@@ -176,7 +173,7 @@ def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
         fix = "Give a folder of data alone, or the path of a copy outside the project, of which .git is left out."
         raise ProjectError(f"{label} holds a repository of its own: {nested}.", fix, exit_code=USAGE)
     size = sum(status.st_size for status in names.values() if status)
-    with _progress("hashing", label, size) as bar:
+    with terminal.bar(f"hashing {label}", size) as bar:
         listing = folders.scan(draft, bar.update)
     files = sum(bool(file.digest) for file in listing.values())
     if not files:
@@ -186,10 +183,6 @@ def _of_folder(draft: Path, label: str, scratch: Path) -> dict[str, Any]:
             verification.refuse_pointer(draft / path, f"{label}/{path}")
     (scratch / LISTING).write_bytes(folders.text(listing))
     return {"digest": digest.of_file(scratch / LISTING), "size": size, "files": files}
-
-
-def _progress(what: str, label: object, size: int) -> Any:
-    return click.progressbar(length=size, label=f"{what} {label}", file=sys.stderr)
 
 
 def _git_ignores(paths: Iterable[Path]) -> bool:

@@ -6,7 +6,6 @@ import functools
 import os
 import shlex
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import click
-
-from ..common import digest
+from ..common import digest, terminal
 from ..common.addresses import public
 from ..common.errors import ProjectError
 from ..common.files import write_whole
@@ -126,7 +123,7 @@ def _obtain_folder(
     total = sum(file.size for file in missing.values())
     pool = ThreadPoolExecutor(THREADS)
     try:
-        with click.progressbar(length=total, label=f"getting {dataset.path}", file=sys.stderr) as bar:
+        with terminal.bar(f"getting {dataset.path}", total) as bar:
             for size in pool.map(get, missing):
                 bar.update(size)
     finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..common import shell
+from ..common import shell, terminal
 from ..common.command_line import command_line
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
@@ -83,6 +83,7 @@ def compile_locks(names: list[str], upgrade: list[str] | None = None) -> None:
                 more += ["--group", f"{project}:dev"] if "dev" in pyproject.get("dependency-groups", {}) else []
             if name == "cluster":
                 more = ["--constraint", str(drafts.get("development", DEVELOPMENT_LOCK))]
+            terminal.begin(f"compiling {shown(LOCKS[name])}")
             _uv("pip", "compile", str(project), *universal, *options, *more, "--output-file", str(draft))
             requirements.refuse(requirements.unpinned(draft.read_text("utf-8")))
             pages = requirements.pages(pyproject, set(read_lock(draft))) if name != "build" else []
@@ -163,9 +164,8 @@ def _tell_withheld() -> None:
     """Say what of the shell does not decide here, though uv alone would let it."""
     names = [name for name in shell.withheld() if re.match("UV_(?!RUN_|INTERNAL_)", name)]
     if names:
-        print(
-            f"notice: {', '.join(names)} of the shell is not used: [tool.uv] of pyproject.toml decides what is locked.",
-            file=sys.stderr,
+        terminal.notice(
+            f"{', '.join(names)} of the shell is not used: [tool.uv] of pyproject.toml decides what is locked."
         )
 
 
@@ -180,10 +180,9 @@ def _tell_unbuilt(lock: Path, pylock: Path, universal: list[str]) -> None:
         packages, int(python[1]) if python else sys.version_info.minor
     ).items():
         where = "" if len(systems) == len(sdists.SYSTEMS) else f" for {', '.join(systems)}"
-        print(
-            f"notice: {package} has no wheel{where}: it is built from source, by requirements that no lock pins. "
-            "Another version may have one; or build one and put it on an index.",
-            file=sys.stderr,
+        terminal.notice(
+            f"{package} has no wheel{where}: it is built from source, by requirements that no lock pins. "
+            "Another version may have one; or build one and put it on an index."
         )
 
 

@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from ..common import shell
+from ..common import shell, terminal
 from ..common.errors import ProjectError
 from ..common.files import write_whole
 from ..common.locking import exclusive
@@ -125,6 +125,7 @@ def _lend_bytecode(path: Path) -> None:
     bytecode.lend(own, installed.known_bytecode(Path(sys.prefix)), check.site_packages(path))
 
 
+@terminal.waiting("verifying the environment")
 def _problems(path: Path, lock: Path, fresh: bool = False) -> list[str]:
     site_packages = check.site_packages(path)
     if not site_packages.exists():

@@ -9,7 +9,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from ..common import shell
+from ..common import shell, terminal
 from ..common.command_line import command_line
 from ..common.errors import ProjectError
 from ..common.project import ROOT
@@ -38,6 +38,7 @@ def build(folder: Path, python: str, umask: int, modified: int, variables: dict[
         Environment variables on top of this process's.
     """
     require_uv()
+    terminal.begin(f"building the wheel in {folder}")
     former = os.umask(umask)
     try:
         shutil.copytree(ROOT, folder, ignore=_left_out, copy_function=shutil.copyfile)

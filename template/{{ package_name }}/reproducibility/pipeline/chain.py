@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
-from ..common import digest, exit_codes
+from ..common import digest, exit_codes, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT
-from ..proof import refusals, replay_image, reproduce, terminal
+from ..proof import refusals, replay_image, reproduce
 from ..record import inputs, lookup, outputs, reader
 from ..store import tracking
 from .lineage import Link, in_order, trace
@@ -42,13 +42,13 @@ def reproduce_chain(run_id: str, container: bool | None = None) -> int:
     with reproduce.scratch_folder() as scratch:
         for number, link in enumerate(links):
             found, remarks = _replay(link, made, scratch / str(number), container)
-            line = Text(f"{link.step:<{width}}  run {link.id}  ").append(found, terminal.STYLES[found])
-            terminal.wide_console().print(line)
+            line = Text(f"{link.step:<{width}}  run {link.id}  ").append(found, terminal.VERDICTS[found])
+            terminal.console().print(line)
             if found == DIFFERENT:
                 later = ", ".join(other.step for other in links[number + 1 :])
                 remarks += [f"not tried, as it is made from that: {later}"] * bool(later)
                 for remark in [f"the first link that parts: {link.step}", *remarks]:
-                    terminal.wide_console().print(Text(f"  {remark}"))
+                    terminal.console().print(Text(f"  {remark}"))
                 return exit_codes.EXIT_CODES[found]
             made[link.id] = scratch / str(number) / "outputs"
     return 0

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from ..common import terminal
 from ..proof import pictures
 from ..proof.page import Digest, Picture, Section
 from ..proof.page import page as html
-from ..proof.terminal import STYLES
 from .lineage import Link, in_order
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def tree(link: Link) -> None:
 
 
 def _tree(link: Link, told: set[str]) -> Tree:
-    style = STYLES.get(link.verdict, "")
+    style = terminal.VERDICTS.get(link.verdict, "")
     title = Text.assemble((link.step, "bold"), f"  run {link.id}  ", (link.verdict, style))
     if link.id in told:
         return Tree(title.append("  (see above)"))
@@ -72,7 +72,7 @@ def page(link: Link) -> str:
         Section("Data", () if read else ["None is known."], ("dataset", "path", "digest", "size"), read),
         Section("Inputs", () if inputs else ["None."], INPUTS, inputs, whole=True),
     ]
-    verdict = link.verdict if link.verdict in STYLES else ""
+    verdict = link.verdict if link.verdict in terminal.VERDICTS else ""
     return html("Lineage", f"{link.step}, run {link.id[:8]}", verdict, [f"Its verdict: {link.verdict}."], sections)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from .. import conf
-from ..common import digest, shell
+from ..common import digest, shell, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import MAIN, ROOT
@@ -101,10 +101,11 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
         With exit code 2, if a part cannot be had; with 3, if the environment cannot be built or the code fails.
     """
     scratch.mkdir(parents=True)
-    project = check_out(recipe.code, scratch / "code")
-    put_lock(project, recipe.lock)
-    # Before data are there, which no image holds.
-    code = capture(project) if recipe.containers else None
+    with terminal.waiting("bringing back the code"):
+        project = check_out(recipe.code, scratch / "code")
+        put_lock(project, recipe.lock)
+        # Before data are there, which no image holds.
+        code = capture(project) if recipe.containers else None
     picture = _image(recipe, project, code) if code else None
     shown = _put_data(recipe, project, scratch)
     handed = _put_inputs(recipe, scratch / "inputs")
@@ -136,7 +137,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
             seeing = read_only.command(shown, [str(python), *command])
             exit_code = shell.run(seeing, project, variables, output, recipe.umask)
     if exit_code and shown:
-        print("notice: executed once more, with a copy of its data: read-only it came to no end.", file=sys.stderr)
+        terminal.notice("executed once more, with a copy of its data: read-only it came to no end.")
         shutil.rmtree(scratch)
         return execute(replace(recipe, may_show=False), scratch)
     if exit_code:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..containers import image, start
@@ -120,10 +120,10 @@ def _same(engine: Engine, recorded: dict[str, Any]) -> Image | None:
         try:
             engine.ask("pull", recorded["pushed"])
         except ProjectError as error:
-            print(f"notice: {error.cause} The image is built anew.", file=sys.stderr)
+            terminal.notice(f"{error.cause} The image is built anew.")
         found = image.find(engine, recorded["image"])
     return found
 
 
 def _without(error: ProjectError) -> None:
-    print(f"notice: replayed without a container: {error.cause}", file=sys.stderr)
+    terminal.notice(f"replayed without a container: {error.cause}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..common import digest, exit_codes
+from ..common import digest, exit_codes, terminal
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..common.project import MAIN, ROOT
@@ -20,7 +20,7 @@ from ..record import lookup, reader
 from ..record.schema import PATCH, Record
 from ..source import git
 from ..store import tracking
-from . import refusals, replay, replay_image, report, terminal, verdict
+from . import refusals, replay, replay_image, report, show, verdict
 from .compare import Comparison, compare
 from .replay import Recipe
 from .replay_image import Containers
@@ -51,7 +51,7 @@ def reproduce(run_id: str, dry_run: bool = False, container: bool | None = None)
             refusals.require_git(record)
             containers = replay_image.containers(record, container)
             if dry_run:
-                terminal.show_plan(record, list(plan(record, scratch, containers)))
+                show.show_plan(record, list(plan(record, scratch, containers)))
                 return 0
             comparison = prove(record, scratch, containers=containers)
         except ProjectError as error:
@@ -64,7 +64,7 @@ def reproduce(run_id: str, dry_run: bool = False, container: bool | None = None)
 def prove(record: Record, scratch: Path, variables: dict[str, str] | None = None, **options: Any) -> Comparison:
     """Replay a run with what must not matter (variables, a umask, a container), keep it, and show what came of it."""
     comparison = again(record, scratch, variables, **options)
-    terminal.show(comparison, keep(comparison, scratch))
+    show.show(comparison, keep(comparison, scratch))
     return comparison
 
 
@@ -73,6 +73,7 @@ def again(record: Record, scratch: Path, variables: dict[str, str] | None = None
     return compare(record, replay.execute(Recipe.of(record, variables, **options), scratch / "replay"))
 
 
+@terminal.waiting("keeping the proof")
 def keep(comparison: Comparison, scratch: Path) -> str:
     """Keep a replay as a run, with its report and the verdict, and give that run; "" where the store takes none."""
     page = scratch / "report.html"

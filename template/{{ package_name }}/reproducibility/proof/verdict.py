@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import conf
-from ..common import digest, exit_codes
+from ..common import digest, exit_codes, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, NOT_ITS_RUNS
 from ..record import description, metrics
@@ -35,7 +35,7 @@ def _as_far_as_allowed() -> Iterator[None]:
     except (MlflowException, OSError) as error:
         store = tracking.public(tracking.store_uri())
         why = str(error).replace(tracking.store_uri(), store).strip().partition("\n")[0][:300]
-        print(f"notice: the verdict could not be kept in {store}: {why}", file=sys.stderr)
+        terminal.notice(f"the verdict could not be kept in {store}: {why}")
 
 
 def keep(comparison: Comparison, report: Path, log: Path) -> str:

@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 
-from ..common import restart, shell
+from ..common import restart, shell, terminal
 from ..common.errors import ProjectError
 from ..common.project import PACKAGE
 from ..environment import installed
@@ -72,15 +72,11 @@ def ensure(seed: int, threads: int) -> None:
     if restarted or sys.flags.ignore_environment or sys.gettrace() is not None or not is_command():
         why = "an interpreter that ignores the environment (-E, -I), runs a notebook or is debugged"
         lost = ", ".join(f"{name}={value}" for name, value in differing.items())
-        print(
-            f"notice: the launch environment cannot be set in {why}; this run may not repeat: {lost}", file=sys.stderr
-        )
+        terminal.notice(f"the launch environment cannot be set in {why}; this run may not repeat: {lost}")
         return
     for name, value in differing.items():
         if name in os.environ and os.environ.get(MEANT) != name:
-            print(
-                f"notice: the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.", file=sys.stderr
-            )
+            terminal.notice(f"the conf sets {name}={value}; the shell's {os.environ[name]!r} is not used.")
     os.environ.update(wanted)
     installed.remember()
     restart.restart("launch")

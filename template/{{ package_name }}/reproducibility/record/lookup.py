@@ -15,7 +15,7 @@ LAST = "last"
 SHORTEST = 4
 
 
-def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
+def get_run(name: str, last: tuple[str, ...] = ("FINISHED",), tag: str = "repro.seed") -> Any:
     """Look a run up in the tracking store, which is connected by then.
 
     Parameters
@@ -24,8 +24,10 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
         Its ID; or the beginning of one, four digits or more, which the project's experiment and then the whole store
         are searched for; or "last".
     last : tuple of str
-        The status of the run that "last" means: the newest training of the project's experiment that is neither a
-        replay nor another run's child; a step of a pipeline counts.
+        The status of the run that "last" means: the newest of the project's experiment that is neither a replay nor
+        another run's child; a step of a pipeline counts.
+    tag : str
+        Which tag that run has: by default that of trainings.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
     digits = name.strip().lower()
     try:
         if digits == LAST:
-            run = _last(last)
+            run = _last(last, tag)
         elif re.fullmatch("[0-9a-f]{1,31}", digits):
             run = _beginning(digits)
         else:
@@ -53,8 +55,9 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
         run = None
     if run is None:
         store = tracking.public(tracking.store_uri())
+        sought = f": none that has the tag {tag} is {' or '.join(last)}" if digits == LAST else ""
         raise ProjectError(
-            f"there is no run {name!r} in {store}.",
+            f"there is no run {name!r} in {store}{sought}.",
             "just runs      lists them; a run of another store: --tracking-uri URI",
         )
     if run.info.lifecycle_stage == "deleted":
@@ -64,14 +67,14 @@ def get_run(name: str, last: tuple[str, ...] = ("FINISHED",)) -> Any:
     return run
 
 
-def _last(status: tuple[str, ...]) -> Any | None:
-    """Give the newest training of the project's experiment that ended so."""
+def _last(status: tuple[str, ...], tag: str) -> Any | None:
+    """Give the newest run of the project's experiment that has the tag and ended so."""
     import mlflow
 
     experiment = mlflow.get_experiment_by_name(tracking.experiment_name())
     if experiment is None:
         return None
-    for run in search.newest_first([experiment.experiment_id], "tags.`repro.seed` LIKE '%'"):
+    for run in search.newest_first([experiment.experiment_id], f"tags.`{tag}` LIKE '%'"):
         tags = run.data.tags.keys()
         child = "mlflow.parentRunId" in tags and "repro.pipeline" not in tags
         if run.info.status in status and not child and "repro.reproduces" not in tags:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..common import strict_yaml
+from ..common import strict_yaml, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import PACKAGE
@@ -15,6 +15,7 @@ from . import integrity, shape
 from .schema import CONF, LOCK, RECORD, SCHEMA_VERSION, Record
 
 
+@terminal.waiting("reading the record")
 def download(run: Any, folder: Path) -> Record:
     """Bring the record of a run to this machine, and make sure that neither was changed since.
 

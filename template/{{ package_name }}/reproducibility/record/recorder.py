@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import conf
-from ..common import digest
+from ..common import digest, terminal
 from ..common.project import PACKAGE
 from ..common.scratch import temporary_folder
 from ..datasets import copies, retrieval
@@ -188,17 +187,17 @@ class Recorder:
         if REPLAY in os.environ:  # its original has said so
             return self.code.reproducible
         if self.code.refused:
-            print(f"notice: nobody can reproduce this run, since {self.code.refused}", file=sys.stderr)
+            terminal.notice(f"nobody can reproduce this run, since {self.code.refused}")
         elif self.code.commit == "none":
             start = 'git init && git add -A && git commit -m "Start"'
-            print(f"notice: no git commit, so nobody can reproduce this run: {start}", file=sys.stderr)
+            terminal.notice(f"no git commit, so nobody can reproduce this run: {start}")
         for entry in self.code.left_out:
-            print(f"notice: {entry['path']} is not in the record: {entry['why']}.", file=sys.stderr)
+            terminal.notice(f"{entry['path']} is not in the record: {entry['why']}.")
         if self.code.left_out:
-            print("notice: this run can be reproduced only where these files still are. Commit them.", file=sys.stderr)
+            terminal.notice("this run can be reproduced only where these files still are. Commit them.")
         for reason in self.code.all_only_here:
             if reason != capture.NO_REMOTE:
-                print(f"notice: this run can be reproduced only from here: {reason}.", file=sys.stderr)
+                terminal.notice(f"this run can be reproduced only from here: {reason}.")
         return self.code.reproducible
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import adapter
-from ..common import digest
+from ..common import digest, terminal
 from ..common.errors import ProjectError
 from ..common.scratch import temporary_folder
 from ..framework import FRAMEWORK
@@ -135,6 +134,6 @@ def attempt(otherwise: str, act: Callable[[], object]) -> str:
     except Exception as error:
         cause: Any = error.__cause__ or error
         why = f"{type(cause).__name__}: {cause}"
-        print(f"notice: {otherwise}: {' '.join(why.split())[:500]}", file=sys.stderr)
+        terminal.notice(f"{otherwise}: {' '.join(why.split())[:500]}")
         return why
     return ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import sys
 from typing import Any
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.files import write_whole
 from ..common.project import PACKAGE, ROOT
@@ -33,7 +33,8 @@ def keep(content: dict[str, Any]) -> None:
     try:
         print(f", and as run {_log(content)}")
     except ProjectError as error:
-        print(f"\nnotice: not in the tracking store: {error.cause}", file=sys.stderr)
+        print()
+        terminal.notice(f"not in the tracking store: {error.cause}")
 
 
 def _log(content: dict[str, Any]) -> str:

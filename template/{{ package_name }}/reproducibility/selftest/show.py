@@ -54,10 +54,10 @@ def show(content: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..proof.terminal import wide_console
+    from ..common import terminal
 
-    console = wide_console()
-    table = Table("what was tried", "outcome", box=None, pad_edge=False)
+    console = terminal.console()
+    table = Table("what was tried", "outcome", **terminal.PLAIN)
     for name, outcome in rows(content):
         style = next((style for word, style in STYLES.items() if outcome.startswith(word)), "")
         table.add_row(Text(name), Text(outcome, style))

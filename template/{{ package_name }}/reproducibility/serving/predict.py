@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import adapter
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.files import write_whole
@@ -62,7 +63,8 @@ def predict(model: str, file: Path, output: Path, allow_unsafe: bool = False) ->
     rows = named_files.listed(file) if listed else read(file, texts=_texts(loaded.metadata))
     inputs = _inputs(rows, loaded.metadata, file.name)
     inputs = named_files.placed(inputs, file) if of_files else inputs
-    predictions = as_table(loaded.predict(inputs))
+    with terminal.waiting("predicting"):
+        predictions = as_table(loaded.predict(inputs))
     if len(predictions) != len(rows):
         raise ProjectError(
             f"the model gave {len(predictions):,} predictions for the {len(rows):,} rows of {file.name}.",
@@ -137,6 +139,7 @@ def _single(rows: pd.DataFrame, label: str) -> Any:
     return rows.iloc[:, 0].to_numpy()
 
 
+@terminal.waiting("fetching the model")
 def _download(model: str) -> Path:
     tracking.connect()
     import mlflow
@@ -154,6 +157,7 @@ def _download(model: str) -> Path:
         ) from error
 
 
+@terminal.waiting("loading the model")
 def _load(model: str, path: Path, allow_unsafe: bool) -> Any:
     import mlflow
     from mlflow.exceptions import MlflowException

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 from ..common import exit_codes
@@ -60,7 +62,8 @@ def promote(run_id: str, force: bool = False) -> str:
             f"run {run_id} was not reproduced ({doubt}).", f"just reproduce {run_id}      or all the same: --force"
         )
     told = {"repro.run": run_id, "repro.verdict": verdict, **({"repro.forced": "true"} if doubt else {})}
-    version = mlflow.register_model(model, PACKAGE, tags=told).version
+    with contextlib.redirect_stderr(io.StringIO()):  # where MLflow says the same in its words
+        version = mlflow.register_model(model, PACKAGE, tags=told).version
     mlflow.MlflowClient().set_registered_model_alias(PACKAGE, ALIAS, version)
     return str(version)
 

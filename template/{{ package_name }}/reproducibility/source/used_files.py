@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..common import digest
+from ..common import digest, terminal
 from .blobs import blob_of_file
 from .capture import capture_inner
 from .git import git
@@ -52,13 +51,13 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
             source.leave_out(path, SENSITIVE, modules[path])
         else:
             edited.setdefault(code.path, {})[own] = content
-            print(f"notice: {path} was edited while the run went on. It is recorded as imported.", file=sys.stderr)
+            terminal.notice(f"{path} was edited while the run went on. It is recorded as imported.")
     for code in (source, *source.repositories):
         if code.path in edited:
             code.amend(edited[code.path])
     others = {path for code in (source, *source.repositories) for path in code.rewritten()} - modules.keys()
     for path in sorted(others):
-        print(f"notice: {path} was written while the run went on. Recorded as it was before.", file=sys.stderr)
+        terminal.notice(f"{path} was written while the run went on. Recorded as it was before.")
     return modules
 
 

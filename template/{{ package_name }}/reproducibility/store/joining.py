@@ -7,6 +7,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.project import PACKAGE, ROOT
 
@@ -71,10 +72,7 @@ def invited() -> Any | None:
         why_not = "is not in this store"
     if why_not is None:
         return run
-    print(
-        f"notice: MLFLOW_RUN_ID={run_id} is not used: that run {why_not}. To be rid of this: unset MLFLOW_RUN_ID",
-        file=sys.stderr,
-    )
+    terminal.notice(f"MLFLOW_RUN_ID={run_id} is not used: that run {why_not}. To be rid of this: unset MLFLOW_RUN_ID")
     decline()
     return None
 

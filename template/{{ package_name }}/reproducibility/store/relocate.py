@@ -12,13 +12,18 @@ from . import sqlite_connection, tracking
 from .tracking import local_path
 
 
-def relocate() -> tuple[Path, int]:
+def relocate() -> tuple[Path, int] | None:
     """Point a copied or moved project's own store at the folder that it lies in now.
 
     Returns
     -------
     tuple of (Path, int)
-        The backup of the database, and how many locations were changed.
+        The backup of the database, and how many locations were changed; None where it lies where it belongs.
+
+    Raises
+    ------
+    ProjectError
+        If the project has no database of its own.
     """
     path = tracking.database()
     if path is None or not path.exists() or not tracking.is_own_store():
@@ -32,7 +37,7 @@ def relocate() -> tuple[Path, int]:
         # MLflow takes a % in a plain path for a code: only as an address is such a path what it says.
         old -= {ROOT.as_uri()} | ({ROOT.as_posix()} if "%" not in ROOT.as_posix() else set())
         if not old:
-            raise ProjectError("the store lies where it belongs.", "Nothing to do.")
+            return None
         with contextlib.closing(sqlite3.connect(backup)) as copy:
             store.backup(copy)
         changed = 0

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..common import addresses
+from ..common import addresses, terminal
 from ..common.errors import ProjectError, wrapped
 from ..common.project import ROOT, options
 from . import joining, saved_view, sqlite, sqlite_connection
@@ -32,6 +32,7 @@ def database() -> Path | None:
     return sqlite.path_of(store_uri())
 
 
+@terminal.waiting("opening the tracking store")
 def connect() -> str:
     """Point MLflow at the project's store and experiment; the first MLflow call of every command.
 

@@ -128,7 +128,7 @@ class Dispatcher:
             if len(self._cpus) > 1:
                 parted = ", ".join(sorted({*features} ^ {*self._cpus[0]}))
                 self._progress.tell(
-                    f"notice: trial {row.number} was computed on another kind of CPU than the first ({parted}): "
+                    f"trial {row.number} was computed on another kind of CPU than the first ({parted}): "
                     "reproduced on the other kind, such runs can be equivalent, and need not be identical."
                 )
 

@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ..proof.terminal import PLAIN, wide_console
+from ..common import terminal
 from .definition import Sweep
 from .description import BEST_CONF
 from .rows import Row
@@ -40,7 +40,7 @@ class Progress:
     def __init__(self, sweep: Sweep, run_id: str) -> None:
         self._sweep = sweep
         self._run_id = run_id
-        self._console = wide_console()
+        self._console = terminal.console()
         self._causes: Counter[str] = Counter()
         self._best: tuple[float, int] | None = None
         self._began = time.monotonic()
@@ -83,13 +83,13 @@ class Progress:
 
     def tell(self, notice: str) -> None:
         """Show something that a person should know, above the bar."""
-        self._console.print(Text(notice))
+        self._console.print(Text("notice", "yellow").append(f": {notice}", "default"))
 
     def show_spread(self, table: pd.DataFrame) -> None:
         """Show how much the metrics depend on the seed, or on what is held out."""
         self._bar.stop()
         interval = ["95 % of the mean"] if "low" in table else []
-        shown = Table("metric", "mean", "spread", *interval, "min", "max", self._sweep.repeated, **PLAIN)
+        shown = Table("metric", "mean", "spread", *interval, "min", "max", self._sweep.repeated, **terminal.PLAIN)
         for name, row in table.iterrows():
             ends = [f"{_short(row['low'])} to {_short(row['high'])}"] if interval else []
             cells = [_short(row["mean"]), _short(row["spread"]), *ends, _short(row["min"]), _short(row["max"])]
@@ -103,7 +103,7 @@ class Progress:
             self._line("kept", f"model and pictures of trial {number}, which was trained once more: identical")
             return
         self.tell(
-            f"notice: trial {number} was trained once more for its model, and its result is DIFFERENT, so that nothing "
+            f"trial {number} was trained once more for its model, and its result is DIFFERENT, so that nothing "
             f"of it is kept. What parts: just reproduce {run_id[:8]}      `keep: all` stores the model of every trial."
         )
 

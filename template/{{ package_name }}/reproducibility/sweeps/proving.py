@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
-from ..common import digest, exit_codes
+from ..common import digest, exit_codes, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
-from ..proof import refusals, replay_image, reproduce, terminal
+from ..proof import refusals, replay_image, reproduce
 from ..proof.page import Digest, Section, page
 from ..record import description, lookup, makers, reader
 from ..record.metrics import same
@@ -78,7 +78,7 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
         verdicts.append(verdict)
         remarks += told
     for remark in remarks:
-        terminal.wide_console().print(Text(f"  {remark}"))
+        terminal.console().print(Text(f"  {remark}"))
     verdict = next(worst for worst in (DIFFERENT, EQUIVALENT, IDENTICAL) if worst in verdicts)
     how = f"plan and results; {len(verdicts) - 1} of {len(found)} runs executed"
     _keep(about, run, verdict, how, remarks, proven)
@@ -190,5 +190,5 @@ def _execute(run: Any, container: bool | None) -> tuple[str, list[str]]:
 
 
 def _say(what: str, which: str, verdict: str) -> None:
-    line = Text(f"{what:<17} {which}  ").append(verdict, terminal.STYLES[verdict])
-    terminal.wide_console().print(line)
+    line = Text(f"{what:<17} {which}  ").append(verdict, terminal.VERDICTS[verdict])
+    terminal.console().print(line)

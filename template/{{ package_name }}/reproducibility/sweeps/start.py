@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import conf
-from ..common import digest
+from ..common import digest, terminal
 from ..common.errors import ProjectError
 from ..common.project import MAIN
 from ..common.scratch import temporary_folder
@@ -80,14 +80,15 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None, keep
     experiment : callable
         Gives the project's settings class and training, or its steps.
     run_id : str
-        What a person calls the sweep's run.
+        What a person calls the sweep's run; "last": the last that did not finish, or, to keep some, that did.
     place : Place, optional
         Where trials are computed; by default on this machine.
     keep : frozenset of int
         Trials of a sweep that is done: they are trained once more, for their models and pictures.
     """
     tracking.connect()
-    run = lookup.get_run(run_id)
+    # Of a process that was killed, a sweep's run says that it goes on.
+    run = lookup.get_run(run_id, ("FINISHED",) if keep else ("KILLED", "FAILED", "RUNNING"), TAG)
     description = Description.of(run)
     if keep:
         _require_finished(run, keep)
@@ -140,7 +141,8 @@ def _do(
     with temporary_folder("sweep") as scratch, closing(place.engine(width, scratch)) as engine:
         first = definition.settings(description.base, {}, sweep.of_repeat(description.base, 0))
         engine.prepare(Job("", description.step, first, description.standing))
-        engine.wait()
+        with terminal.waiting("starting the workers"):
+            engine.wait()
         if run is not None:
             _open_again(run)
         with (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..record import description
@@ -49,7 +49,7 @@ class ActiveRun:
         if run.info.lifecycle_stage == "deleted" and ASKED_FOR in os.environ:
             raise ProjectError(f"run {self.id} was given up by who asked for it.", "")
         if run.info.lifecycle_stage == "deleted":
-            print(f"notice: run {self.id} was deleted while it went on; it is restored.", file=sys.stderr)
+            terminal.notice(f"run {self.id} was deleted while it went on; it is restored.")
             client.restore_run(self.id)
         if mlflow.active_run() is None:
             mlflow.start_run(run_id=self.id)

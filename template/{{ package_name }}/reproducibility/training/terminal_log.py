@@ -7,7 +7,6 @@ import ctypes
 import itertools
 import logging
 import os
-import re
 import subprocess
 import sys
 import traceback
@@ -20,6 +19,7 @@ from ..common.interrupts import Interrupts
 from ..common.project import PACKAGE, ROOT
 from ..common.scratch import temporary_folder
 from ..record.stored_model import attempt
+from . import screen
 
 if TYPE_CHECKING:
     from .active_run import ActiveRun
@@ -30,8 +30,6 @@ LOG = "log.txt"
 OWN = ("root", "__main__", PACKAGE)
 #: What passes on what is printed, and writes it to a file.
 TEE = Path(__file__).with_name("tee.py")
-#: What moves the cursor or gives colours.
-ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")
 
 
 @contextlib.contextmanager
@@ -129,13 +127,11 @@ def _keep(run: ActiveRun, folder: Path, error: str) -> None:
         return
     secrets = [secret.encode() for known in (os.environ, _settings()) for secret in addresses.of_environment(known)]
     with (folder / "raw").open("rb") as raw, (folder / LOG).open("wb") as log:
-        for line in itertools.chain(raw, error.encode(errors="backslashreplace").splitlines(keepends=True)):
-            # Of a line that was written over, the last state.
-            states = [state for state in ESCAPES.sub(b"", line.rstrip(b"\r\n")).split(b"\r") if state.strip()]
-            shown = states[-1] if states else b""
+        for line in itertools.chain(screen.left(raw), error.encode(errors="backslashreplace").splitlines()):
+            shown = line
             for secret in secrets:
                 shown = shown.replace(secret, addresses.MASK.encode())
-            log.write(shown.rstrip() + b"\n")
+            log.write(shown + b"\n")
     if (folder / LOG).stat().st_size:
         client.log_artifact(run.id, str(folder / LOG))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import conf
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..framework import FRAMEWORK
 from ..modeling.result import Result
@@ -81,11 +82,13 @@ class Trainer:
         # MLflow warns that it finds no pip; environments made by uv have none and need none.
         logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
         taken = [one for one, _ in given.values()]
-        recorder = Recorder(self.start.step, self.start.settings, self.resolved, self._prepare(), taken)
-        recorder.start()
+        with terminal.waiting("looking at code and environment"):
+            recorder = Recorder(self.start.step, self.start.settings, self.resolved, self._prepare(), taken)
+            recorder.start()
         run, result = self._fit(collector, given)
         active.regain()
-        return result, recorder.finish(result, run.stages, run.datasets)
+        with terminal.waiting("keeping the run"):
+            return result, recorder.finish(result, run.stages, run.datasets)
 
     def follow(self, collector: Collector, given: Inputs) -> None:
         """Train along with the process that tracks it, and keep nothing."""

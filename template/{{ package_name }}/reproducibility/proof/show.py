@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..common import exit_codes
+from ..common import terminal
 from ..common.project import MAIN
 from .compare import MEANINGS, Comparison, few
 
 if TYPE_CHECKING:
     from .explain import Proof
 
-STYLES = {exit_codes.IDENTICAL: "bold green", exit_codes.EQUIVALENT: "bold yellow", exit_codes.DIFFERENT: "bold red"}
-#: A table without lines.
-PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
-
 
 def show(comparison: Comparison, replayed: str = "") -> None:
     """Print a comparison: stages, metrics, differences, verdict."""
-    console = wide_console()
-    table = Table("", comparison.a.name[:12], (replayed or comparison.b.name)[:12], "", **PLAIN)
+    console = terminal.console()
+    table = Table("", comparison.a.name[:12], (replayed or comparison.b.name)[:12], "", **terminal.PLAIN)
     for row in comparison.stages:
         digests = [(value or "missing").removeprefix("sha256:")[:12] for value in (row.a, row.b)]
         table.add_row(Text(row.name), *digests, _mark(row.equal))
@@ -39,7 +33,7 @@ def show(comparison: Comparison, replayed: str = "") -> None:
     for difference in comparison.differences:
         console.print(Text(f"  {difference.cause:<9} {few(difference.details)}"))
     verdict = comparison.verdict
-    console.print(Text(f"\n{verdict}", STYLES[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
+    console.print(Text(f"\n{verdict}", terminal.VERDICTS[verdict]).append(f": {MEANINGS[verdict]}", "default not bold"))
     for remark in comparison.remarks:
         console.print(Text(remark))
     if replayed:
@@ -48,7 +42,7 @@ def show(comparison: Comparison, replayed: str = "") -> None:
 
 def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
     """Print what a reproduction would do."""
-    console = wide_console()
+    console = terminal.console()
     console.print(Text(f"To reproduce run {record.name}, nothing of this is done yet:"))
     told = [*steps]
     width = max(len(part) for part, _ in told)
@@ -58,7 +52,7 @@ def show_plan(record: Any, steps: Iterable[tuple[str, str]]) -> None:
 
 def show_proof(proof: Proof) -> None:
     """Print which differences were proven to be causes."""
-    console = wide_console()
+    console = terminal.console()
     if not proof.repeats:
         console.print(Text("no cause is named: the second run does not even repeat itself.", "bold red"))
         console.print("Two replays of it differ, so it draws on something that was not recorded: just verify")
@@ -95,10 +89,10 @@ def show_runs(runs: Iterable[Any], nothing: str) -> None:
     if not found:
         print(nothing)
         return
-    console = wide_console()
+    console = terminal.console()
     columns = _columns(found)
     fitting = _fitting(columns, console.width)
-    table = Table(**PLAIN)
+    table = Table(**terminal.PLAIN)
     for name in fitting:
         table.add_column(Text(name), no_wrap=True)
     for cells in zip(*(columns[name] for name in fitting), strict=True):
@@ -141,7 +135,7 @@ def _fitting(columns: Mapping[str, list[Text]], width: int) -> list[str]:
 def _verdict(tags: Mapping[str, str]) -> Text:
     verdict = tags.get("repro.verdict", "")
     of = f" of {tags['repro.reproduces'][:8]}" if "repro.reproduces" in tags else ""
-    return Text(verdict + of, STYLES.get(verdict, ""))
+    return Text(verdict + of, terminal.VERDICTS.get(verdict, ""))
 
 
 def _digits(ids: list[str]) -> int:
@@ -153,11 +147,6 @@ def _step(tags: Mapping[str, str]) -> str:
     """Name the step of a run; of one that has others below it, what they are together."""
     groups = (name for tag, name in {"repro.standing": "pipeline", "repro.sweep": "sweep"}.items() if tag in tags)
     return tags.get("repro.step") or next(groups, "")
-
-
-def wide_console() -> Console:
-    """Print as wide as the terminal is; into a file or pipe, where nobody can widen it, as wide as it takes."""
-    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _mark(equal: bool) -> Text:
