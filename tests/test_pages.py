@@ -20,7 +20,7 @@ from test_report import record
 import harness
 
 compare, report = harness.load("proof.compare"), harness.load("proof.report")
-lineage, show = harness.load("pipeline.lineage"), harness.load("pipeline.show")
+chain, lineage, show = (harness.load(f"pipeline.{name}") for name in ("chain", "lineage", "show"))
 description, proving = harness.load("sweeps.description"), harness.load("sweeps.proving")
 selftest = harness.load("selftest.show")
 
@@ -52,8 +52,8 @@ def run(name: str, changed: int = 0, **about: Any) -> Any:
     return made
 
 
-def chain() -> str:
-    """A chain of three runs, the page of `just lineage`."""
+def linked() -> Any:
+    """The last of a chain of three runs."""
 
     def link(name: str, **content: Any) -> Any:
         about = SimpleNamespace(info=SimpleNamespace(run_id=name * 16), data=SimpleNamespace(tags={}))
@@ -72,7 +72,19 @@ def chain() -> str:
     second.made_by = {"clean": first}
     third = link("c3", inputs={"clean": entry, "model": entry})
     third.made_by = {"clean": first, "model": second}
-    return str(show.page(third))
+    return third
+
+
+def executed(parts: bool = False) -> str:
+    """What came of that chain, executed again; its second link may be another, and then the third is not tried."""
+    links = lineage.in_order(linked())
+    tried = []
+    for link in links[: 2 if parts else None]:
+        a, b = run("a"), run("b", 500 if parts and len(tried) else 0)
+        a.name = link.id
+        found = compare.compare(a, b)
+        tried.append(chain.Tried.of(link, found, "d4" * 16))
+    return str(chain.certificate(links, tried))
 
 
 def sweep() -> str:
@@ -133,7 +145,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "identical": lambda: comparison("identical", 0),
     "equivalent": lambda: comparison("equivalent", 500, libc="glibc 2.41"),
     "different": lambda: comparison("different", 500, **{f"a_setting_of_a_long_name_{n}": n for n in range(9)}),
-    "lineage": chain,
+    "lineage": lambda: show.page(linked()),
+    "chain": executed,
+    "chain that parts": lambda: executed(parts=True),
     "sweep": sweep,
     "self-test": machine,
 }
@@ -191,7 +205,7 @@ def test_a_page_fits_and_axe_finds_nothing_serious(
     assert (picture[-1, 0] > 200) == (scheme == "light")
 
 
-@pytest.mark.parametrize("name", ["identical", "sweep", "self-test"])
+@pytest.mark.parametrize("name", ["identical", "chain", "sweep", "self-test"])
 def test_a_page_prints_on_one_sheet(opened: Callable[..., Page], name: str) -> None:
     printed = opened(name).pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
@@ -224,3 +238,18 @@ def test_a_page_is_read_without_its_style(opened: Callable[..., Page]) -> None:
     page.evaluate("document.querySelector('style').remove()")
     text = page.inner_text("main")
     assert digest("a") in text and digest("b") in text and repr(METRICS["accuracy"]) in text and "differs" in text
+
+
+def test_the_page_of_a_chain_shows_the_link_that_parts_and_what_was_not_tried(opened: Callable[..., Page]) -> None:
+    page = opened("chain that parts")
+    assert page.inner_text("h1") == "different"
+    assert "the first link that parts: train" in page.inner_text("header")
+    rows = {
+        row.locator("th").inner_text(): row
+        for row in page.locator("section", has_text="its replay").locator("tbody tr").all()
+    }
+    assert [row.locator("td").last.inner_text() for row in rows.values()] == ["identical", "different", "not tried"]
+    assert [row.get_attribute("class") for row in rows.values()] == [None, "differs", None]
+    assert all(digest in rows["train"].inner_html() for digest in ("b2" * 16, "d4" * 16, digest("d"), digest("e")))
+    parted = page.locator("section", has_text="Stages: train")
+    assert parted.locator("tr.differs th").first.inner_text() == "weights"

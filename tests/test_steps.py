@@ -142,6 +142,11 @@ def of_step(project: Project, step: str) -> list[Any]:
     ]
 
 
+def chain_page(project: Project, run_id: str) -> str:
+    """The page of a chain's verdict."""
+    return (project.path / f"mlruns/{run_id}/artifacts/chain.html").read_text("utf-8")
+
+
 def record(project: Project, run: Any) -> dict[str, Any]:
     [file] = project.path.glob(f"mlruns/{run.info.run_id}/artifacts/record/record.json")
     content: dict[str, Any] = json.loads(file.read_text())
@@ -184,6 +189,17 @@ def test_pipeline_is_done_skipped_traced_and_proven_from_the_raw_data(pipeline: 
         ("train", "identical"),
         ("evaluate", "identical"),
     ]
+    assert f"kept in run {evaluate.info.run_id}: chain.html" in chain
+    page = chain_page(pipeline, evaluate.info.run_id)
+    assert '<main class="identical">' in page and "differs" not in page.partition("</style>")[2]
+    replays = {
+        run.data.tags["repro.reproduces"]: run
+        for run in reversed(pipeline.runs())
+        if "repro.reproduces" in run.data.tags
+    }
+    for run in (prepare, train, evaluate):
+        assert run.info.run_id in page and replays[run.info.run_id].info.run_id in page
+        assert run.data.tags["repro.result"] in page
     assert of_step(pipeline, "prepare")[0].data.tags["repro.verdict"] == "identical"
 
 
@@ -359,7 +375,8 @@ def test_a_chain_names_the_first_link_that_parts(small: Project) -> None:
     assert refused(small.just("reproduce", runs["last"], check=False), 2)
     done = small.just("reproduce", runs["last"], "--chain", check=False)
     assert done.returncode == 1 and "the first link that parts: left" in done.stdout
-    assert "changed in the store since the run: outputs/words.txt" in done.stdout
+    changed = "changed in the store since the run: outputs/words.txt"
+    assert changed in done.stdout and changed in chain_page(small, runs["last"])
     kept.write_text(was)
     # A step that gives another result each time.
     edit(small.path / "bikes/right.py", "+ [settings.word]", "+ [settings.word, os.urandom(4).hex()]")
@@ -369,7 +386,10 @@ def test_a_chain_names_the_first_link_that_parts(small: Project) -> None:
     done = small.just("reproduce", runs["last"], "--chain", check=False)
     assert done.returncode == 1 and "the first link that parts: right" in done.stdout
     assert "the first stage that differs: output words.txt" in done.stdout
-    assert "not tried, as it is made from that: last" in done.stdout
+    assert "not tried after that: last" in done.stdout
+    page = chain_page(small, runs["last"])
+    assert '<main class="different">' in page and "the first link that parts: right" in page
+    assert "not tried after that: last" in page and "output words." in page[page.index("<h2>Stages: right</h2>") :]
     # From an artifact of a run, and one that is gone.
     small.git("checkout", "--quiet", "--", "bikes")
     (small.path / "confs/right.yaml").write_text(

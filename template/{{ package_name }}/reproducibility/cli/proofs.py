@@ -44,7 +44,7 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, contai
 @click.argument("run_id", metavar=RUN_ID)
 @store_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--chain", is_flag=True, help="Also all that it was made from, from the raw data on: a line a link.")
+@click.option("--chain", is_flag=True, help="Also all that it was made from, from the raw data on; and a page of it.")
 @click.option("--sample", default=0, type=click.IntRange(0), help="Of a sweep: also so many runs of its trials.")
 @container_option
 def reproduce(

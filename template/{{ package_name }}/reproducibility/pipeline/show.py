@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -63,20 +64,31 @@ def page(link: Link) -> str:
         for one in links
         for name, entry in one.inputs.items()
     ]
-    data = {name: entry for one in links for name, entry in one.data.items()}
-    read = [(name, entry["path"], Digest(entry["digest"]), f"{entry['size']:,} bytes") for name, entry in data.items()]
-    drawn = Picture(pictures.svg(picture(link, pictures.INK)), "The runs of the chain, and the data that they read")
     sections = [
-        Section("From the raw data to the run", picture=drawn, whole=True),
+        drawn(link),
         Section("Runs", (), ("step", "run", "verdict"), runs),
-        Section("Data", () if read else ["None is known."], ("dataset", "path", "digest", "size"), read),
+        data(links),
         Section("Inputs", () if inputs else ["None."], INPUTS, inputs, whole=True),
     ]
     verdict = link.verdict if link.verdict in terminal.VERDICTS else ""
     return html("Lineage", f"{link.step}, run {link.id[:8]}", verdict, [f"Its verdict: {link.verdict}."], sections)
 
 
-def picture(link: Link, ink: str = "0.3") -> Figure:
+def drawn(link: Link, verdicts: Mapping[str, str] | None = None) -> Section:
+    """Draw a chain on a page: of each run, by its ID, what just came of it; else what is known."""
+    shows = "The runs of the chain, and the data that they read"
+    shown = Picture(pictures.svg(picture(link, pictures.INK, verdicts)), shows)
+    return Section("From the raw data to the run", picture=shown, whole=True)
+
+
+def data(links: Iterable[Link]) -> Section:
+    """Name the data that a chain begins with."""
+    known = {name: entry for link in links for name, entry in link.data.items()}
+    rows = [(name, entry["path"], Digest(entry["digest"]), f"{entry['size']:,} bytes") for name, entry in known.items()]
+    return Section("Data", () if rows else ["None is known."], ("dataset", "path", "digest", "size"), rows)
+
+
+def picture(link: Link, ink: str = "0.3", verdicts: Mapping[str, str] | None = None) -> Figure:
     """Draw a chain from raw data on the left to the run on the right."""
     from matplotlib.figure import Figure
 
@@ -117,7 +129,8 @@ def picture(link: Link, ink: str = "0.3") -> Figure:
     for name, entry in data.items():
         box(f"data {name}", f"{name}\n{_short(entry['digest'])}\n{entry['size']:,} bytes", "#dbe9f6")
     for one in links:
-        box(one.id, f"{one.step}\nrun {one.id[:8]}\n{one.verdict}", colours.get(one.verdict, "white"))
+        verdict = (verdicts or {}).get(one.id, one.verdict)
+        box(one.id, f"{one.step}\nrun {one.id[:8]}\n{verdict}", colours.get(verdict, "white"))
         for name in one.data:
             arrow(f"data {name}", one.id)
         for other in {made.id for made in one.made_by.values()}:

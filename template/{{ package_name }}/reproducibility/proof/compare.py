@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,6 +101,11 @@ def compare_stages(a: Record, b: Record) -> list[Row]:
         names.pop("weights", None)  # the content of models was another then; answers and metrics still tell
     digests = [(name, a.stages.get(name), b.stages.get(name)) for name in names]
     return [Row(name, one, other, one == other) for name, one, other in digests]
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Give the worst of verdicts."""
+    return max(verdicts, key=[*MEANINGS].index)
 
 
 def few(details: Sequence[str]) -> str:

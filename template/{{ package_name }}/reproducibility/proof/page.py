@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..common.exit_codes import DIFFERENT
 from ..common.project import PACKAGE
 
 #: So many details of a difference are shown at once.
@@ -121,7 +122,7 @@ PAGE = (
 <tbody>
 {% for row in section.rows %}
 {% set left = section.columns | length - row | length %}
-<tr{% if row[-1] is false %} class="differs"{% endif %}>
+<tr{% if row[-1] is false or row[-1] == different %} class="differs"{% endif %}>
 <th scope="row">{{ row[0] | cell }}</th>
 {% for value in row[1:] %}
 <td{% if loop.last and left %} colspan="{{ left + 1 }}"{% endif %}>{{ value | cell }}</td>
@@ -166,8 +167,8 @@ class Picture(NamedTuple):
 class Section(NamedTuple):
     """A part of a page: any of sentences, a table and a picture.
 
-    The first cell of a row names it, one that ends in False stands out, and the last cell of a short one is that of
-    all columns that are left. What is whole is as wide as the page.
+    The first cell of a row names it, one that ends in False or in "different" stands out, and the last cell of a short
+    one is that of all columns that are left. What is whole is as wide as the page.
     """
 
     heading: str
@@ -202,7 +203,7 @@ def page(kind: str, title: str, verdict: str, said: Iterable[str], sections: Ite
     }
     known = {"kind": kind, "title": title, "verdict": verdict, "said": said}
     groups = itertools.groupby(sections, lambda section: section.whole)
-    made = {"package": PACKAGE, "now": moment(datetime.datetime.now(datetime.UTC))}
+    made = {"different": DIFFERENT, "package": PACKAGE, "now": moment(datetime.datetime.now(datetime.UTC))}
     return environment.from_string(PAGE).render(groups=groups, **known, **made)
 
 
@@ -241,10 +242,11 @@ def _number(value: float) -> Markup:
     return Markup('<data value="{0}" title="{0} = {1}">{2}</data>').format(exact, value.hex(), shown)
 
 
-def _details(values: Sequence[str]) -> Markup:
+def _details(values: Sequence[Any]) -> Markup:
     shown, rest = values[:SHOWN], values[SHOWN:]
     items = [
-        Markup("<ul>{}</ul>").format(Markup("").join(map(Markup("<li>{}</li>").format, part))) for part in (shown, rest)
+        Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(_cell(value)) for value in part))
+        for part in (shown, rest)
     ]
     if not rest:
         return items[0]

@@ -26,28 +26,20 @@ def report(comparison: Comparison) -> str:
         (row.name, *(value if row.equal or value is None else Exact(value) for value in row[1:3]), row.equal)
         for row in comparison.metrics
     ]
-    stages = [(row.name, *(value and Digest(value) for value in row[1:3]), row.equal) for row in comparison.stages]
     sections = [
         Section("What was executed", (), ("", *names), [*_facts(a, b)]),
-        Section("Stages", (), ("stage", *names, ""), stages),
+        stages(comparison, names),
         Section("Metrics", (), ("metric", *names, ""), metrics),
         *_apart(comparison),
         _predictions(comparison, names),
-        _differences(comparison),
+        differences(comparison),
     ]
     kind = "Certificate of reproduction" if replayed else "Comparison of two runs"
     remarks = [f"{said}: {MEANINGS[verdict]}", *comparison.remarks]
     return page(kind, verdict, verdict, remarks, sections)
 
 
-def _facts(a: Record, b: Record) -> Iterator[tuple[Any, ...]]:
-    """Say what both runs were, each fact once where it is the same."""
-    for (name, one), (_, other) in zip(_of(a), _of(b), strict=True):
-        if one or other:
-            yield (name, one) if one == other else (name, one or "none", other or "none")
-
-
-def _of(record: Record) -> Iterator[tuple[str, Any]]:
+def facts(record: Record) -> Iterator[tuple[str, Any]]:
     """Name what a run was, as far as its record says it: old ones say less."""
     content, machine = record.content, record.content["environment"]
     began = record.run and datetime.datetime.fromtimestamp(record.run.info.start_time / 1000, datetime.UTC)
@@ -66,6 +58,26 @@ def _of(record: Record) -> Iterator[tuple[str, Any]]:
     yield "result", Digest(content["result"])
 
 
+def stages(comparison: Comparison, names: tuple[str, str]) -> Section:
+    """Put the stages of both runs side by side."""
+    rows = [(row.name, *(value and Digest(value) for value in row[1:3]), row.equal) for row in comparison.stages]
+    return Section("Stages", (), ("stage", *names, ""), rows)
+
+
+def differences(comparison: Comparison) -> Section:
+    """Name what else differs between the two records."""
+    rows = [(found.cause, found.details) for found in comparison.differences]
+    said = "The most likely cause first:" if comparison.remarks else "Without effect:"
+    return Section("Recorded differences", [said if rows else "There are none."], ("cause", "what"), rows)
+
+
+def _facts(a: Record, b: Record) -> Iterator[tuple[Any, ...]]:
+    """Say what both runs were, each fact once where it is the same."""
+    for (name, one), (_, other) in zip(facts(a), facts(b), strict=True):
+        if one or other:
+            yield (name, one) if one == other else (name, one or "none", other or "none")
+
+
 def _apart(comparison: Comparison) -> Iterator[Section]:
     """Draw how far the metrics are apart, if any is."""
     if rows := [row for row in comparison.metrics if not row.equal and None not in (row.a, row.b)]:
@@ -82,10 +94,3 @@ def _predictions(comparison: Comparison, names: tuple[str, str]) -> Section:
     return Section(
         "Predictions", [f"{equal:,} of {len(one):,} are equal."], picture=pictures.predictions(one, other, names)
     )
-
-
-def _differences(comparison: Comparison) -> Section:
-    """Name what else differs between the two records."""
-    rows = [(found.cause, found.details) for found in comparison.differences]
-    said = "The most likely cause first:" if comparison.remarks else "Without effect:"
-    return Section("Recorded differences", [said if rows else "There are none."], ("cause", "what"), rows)

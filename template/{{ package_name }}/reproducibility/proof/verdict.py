@@ -26,7 +26,7 @@ REFUSALS = {CANNOT_BE_TRIED: exit_codes.NOT_REPRODUCIBLE, NOT_ITS_RUNS: exit_cod
 
 
 @contextlib.contextmanager
-def _as_far_as_allowed() -> Iterator[None]:
+def as_far_as_allowed() -> Iterator[None]:
     """Keep in the store what it takes: to whom it gives only reading, or nothing any more, a verdict is one too."""
     from mlflow.exceptions import MlflowException
 
@@ -47,7 +47,7 @@ def keep(comparison: Comparison, report: Path, log: Path) -> str:
         The run of the replay; empty where the store could not keep it.
     """
     replayed = ""
-    with _as_far_as_allowed():
+    with as_far_as_allowed():
         replayed = _log(comparison, report, log)
         page = description.link(description.PAGE, comparison.a.run.info.experiment_id, replayed, description.PAGE)
         said = f"{MEANINGS[comparison.verdict]} More in {page}."
@@ -59,7 +59,7 @@ def refuse(run: Any, error: ProjectError) -> None:
     """Note on a run that it cannot be reproduced, or is another; that it cannot here does not undo an earlier proof."""
     verdict = REFUSALS.get(error.exit_code)
     if verdict and not (verdict == exit_codes.NOT_REPRODUCIBLE and "repro.verdict" in run.data.tags):
-        with _as_far_as_allowed():
+        with as_far_as_allowed():
             _tag(run, verdict, description.plain(error.cause.partition("\n")[0][:300]))
 
 

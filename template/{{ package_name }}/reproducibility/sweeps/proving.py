@@ -10,8 +10,9 @@ from rich.text import Text
 
 from ..common import digest, exit_codes, terminal
 from ..common.errors import ProjectError
-from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, EQUIVALENT, IDENTICAL
+from ..common.exit_codes import CANNOT_BE_TRIED, DIFFERENT, IDENTICAL
 from ..proof import refusals, replay_image, reproduce
+from ..proof.compare import worst
 from ..proof.page import Digest, Section, page
 from ..record import description, lookup, makers, reader
 from ..record.metrics import same
@@ -79,7 +80,7 @@ def reproduce_sweep(run_id: str, sample: int = 0, container: bool | None = None)
         remarks += told
     for remark in remarks:
         terminal.console().print(Text(f"  {remark}"))
-    verdict = next(worst for worst in (DIFFERENT, EQUIVALENT, IDENTICAL) if worst in verdicts)
+    verdict = worst(verdicts)
     how = f"plan and results; {len(verdicts) - 1} of {len(found)} runs executed"
     _keep(about, run, verdict, how, remarks, proven)
     if not sample:
