@@ -261,6 +261,26 @@ def test_the_rendered_project_is_clean_and_so_is_that_of_the_other_task(
     assert "identical" in other.just("reproduce", first["run"].info.run_id).stdout
 
 
+#: How lines of TensorFlow's log begin, one of which goes on in the next line.
+LOGGED = re.compile(r"(?m)^(WARNING: All log messages before|[IWE]\d{4} |To enable the following)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "run", "verify", "reproduce last"])
+def test_what_tensorflow_logs_is_shown_where_that_is_asked_for_and_changes_nothing(
+    command: str, set_up: Any, tmp_path: Path
+) -> None:
+    project = clone(set_up("classification", "tensorflow"), tmp_path / "bikes")
+    if command == "reproduce last":
+        project.just("train")
+    assert LOGGED.findall(project.just(*command.split()).stdout) == []
+    quiet = latest(project)
+    assert "WARNING: All log messages before" in LOGGED.findall(project.just(*command.split(), "-v").stdout)
+    told = latest(project)
+    assert told["launch"] == quiet["launch"] and told["result"] == quiet["result"]
+    assert told["run"].info.run_id != quiet["run"].info.run_id
+
+
 #: A sum of many numbers into few places, by eight threads: in how many ways it comes out.
 INDEX_PUT = """\
 import sys

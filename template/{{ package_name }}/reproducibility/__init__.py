@@ -33,8 +33,11 @@ def main(experiment: Definition) -> None:
         # Every file is looked at before a training, once: not again in the process that `launch` has started again.
         trains = sys.argv[1:2] in (["train"], ["step"], ["sweep"], ["seeds"])
         check.ensure(files=trains and "launch" not in restart.REASONS)
-        from .cli.main import run_command  # only now: in a half-built environment its imports would fail
+        # Only now: in a half-built environment these imports would fail.
+        from .cli.main import run_command
+        from .framework import FRAMEWORK
 
+        FRAMEWORK.quieten()
         return run_command(experiment)
 
     command_line(body)

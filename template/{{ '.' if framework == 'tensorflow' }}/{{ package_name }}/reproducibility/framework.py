@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from .common import quiet
 from .common.project import PACKAGE
 from .common.scratch import temporary_folder
 from .modeling.base import Framework, self_contained
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Rows that are predicted at once.
 BATCH = 10_000
+#: How lines of TensorFlow's log begin, but for those of what ends the process.
+LOGGED = r"[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IWE] |WARNING: All log messages before absl::InitializeLog\(\)"
 #: What a network holds for its training alone.
 FOR_TRAINING = frozenset(
     {"optimizer", "loss", "compiled", "history", "steps_per_execution", "unrolled_steps_per_execution"}
@@ -35,6 +38,10 @@ class TensorFlow(Framework):
     thread_variables = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     loader = "mlflow.keras"
     forks = False  # its threads are not there in the child, which then waits for them for ever
+
+    def quieten(self) -> None:
+        """Leave out what the libraries of TensorFlow log before they have read how much they may."""
+        sys.meta_path.insert(0, quiet.Importing("tensorflow", LOGGED, "TF_CPP_MIN_LOG_LEVEL"))
 
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Let TensorFlow use deterministic operations only.

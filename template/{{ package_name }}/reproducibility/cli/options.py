@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ..common import quiet
+
 set_option = click.option(
     "--set",
     "overrides",
@@ -29,6 +31,15 @@ store_option = click.option(
     "--tracking-uri", metavar="URI", help="The store that has the run; by default the project's own."
 )
 
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    # A variable, as what is started here is to tell it too.
+    callback=lambda context, option, given: os.environ.update({quiet.VERBOSE: "1"} if given else {}),
+    help="Let libraries tell what they do: MLflow, TensorFlow.",
+)
 container_option = click.option(
     "--container/--no-container", default=None, help="Train in an image, or not; by default as the run did."
 )

@@ -17,6 +17,7 @@ from .options import (
     store_option,
     text_option,
     use_store,
+    verbose_option,
 )
 
 
@@ -27,6 +28,7 @@ from .options import (
 @text_option
 @container_option
 @click.option("--step", default=MAIN, show_default=True, help="Of a project of several steps; give its --config too.")
+@verbose_option
 def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, container: bool | None, step: str) -> None:
     """Train twice, with all that must not matter changed between the two, and compare to the last bit.
 
@@ -47,6 +49,7 @@ def verify(config: str, seed: str, overrides: tuple[str, ...], text: str, contai
 @click.option("--chain", is_flag=True, help="Also all that it was made from, from the raw data on; and a page of it.")
 @click.option("--sample", default=0, type=click.IntRange(0), help="Of a sweep: also so many runs of its trials.")
 @container_option
+@verbose_option
 def reproduce(
     run_id: str, tracking_uri: str | None, dry_run: bool, chain: bool, sample: int, container: bool | None
 ) -> None:

@@ -10,7 +10,7 @@ import click
 
 from ..common.files import absolute, write_whole
 from ..common.project import MAIN
-from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write
+from .options import RUN_ID, config_option, seed_option, set_option, text_option, to_write, verbose_option
 
 if TYPE_CHECKING:
     from ..training.steps import Definition
@@ -33,6 +33,7 @@ id_file_option = click.option("--id-file", metavar="FILE", help="Also write the 
 @name_option
 @resume_option
 @id_file_option
+@verbose_option
 @click.pass_obj
 def train(experiment: Definition, /, config: str, **options: Any) -> None:
     """Train once and track everything: settings, data, metrics, plots, model, and the record of the run."""
@@ -48,6 +49,7 @@ def train(experiment: Definition, /, config: str, **options: Any) -> None:
 @name_option
 @resume_option
 @id_file_option
+@verbose_option
 @click.pass_obj
 def step(experiment: Definition, /, step: str, config: str, **options: Any) -> None:
     """Do one step of a project of several, once, and track everything, as `train` does.
@@ -106,14 +108,13 @@ def rank(experiment: Definition, folder: Path, run_id: str, parent: int) -> None
 @click.option("--seed", type=int, help="Short for -P seed=N.")
 @set_option
 @click.option("--container", is_flag=True, help="In the image of this very code, whose environment is that lock's.")
-@click.option("-v", "--verbose", is_flag=True, help="Let MLflow tell what it does.")
+@verbose_option
 def run_project(
     entry_point: str,
     parameters: tuple[str, ...],
     seed: int | None,
     overrides: tuple[str, ...],
     container: bool,
-    verbose: bool,
 ) -> None:
     """Execute an entry point through MLflow, in an environment built from the hashed lock.
 
@@ -131,7 +132,7 @@ def run_project(
         given["seed"] = str(seed)
     if overrides:
         given["set"] = f"{given.get('set', '')} {shlex.join(overrides)}".strip()
-    place: just_run.Place = just_run.Environment(verbose)
+    place: just_run.Place = just_run.Environment()
     if container:
         from ..training.in_container import Container
 

@@ -54,6 +54,9 @@ class Framework(ModelAdapter):
     packages: tuple[str, ...] = ()
     forks = True
 
+    def quieten(self) -> None:
+        """Keep what the framework tells of itself from the terminal, unless that is asked for; most tell nothing."""
+
     def switches(self, warn_only: bool) -> dict[str, Callable[[], object]]:
         """Give what switches deterministic algorithms on, by its name in the framework.
 

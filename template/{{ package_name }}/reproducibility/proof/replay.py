@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from .. import conf
-from ..common import digest, shell, terminal
+from ..common import digest, quiet, shell, terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import CANNOT_BE_TRIED
 from ..common.project import MAIN, ROOT
@@ -117,7 +117,7 @@ def execute(recipe: Recipe, scratch: Path) -> Record:
     # Written by the MLflow of the recorded lock. Of plain files where that can be: a database takes seconds to make.
     uri = store.as_uri() if in_files else sqlite.uri(store / "store.db")
     own = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "PYTHONWARNINGS": "ignore"}
-    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1") | {OWNER: PREFIX}
+    own |= dict.fromkeys((REPLAY, remembered.ANEW), "1") | {OWNER: PREFIX} | quiet.told()
     variables = launch.child(*FOREIGN) | own | handed | recipe.variables
     step = ["train"] if recipe.code.step == MAIN else ["step", recipe.code.step]
     command = ["-m", recipe.code.content["project"], *step, "--config", str(settings)]

@@ -117,6 +117,7 @@ def packages() -> dict[str, str]:
 
 def main() -> None:
     """Do a job, and write what came of it."""
+    FRAMEWORK.quieten()  # if it fails, its last line says why
     job, folder = Job.load(sys.argv[1]), Path(sys.argv[2])
     result = {"stress": stress, "project": project, "operations": operations}[job.what](job, folder)
     (folder / RESULT).write_text(json.dumps(result), "utf-8")

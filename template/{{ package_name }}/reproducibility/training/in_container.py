@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import conf
-from ..common import shell
+from ..common import quiet, shell
 from ..common.exit_codes import INTERRUPTED
 from ..common.project import ROOT
 from ..common.scratch import temporary_folder
@@ -72,6 +72,7 @@ class Container:
             "MLFLOW_TRACKING_URI": uri,
             liveness.HELD: client.get_run(info.run_id).data.tags[liveness.TAG],
             **variables,
+            **quiet.told(),
         }
         _fetch(just_run.settings(parameters))
         with temporary_folder("run") as storage, contextlib.chdir(ROOT):

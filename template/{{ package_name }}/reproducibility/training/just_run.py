@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import conf
+from ..common import quiet
 from ..common.errors import ProjectError
 from ..common.exit_codes import FAILED, USAGE
 from ..common.files import absolute
@@ -94,18 +95,9 @@ def run(entry_point: str, parameters: dict[str, str], place: Place | None = None
 
 
 class Environment:
-    """MLflow's own way, in an environment that is what the lock says.
-
-    Parameters
-    ----------
-    verbose : bool
-        Whether MLflow tells what it does.
-    """
+    """MLflow's own way, in an environment that is what the lock says."""
 
     early = False
-
-    def __init__(self, verbose: bool = False) -> None:
-        self.verbose = verbose
 
     def ready(self) -> object:
         """Build it, or look at the one that is there."""
@@ -124,7 +116,7 @@ class Environment:
         from mlflow.exceptions import ExecutionException
 
         with temporary_folder("run") as storage, contextlib.chdir(ROOT), _environment(variables):
-            if not self.verbose:
+            if quiet.VERBOSE not in os.environ:
                 logging.getLogger("mlflow").setLevel(logging.WARNING)
             try:
                 mlflow.projects.run(
