@@ -84,3 +84,19 @@ def test_a_terminal_that_cannot_move_its_cursor_is_shown_no_wait() -> None:
 def test_a_line_is_not_broken_while_a_person_waits() -> None:
     long = "sha256:" + "0123456789abcdef" * 8
     assert long in typed(f"with terminal.waiting('x'):\n    print({long!r})")[1]
+
+
+def test_what_holds_standard_error_back_gets_nothing_of_a_wait(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    program = f"""
+import os
+with terminal.waiting("importing"):
+    former = os.dup(2)
+    os.dup2(os.open({str(held)!r}, os.O_WRONLY | os.O_CREAT), 2)
+    with terminal.waiting("within"):
+        os.write(2, b"talk")
+    os.dup2(former, 2)
+"""
+    shown, sent = typed(program)
+    assert held.read_bytes() == b"talk"
+    assert "within" in sent and shown == []

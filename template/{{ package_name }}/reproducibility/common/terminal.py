@@ -69,9 +69,7 @@ def waiting(what: str) -> Iterator[None]:
     what : str
         What goes on: "building the wheel".
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield
-    elif _shown:
+    if _shown:
         task = _shown[-1].tasks[0]
         outer = task.description
         _shown[-1].update(task.id, description=what, refresh=True)
@@ -79,6 +77,8 @@ def waiting(what: str) -> Iterator[None]:
             yield
         finally:
             _shown[-1].update(task.id, description=outer)
+    elif not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
     else:
         with _line() as line:
             line.add_task(what)
@@ -89,11 +89,15 @@ def waiting(what: str) -> Iterator[None]:
                 _shown.pop()
 
 
-def _line() -> Progress:
+@contextlib.contextmanager
+def _line() -> Iterator[Progress]:
+    """Give a line of the terminal itself, wherever what is printed to standard error goes meanwhile."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    # What else is printed meanwhile goes above the line; into a file or pipe it goes as it is.
-    shared = sys.stdout.isatty()
-    return Progress(*columns, console=Console(stderr=True, soft_wrap=True), transient=True, redirect_stdout=shared)
+    with open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace") as file:
+        console = Console(file=file, soft_wrap=True)
+        # What else is printed meanwhile goes above the line; into a file or pipe it goes as it is.
+        with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as line:
+            yield line
