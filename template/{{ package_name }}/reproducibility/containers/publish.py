@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.exit_codes import USAGE
 from ..common.scratch import temporary_folder
@@ -12,6 +13,7 @@ from .engine import Engine
 from .image import Image, known_as
 
 
+@terminal.waiting("pushing the image")
 def push(engine: Engine, image: Image, name: str) -> str:
     """Push an image, and give `NAME@sha256:…`.
 

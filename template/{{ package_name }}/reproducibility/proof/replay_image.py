@@ -118,7 +118,8 @@ def _same(engine: Engine, recorded: dict[str, Any]) -> Image | None:
     found = image.find(engine, recorded["image"])
     if found is None and recorded["pushed"]:
         try:
-            engine.ask("pull", recorded["pushed"])
+            with terminal.waiting("pulling the image"):
+                engine.ask("pull", recorded["pushed"])
         except ProjectError as error:
             terminal.notice(f"{error.cause} The image is built anew.")
         found = image.find(engine, recorded["image"])

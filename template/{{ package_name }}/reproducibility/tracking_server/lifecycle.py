@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ..common import terminal
 from ..common.errors import ProjectError
 from ..common.project import ROOT
 from . import backup, compose, settings
@@ -52,6 +53,7 @@ def build() -> None:
     compose.build()
 
 
+@terminal.waiting("starting the database")
 def start_database() -> None:
     """Start the database alone, and wait for it.
 
@@ -81,6 +83,7 @@ def state() -> dict[str, Any]:
     return found
 
 
+@terminal.waiting("comparing the schemas")
 def require_schema() -> None:
     """Stop if the database is of an earlier or later MLflow than the image.
 
@@ -130,6 +133,7 @@ def upgrade(path: Path) -> bool:
     return True
 
 
+@terminal.waiting("starting the server")
 def _wait_for_server() -> None:
     end = time.monotonic() + SERVER
     while True:
