@@ -125,9 +125,6 @@ class Cluster(Correspondent):
                 "Give --scheduler the address of a running Dask scheduler, or correct confs/cluster.yaml.",
             )
 
-    def prepare(self, job: Job) -> None:
-        """Leave that to the nodes: each makes itself ready with its first job."""
-
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job, wherever Dask has a worker for it."""
         asked = {

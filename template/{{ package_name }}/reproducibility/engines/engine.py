@@ -17,9 +17,6 @@ class Engine(Protocol):
     def wait(self) -> None:
         """Wait until it can do the first."""
 
-    def prepare(self, job: Job) -> None:
-        """Begin to make ready what jobs of this kind need; this one is not done."""
-
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job; its run is there, and its outcome is `LOST` where nobody can tell how it ended."""
 

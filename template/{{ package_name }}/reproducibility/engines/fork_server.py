@@ -19,8 +19,10 @@ from typing import TextIO
 
 from ..common import parent
 from ..common.project import PACKAGE
+from ..environment import installed
 from ..framework import FRAMEWORK
 from ..training import steps
+from ..training.garbage_collection import Collector
 from ..training.steps import Definition
 from . import perform
 from .jobs import log_of
@@ -51,11 +53,18 @@ def serve(experiment: Definition, step: str) -> None:
     os.dup2(2, 1)  # what an import prints is no answer
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: each child answers it, and who asks ends this
-    steps.load(experiment, step)
-    for name in (*ON_THE_WAY, FRAMEWORK.loader):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    _read_schema()
+    with Collector(last=True) as collector:
+        steps.load(experiment, step)
+        for name in (*ON_THE_WAY, FRAMEWORK.loader):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        _read_schema()
+        installed.remember()  # what was compiled: nobody waits for this process to end by itself
+        with collector.at_work():
+            _answer(experiment, answers)
+
+
+def _answer(experiment: Definition, answers: TextIO) -> None:
     children: dict[int, str] = {}
     asked = b""
     while True:

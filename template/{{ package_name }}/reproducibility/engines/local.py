@@ -20,6 +20,8 @@ from .jobs import CRASHED, LOST, Job, Outcome, log_of, outcome_of
 
 #: So many processes that wait to be forked are kept: each is of one seed and one number of threads.
 SERVERS = 4
+#: Whether jobs can be forked.
+FORKS = FRAMEWORK.forks and os.name == "posix"
 #: Seconds in which a process that was told to end marks its run.
 PATIENCE = 40
 
@@ -33,34 +35,30 @@ class Local:
         How many at once.
     folder : Path
         For what is said to and by the processes.
+    servers : ForkServers
+        Those that were started before; its own from now on.
     """
 
-    def __init__(self, workers: int, folder: Path) -> None:
+    def __init__(self, workers: int, folder: Path, servers: ForkServers) -> None:
         self.width = workers
         self._folder = folder
         self._numbers = itertools.count()
         self._pool = ThreadPoolExecutor(workers)
-        self._servers: dict[tuple[str, int, int], _ForkServer] = {}
+        self._servers = servers
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._forks = FRAMEWORK.forks and os.name == "posix"
 
     def wait(self) -> None:
         """Begin at once: this machine is there."""
-
-    def prepare(self, job: Job) -> None:
-        """Start the process from which such jobs are forked, which takes seconds to import everything."""
-        if self._forks:
-            self._server(job)
 
     def submit(self, job: Job) -> Future[Outcome]:
         """Begin a job, in a process of its own."""
         file = self._folder / f"{next(self._numbers)}.yaml"
         job.write(file)
-        if not self._forks:
+        if not FORKS:
             return self._pool.submit(self._fresh, job, file)
-        return self._server(job).submit(file)
+        return self._servers.of(job).submit(file)
 
     def close(self) -> None:
         """End the processes, which mark their runs."""
@@ -68,8 +66,7 @@ class Local:
             self._closed = True
             for process in self._processes:
                 process.terminate()
-        for server in self._servers.values():
-            server.close()
+        self._servers.close()
         self._pool.shutdown()
 
     def _fresh(self, job: Job, file: Path) -> Outcome:
@@ -92,9 +89,16 @@ class Local:
                 self._processes.discard(process)
         return _outcome(file, code)
 
-    def _server(self, job: Job) -> _ForkServer:
+
+class ForkServers:
+    """The processes that jobs are forked from, by step, seed and number of threads."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, ...], _ForkServer] = {}
+
+    def of(self, job: Job) -> _ForkServer:
         """Give the process that is forked for a job; one that died is replaced, and of too many the eldest ends."""
-        key = job.step, int(job.settings["seed"]), int(job.settings["threads"])
+        key = job.step, *_own_variables(job).values()
         found = self._servers.pop(key, None)
         if found is None or not found.alive:
             idle = [other for other, server in self._servers.items() if server.idle]
@@ -103,6 +107,11 @@ class Local:
             found = _ForkServer(job)
         self._servers[key] = found  # the one that was asked last stands last
         return found
+
+    def close(self) -> None:
+        """End them, and what was forked from them, which marks its runs."""
+        for server in self._servers.values():
+            server.close()
 
 
 class _ForkServer(Correspondent):
@@ -127,6 +136,12 @@ class _ForkServer(Correspondent):
         """Have a job done in a fork of it."""
         return self.ask(str(file), str(file))
 
+    def close(self) -> None:
+        """End it; at once if it has no job that could be in the middle of something."""
+        if self.idle:
+            self._process.terminate()
+        super().close()
+
     def heard(self, line: str) -> None:
         """Take the path of a job, and how its process ended."""
         file, _, code = line.partition("\t")
@@ -135,8 +150,11 @@ class _ForkServer(Correspondent):
 
 def _variables(job: Job) -> dict[str, str]:
     """Give the environment variables of a process for a job: those of a run, and of no other run."""
-    own = launch.variables(job.settings["seed"], job.settings["threads"])
-    return launch.child("MLFLOW_RUN_ID") | own | parent.told()
+    return launch.child("MLFLOW_RUN_ID") | _own_variables(job) | parent.told()
+
+
+def _own_variables(job: Job) -> dict[str, str]:
+    return launch.variables(job.settings.get("seed"), job.settings.get("threads"))  # type: ignore[arg-type]
 
 
 def _outcome(file: Path, code: int) -> Outcome:

@@ -23,6 +23,7 @@ from ..record import inputs, lookup, makers
 from ..store import joining, tracking
 from ..training import steps
 from ..training.active_run import begun
+from ..training.garbage_collection import Collector
 from ..training.steps import Definition
 from . import code, definition
 from .definition import Sweep
@@ -62,14 +63,16 @@ def begin(
         If the sweep is not as it should be, before anything runs; or if no trial can come to an end.
     """
     base = conf.load(order.conf_of(step), overrides)
-    schema, _ = steps.load(experiment, step)
-    definition.require_fitting(definition.parse(sweep, "the sweep"), base, schema)
-    optuna = load().__version__
-    tracking.connect()
-    standing = {name: run.info.run_id for name in sorted(inputs.steps(base)) if (run := makers.newest(name))}
-    lock = digest.of_file(lockfile.RUNTIME_LOCK)
-    description = Description(sweep, base, step, standing, optuna, lock)
-    return _do(experiment, description, place or Place())
+    with Collector(launch.is_command()) as collector, closing(place or Place()) as place:
+        place.prepare(Job("", step, base))
+        schema, _ = steps.load(experiment, step)
+        definition.require_fitting(definition.parse(sweep, "the sweep"), base, schema)
+        optuna = load().__version__
+        tracking.connect()
+        standing = {name: run.info.run_id for name in sorted(inputs.steps(base)) if (run := makers.newest(name))}
+        lock = digest.of_file(lockfile.RUNTIME_LOCK)
+        description = Description(sweep, base, step, standing, optuna, lock)
+        return _do(experiment, description, place, collector)
 
 
 def resume(experiment: Definition, run_id: str, place: Place | None = None, keep: frozenset[int] = frozenset()) -> str:
@@ -104,7 +107,9 @@ def resume(experiment: Definition, run_id: str, place: Place | None = None, keep
                 "Check out the lock of then (git log constraints.txt), and: just setup\nor begin anew: just sweep",
             )
     code.require_here(run.info.run_id)
-    return _do(experiment, description, place or Place(), run, keep)
+    with Collector(launch.is_command()) as collector, closing(place or Place()) as place:
+        place.prepare(Job("", description.step, description.base))
+        return _do(experiment, description, place, collector, run, keep)
 
 
 def _require_finished(run: Any, numbers: frozenset[int]) -> None:
@@ -128,6 +133,7 @@ def _do(
     experiment: Definition,
     description: Description,
     place: Place,
+    collector: Collector,
     run: Any = None,
     keep: frozenset[int] = frozenset(),
 ) -> str:
@@ -139,8 +145,6 @@ def _do(
     width = place.workers or _enough(conf.validate(description.base, schema).model_dump(mode="json"), sweep)
     tags = {TAG: description.digest()}
     with temporary_folder("sweep") as scratch, closing(place.engine(width, scratch)) as engine:
-        first = definition.settings(description.base, {}, sweep.of_repeat(description.base, 0))
-        engine.prepare(Job("", description.step, first, description.standing))
         with terminal.waiting("starting the workers"):
             engine.wait()
         if run is not None:
@@ -155,7 +159,8 @@ def _do(
             dispatcher = Dispatcher(active.id, description, engine, ledger, progress)
             try:
                 interrupts.allow()
-                Runner(active.id, description, dispatcher, ledger, progress, keep).run()
+                with collector.at_work():
+                    Runner(active.id, description, dispatcher, ledger, progress, keep).run()
             except BaseException:
                 interrupts.hold()
                 print(f"To go on with it: just sweep --resume {active.id}", file=sys.stderr)
