@@ -21,6 +21,7 @@ from ..common import parent
 from ..common.project import PACKAGE
 from ..environment import installed
 from ..framework import FRAMEWORK
+from ..store import sqlite
 from ..training import steps
 from ..training.garbage_collection import Collector
 from ..training.steps import Definition
@@ -58,7 +59,7 @@ def serve(experiment: Definition, step: str) -> None:
         for name in (*ON_THE_WAY, FRAMEWORK.loader):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-        _read_schema()
+        _look_up()
         installed.remember()  # what was compiled: nobody waits for this process to end by itself
         with collector.at_work():
             _answer(experiment, answers)
@@ -80,10 +81,14 @@ def _answer(experiment: Definition, answers: TextIO) -> None:
     _end(children)
 
 
-def _read_schema() -> None:
-    """Read once which schema MLflow wants of a database: each child would read a hundred files for it."""
+def _look_up() -> None:
+    """Find out once what is looked up and kept: each child would read hundreds of files for it, or write to memory."""
+    import pandas as pd
     from mlflow.store.db import utils
 
+    sqlite.outdated()
+    with contextlib.suppress(ImportError):  # through which scikit-learn looks at tables; its plugins are looked for
+        importlib.import_module("narwhals.stable.v2").from_native(pd.DataFrame())
     with contextlib.suppress(AttributeError):  # of another MLflow
         utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
         utils._get_latest_schema_revision()

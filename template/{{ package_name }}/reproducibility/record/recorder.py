@@ -213,7 +213,8 @@ def _folder(run_id: str, scratch: Path) -> Path:
     import mlflow
 
     client = mlflow.MlflowClient()
-    if client.list_artifacts(run_id, "record"):
+    # Asked for a path, MLflow searches the experiment for models of that name.
+    if "record" in {artifact.path for artifact in client.list_artifacts(run_id)}:
         client.download_artifacts(run_id, "record", str(scratch))
     folder = scratch / "record"
     folder.mkdir(exist_ok=True)

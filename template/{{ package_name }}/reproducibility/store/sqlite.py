@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import importlib.util
 import logging
 import os
+import re
 import shlex
 import sys
 import uuid
@@ -57,7 +59,7 @@ def require(path: Path) -> None:
 
         tables = rows("SELECT name FROM sqlite_master WHERE type = 'table'")
         schema = rows("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
-        if not tables or (schema and not _is_outdated(schema[0])):
+        if not tables or (schema and schema[0] not in outdated()):
             return  # MLflow makes its tables, or knows them
         # MLflow's last step of making a store is the experiment Default.
         if "experiments" in tables and rows("SELECT 1 FROM experiments LIMIT 1"):
@@ -117,15 +119,17 @@ def another_mlflow(uri: str) -> ProjectError:
     )
 
 
-def _is_outdated(schema: str) -> bool:
-    """Tell whether MLflow knows a later schema: it might move to that while it opens the store, and lock others out.
+@functools.cache
+def outdated() -> frozenset[str]:
+    """Name the schemas of which MLflow knows a later one: it might move a store to that, and lock others out.
 
     Alembic could say it too, but executes every script for that: 20 ms or more, in every command.
     """
     mlflow = importlib.util.find_spec("mlflow")
     folders = mlflow.submodule_search_locations if mlflow else None
     scripts = Path((folders or [""])[0], "store", "db_migrations", "versions").glob("*.py")
-    return any(f'\ndown_revision = "{schema}"' in script.read_text("utf-8") for script in scripts)
+    named = (re.search('^down_revision = "(.*?)"', script.read_text("utf-8"), re.MULTILINE) for script in scripts)
+    return frozenset(found[1] for found in named if found)
 
 
 def _put(draft: Path, path: Path) -> None:
