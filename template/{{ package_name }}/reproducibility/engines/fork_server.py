@@ -21,6 +21,7 @@ from ..common import parent
 from ..common.project import PACKAGE
 from ..environment import installed
 from ..framework import FRAMEWORK
+from ..source import imports
 from ..store import sqlite
 from ..training import steps
 from ..training.garbage_collection import Collector
@@ -86,6 +87,7 @@ def _look_up() -> None:
     import pandas as pd
     from mlflow.store.db import utils
 
+    imports.taken()
     sqlite.outdated()
     with contextlib.suppress(ImportError):  # through which scikit-learn looks at tables; its plugins are looked for
         importlib.import_module("narwhals.stable.v2").from_native(pd.DataFrame())

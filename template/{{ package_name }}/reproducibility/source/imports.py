@@ -26,6 +26,8 @@ HARNESS = f"{Path(__file__).parents[1]}{os.sep}"
 OWN_INSTALLED = (f"{ROOT / '.venv'}{os.sep}", *(place for place in INSTALLED if place.startswith(OWN)))
 #: The content of every file that was imported since `watch`, or shortly before it.
 _seen: dict[str, bytes] = {}
+#: Modules of Python and of packages: in a forked process each look at one copies the memory that it lies in.
+_foreign: set[str] = set()
 
 
 class _Loader(SourceFileLoader):
@@ -44,6 +46,7 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
         if spec and spec.has_location and spec.origin and _is_own(spec.origin):
+            _foreign.discard(name)
             if type(spec.loader) is SourceFileLoader and not spec.origin.startswith(HARNESS):
                 spec.loader = _Loader(name, spec.origin)
             else:
@@ -54,8 +57,9 @@ class _Finder:
 def watch() -> None:
     """Note from now on what is imported of the project, and what has been so far."""
     if _Finder not in sys.meta_path:
-        for file in _imported():
-            _note(file)
+        for file in sorted(_imported()):
+            if file.startswith(OWN):
+                _note(file)
         # Just before Python's own: those of pytest, and of editable installations, come first as they would.
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
         sys.meta_path.insert(place, _Finder)
@@ -63,18 +67,24 @@ def watch() -> None:
 
 def taken() -> dict[Path, bytes]:
     """Give the content of every file of the project that is imported, and of what lies elsewhere, as it was then."""
-    for file in _imported():
-        if file not in _seen:  # another import system brought it
+    here = _imported()
+    for file in sorted(here - _seen.keys()):
+        if file.startswith(OWN):  # another import system brought it
             _note(file)
-    here = {vars(module).get("__file__") for module in list(sys.modules.values())}
     return {Path(file): content for file, content in _seen.items() if file in here}
 
 
-def _imported() -> list[str]:
-    """Name the files of the project that are imported."""
-    # Not `getattr`: it would import every module that MLflow only imports when it is used.
-    files = {vars(module).get("__file__") for module in list(sys.modules.values())}
-    return sorted(file for file in files if isinstance(file, str) and file.startswith(OWN) and _is_own(file))
+def _imported() -> set[str]:
+    """Name the files that are imported, but for those of Python and of packages."""
+    found = set()
+    for name in [name for name in list(sys.modules) if name not in _foreign]:
+        # Not `getattr`: it would import every module that MLflow only imports when it is used.
+        file = vars(sys.modules[name]).get("__file__") if name in sys.modules else None
+        if isinstance(file, str) and _is_own(file):
+            found.add(file)
+        elif file:
+            _foreign.add(name)
+    return found
 
 
 def _is_own(file: str) -> bool:

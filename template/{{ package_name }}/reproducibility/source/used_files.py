@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,16 +32,20 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
     """
     modules = {}
     edited: dict[str, dict[str, bytes]] = {}
+    # To ask the disk for each of a hundred files of few folders takes longer than to hash them.
+    shown = functools.cache(lambda folder: _shown(source, folder))
+    placed = functools.cache(lambda folder: _placed(source, folder.resolve()))
     for file, content in sorted(imported.items()):
-        path = _beside(file, source.root) if file.is_relative_to(source.top) else file.as_posix()
+        path = (shown(file.parent) / file.name).as_posix()
         modules[path] = digest.of_bytes(content)
         if source.commit == "none" or source.dirty == "unknown":
             continue
-        code = _repository_of(source, file.resolve())
+        real = file.resolve() if file.is_symlink() else file
+        code, folder = placed(real.parent)
         if code is None:
             source.leave_out(path, "the run imported it, and it belongs to no commit of this project", modules[path])
             continue
-        own = _beside(file.resolve(), code.root.resolve())
+        own = (folder / real.name).as_posix()
         if code.holds(own, content):
             continue
         if source.handed:
@@ -63,31 +68,42 @@ def settle(source: Source, imported: Mapping[Path, bytes]) -> dict[str, str]:
 
 def has(source: Source, file: Path, wanted: str) -> bool:
     """Tell whether a file of the project is in commit or patch, and has the bytes of a digest."""
-    code = _repository_of(source, file)
+    code, folder = _placed(source, file.parent)
     if code is None:
         return False
-    path = _beside(file, code.root.resolve())
+    path = (folder / file.name).as_posix()
     if path in code.converted:
         return code.converted[path] == wanted
     known = code.blobs.get(path)
     return known is not None and digest.fits(file, wanted) and known[1] == blob_of_file(file, code.commit)
 
 
-def _repository_of(source: Source, file: Path) -> Source | None:
-    """Find the repository in which a file lies; one that was not known before is captured now."""
+def _shown(source: Source, folder: Path) -> Path:
+    """Name a folder as the record does: relative to the project, or absolute where it is of no repository of it."""
+    return _beside(folder, source.root) if folder.is_relative_to(source.top) else folder
+
+
+def _placed(source: Source, folder: Path) -> tuple[Source | None, Path]:
+    """Find the repository of a folder, and name the folder relative to that."""
+    code = _repository_of(source, folder)
+    return code, _beside(folder, code.root.resolve()) if code else folder
+
+
+def _repository_of(source: Source, folder: Path) -> Source | None:
+    """Find the repository in which a folder lies; one that was not known before is captured now."""
     if source.handed:
-        around = [code for code in (source, *source.repositories) if file.is_relative_to(code.root)]
+        around = [code for code in (source, *source.repositories) if folder.is_relative_to(code.root)]
         return max(around, key=lambda code: len(code.root.parts), default=None)
-    top = next((place for place in file.parents if (place / ".git").exists()), None)
+    top = next((place for place in (folder, *folder.parents) if (place / ".git").exists()), None)
     if top == source.top:
         return source
     if top is None or not top.is_relative_to(source.top):
         return None
     if top not in {code.top for code in source.repositories}:
-        capture_inner(source, _beside(top, source.root.resolve()))
+        capture_inner(source, _beside(top, source.root.resolve()).as_posix())
     return next((code for code in source.repositories if code.top == top), None)
 
 
-def _beside(file: Path, folder: Path) -> str:
+def _beside(path: Path, folder: Path) -> Path:
     """Give a path relative to a folder, also where it does not lie in it; absolute on another drive."""
-    return Path(os.path.relpath(file, folder)).as_posix()
+    return Path(os.path.relpath(path, folder))
