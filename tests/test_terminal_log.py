@@ -53,6 +53,27 @@ def test_all_that_is_printed_goes_on_and_into_the_log(tmp_path: Path) -> None:
     assert sorted((tmp_path / "log2").read_bytes()) == sorted(kept)
 
 
+def test_what_goes_to_a_file_of_a_job_is_read_from_there(tmp_path: Path) -> None:
+    program = (
+        "print('own')\n"
+        "subprocess.run(['sh', '-c', 'echo child; echo of it >&2'])\n"
+        "import ctypes; ctypes.CDLL(None).puts(b'of C')\n"
+        "assert os.fstat(1).st_ino == int(sys.argv[3]), 'there is a process between'\n"
+        "os.close(1)\n"
+        "stop()\n"
+        "print('after')\n"
+    )
+    with (tmp_path / "job").open("w+b") as job:
+        line = [*command(tmp_path / "log", program), str(os.fstat(job.fileno()).st_ino)]
+        done = subprocess.run(line, stdout=job, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    kept = b"own\nchild\nof it\nof C\n"
+    assert (tmp_path / "log").read_bytes() == kept
+    assert (done.returncode, (tmp_path / "job").read_bytes()) == (0, b"before\n" + kept + b"after\n")
+    with (tmp_path / "job").open("wb") as job:  # a person's, which cannot be read
+        done = subprocess.run(command(tmp_path / "log2", "print('own')\nstop()\n"), stdout=job, stderr=job)
+    assert (done.returncode, (tmp_path / "log2").read_bytes()) == (0, b"own\n")
+
+
 def test_a_terminal_stays_one(tmp_path: Path) -> None:
     program = (
         "print(sys.stdout.isatty(), sys.stderr.isatty(), os.get_terminal_size())\n"

@@ -105,7 +105,7 @@ def _fork(experiment: Definition, path: str) -> int:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ[parent.VARIABLE] = str(server)
-        log = os.open(log_of(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log = os.open(log_of(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, place in enumerate((nothing, log, log)):
             os.dup2(place, number)

@@ -71,7 +71,7 @@ class Local:
 
     def _fresh(self, job: Job, file: Path) -> Outcome:
         """Do a job in a new process."""
-        with log_of(file).open("wb") as log:
+        with log_of(file).open("w+b") as log:  # from which the process reads its log
             with self._lock:
                 if self._closed:
                     return Outcome(LOST, "all of it was ended")

@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import logging
 import os
+import stat
 import subprocess
 import sys
 import traceback
@@ -62,8 +63,40 @@ def kept(run: ActiveRun, interrupts: Interrupts, command: bool) -> Iterator[None
             attempt("the terminal's log is not kept", lambda: _keep(run, folder, error))
 
 
+def _is_kept() -> bool:
+    """Tell whether all goes to one file, from which it can be read again: that of a job."""
+    import fcntl
+
+    try:
+        places = [os.fstat(number) for number in (1, 2)]
+        mode = fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:  # closed by the shell
+        return False
+    return stat.S_ISREG(places[0].st_mode) and os.path.samestat(*places) and mode == os.O_RDWR
+
+
+def _follow(log: int) -> Callable[[], None]:
+    """Give what writes to a log what has been printed to a file since."""
+    _flush()
+    own = os.dup(1)  # the training may close it
+    place = os.fstat(own).st_size
+
+    def stop() -> None:
+        nonlocal place
+        _flush()
+        while piece := os.pread(own, 1 << 20, place):
+            place += os.write(log, piece)
+        for number in (1, 2):
+            os.dup2(own, number)
+        os.close(own)
+
+    return stop
+
+
 def _divert(log: int) -> Callable[[], None]:
     """Let all that is printed go through another process, which writes a log too; give what takes that back."""
+    if _is_kept():  # a process takes as long to start as a short training
+        return _follow(log)
     _flush()
     former: dict[int, int] = {}
     ways: dict[tuple[int, int], tuple[int, int]] = {}
