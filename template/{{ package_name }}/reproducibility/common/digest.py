@@ -82,6 +82,10 @@ def _feed(update: Callable[[Any], object], value: Any) -> None:
     import numpy as np
     import pandas as pd
 
+    if type(value) is np.ndarray:  # what there is most of
+        _feed_array(update, value)
+        return
+
     def head(kind: str, *sizes: int) -> None:
         update(f"{kind}{sizes};".encode())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
+import functools
 import re
 import sys
 import types
@@ -133,6 +134,8 @@ class Content:
             case np.ndarray() if value.dtype.names and not value.dtype.hasobject:
                 packed, fields = without_padding(value.dtype)
                 return Node(f"{fields} {value.shape} {digest.of_bytes(value.astype(packed).tobytes())}", {})
+            case np.ndarray() if type(value) is np.ndarray and not value.dtype.hasobject:
+                return Node(digest.of_value(value), {})
             case dict() if type(value) is dict and is_large_and_plain(value) and all_plain(value.values()):
                 return self._plain("mapping", sorted((*map(self._scalar, item),) for item in value.items()))
             case dict():
@@ -212,13 +215,11 @@ class Content:
         name = kind if isinstance(kind, str) else self._named(kind).digest
         children: dict[str, Node] = {}
         for step, part in parts:
-            if not NOT_CONTENT.fullmatch(step) and not NEVER_CONTENT.fullmatch(step):
+            if _is_content(step):
                 # Keys that are written alike are told apart by their order.
                 children[step if step not in children else f"{step}#{len(children)}"] = self._node(part)
-        content = sha256(name.encode())
-        for step in sorted(children):
-            content.update(encoded(f"\0{step}\0{children[step].digest}"))
-        return Node(f"sha256:{content.hexdigest()}", children)
+        content = name + "".join(f"\0{step}\0{children[step].digest}" for step in sorted(children))
+        return Node(f"sha256:{sha256(encoded(content)).hexdigest()}", children)
 
     def _plain(self, kind: str, values: Iterable[Any]) -> Node:
         return Node(f"sha256:{sha256(encoded(repr([kind, *values]))).hexdigest()}", {})
@@ -227,6 +228,12 @@ class Content:
         name = full_name(value)
         self.code.add(name)
         return Node(name, {})
+
+
+@functools.lru_cache(1 << 12)
+def _is_content(step: str) -> bool:
+    """Tell whether what a step leads to is content."""
+    return not NOT_CONTENT.fullmatch(step) and not NEVER_CONTENT.fullmatch(step)
 
 
 @contextmanager
