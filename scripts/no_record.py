@@ -25,6 +25,6 @@ class Recorder:
 
         mlflow.log_metrics({name: float(value) for name, value in result.metrics.items()})
         for name, figure in result.figures.items():
-            mlflow.log_figure(figure, f"plots/{name}.png")
+            mlflow.log_figure(figure(), f"plots/{name}.png")
         stored_model.Kept(result).log(str(lockfile.RUNTIME_LOCK), "none", {})
         return "none"

@@ -297,6 +297,21 @@ def test_a_best_trial_that_does_not_repeat_is_told(project: Project) -> None:
     assert told.returncode == 1 and "chance" in told.stdout
 
 
+def test_only_a_trial_that_keeps_its_pictures_draws_them(project: Project) -> None:
+    plots = project.path / "bikes" / "plots.py"
+    text = plots.read_text("utf-8")
+    plots.write_text(text.replace("    figure = Figure(", '    print("drawn")\n    figure = Figure(', 1), "utf-8")
+    conf(project, trials=2, batch=2)
+    project.just("sweep")
+    [sweep] = sweeps(project)
+    kept = {
+        run.info.run_id: {file.path for file in project.client().list_artifacts(run.info.run_id)}
+        for run in trials(project, sweep).values()
+    }
+    assert kept.pop(sweep.data.tags["repro.best"]) >= {"plots", "log.txt"}
+    assert list(kept.values()) == [{"record"}]
+
+
 def test_seeds_tell_chance_from_merit(project: Project) -> None:
     out = project.just("seeds", "3").stdout
     assert "95 % of the mean" in out and "accuracy" in out

@@ -46,9 +46,9 @@ def train(settings: Settings, run: Run) -> Result:
         "log_loss": log_loss(truth, probabilities, labels=classes),
     }
     figures = {
-        "confusion_matrix": plots.confusion_matrix(truth, answers["prediction"]),
-        "mistakes": plots.mistakes(held_out, answers),
-        "curves": curves.draw(history, best, step=fit.STEP),
+        "confusion_matrix": lambda: plots.confusion_matrix(truth, answers["prediction"]),
+        "mistakes": lambda: plots.mistakes(held_out, answers),
+        "curves": lambda: curves.draw(history, best, step=fit.STEP),
     }
     asked = held_out[["file"]].head(ASKED)
     return Result(fitted, asked, answers, metrics, figures, adapter=model.Adapter())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
 from .fitted import Fitted
@@ -50,11 +51,15 @@ def train(settings: Settings, run: Run) -> Result:
     history, best = fits[-1].history, fits[-1].best
     curves.log(history)
     inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"]
-    importances = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
+
+    def importances() -> Figure:
+        found = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
+        return plots.feature_importance(found.to_numpy(), list(found.index))
+
     figures = {
-        "confusion_matrix": plots.confusion_matrix(truth, predictions),
-        "roc": plots.roc(truth, answers.iloc[:, 1:], classes),
-        "feature_importance": plots.feature_importance(importances.to_numpy(), list(importances.index)),
-        "curves": curves.draw(history, best, step=fit.STEP),
+        "confusion_matrix": lambda: plots.confusion_matrix(truth, predictions),
+        "roc": lambda: plots.roc(truth, answers.iloc[:, 1:], classes),
+        "feature_importance": importances,
+        "curves": lambda: curves.draw(history, best, step=fit.STEP),
     }
     return Result(fitted, inputs, predictions.to_numpy(), metrics, figures)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
 from . import checks, curves, evaluation, features, fit, importance, plots, preprocessing, split
@@ -51,11 +52,15 @@ def train(settings: Settings, run: Run) -> Result:
     history, best = fits[-1].history, fits[-1].best
     curves.log(history)
     inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"].to_numpy()
-    importances = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
+
+    def importances() -> Figure:
+        found = importance.of_columns(fitted, inputs, truth, run.rng("importance"))
+        return plots.feature_importance(found.to_numpy(), list(found.index))
+
     figures = {
-        "predicted_against_true": plots.predicted_against_true(truth, predictions),
-        "residuals": plots.residuals(truth, predictions),
-        "feature_importance": plots.feature_importance(importances.to_numpy(), list(importances.index)),
-        "curves": curves.draw(history, best, step=fit.STEP),
+        "predicted_against_true": lambda: plots.predicted_against_true(truth, predictions),
+        "residuals": lambda: plots.residuals(truth, predictions),
+        "feature_importance": importances,
+        "curves": lambda: curves.draw(history, best, step=fit.STEP),
     }
     return Result(fitted, inputs, predictions, metrics, figures)

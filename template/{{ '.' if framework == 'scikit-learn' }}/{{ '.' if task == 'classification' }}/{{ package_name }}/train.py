@@ -41,10 +41,10 @@ def train(settings: Settings, run: Run) -> Result:
 
     fitted, answers, metrics = evaluation.evaluate(fit, X, y, parts, run)
     inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"]
-    importances = fitted["forest"].feature_importances_
+    columns = preprocessing.names(fitted["preprocessing"])
     figures = {
-        "confusion_matrix": plots.confusion_matrix(truth, predictions),
-        "roc": plots.roc(truth, answers.iloc[:, 1:], fitted.classes_),
-        "feature_importance": plots.feature_importance(importances, preprocessing.names(fitted["preprocessing"])),
+        "confusion_matrix": lambda: plots.confusion_matrix(truth, predictions),
+        "roc": lambda: plots.roc(truth, answers.iloc[:, 1:], fitted.classes_),
+        "feature_importance": lambda: plots.feature_importance(fitted["forest"].feature_importances_, columns),
     }
     return Result(fitted, inputs, predictions.to_numpy(), metrics, figures)

@@ -42,10 +42,10 @@ def train(settings: Settings, run: Run) -> Result:
 
     fitted, answers, metrics = evaluation.evaluate(fit, X, y, parts, run)
     inputs, truth, predictions = X.loc[answers.index], y.loc[answers.index], answers["prediction"].to_numpy()
-    importances = fitted["forest"].feature_importances_
+    columns = preprocessing.names(fitted["preprocessing"])
     figures = {
-        "predicted_against_true": plots.predicted_against_true(truth, predictions),
-        "residuals": plots.residuals(truth, predictions),
-        "feature_importance": plots.feature_importance(importances, preprocessing.names(fitted["preprocessing"])),
+        "predicted_against_true": lambda: plots.predicted_against_true(truth, predictions),
+        "residuals": lambda: plots.residuals(truth, predictions),
+        "feature_importance": lambda: plots.feature_importance(fitted["forest"].feature_importances_, columns),
     }
     return Result(fitted, inputs, predictions, metrics, figures)

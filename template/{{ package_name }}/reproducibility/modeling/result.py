@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,8 @@ class Result:
         What the model predicts for them; None without a model.
     metrics : Mapping of str to float
         Every number by which the run is judged; compared as exact floats. Durations do not belong here.
-    figures : Mapping of str to matplotlib.figure.Figure
-        The pictures of the run, by name.
+    figures : Mapping of str to callable or matplotlib.figure.Figure
+        The pictures of the run, by name; or what draws them, which a trial of a sweep that keeps none does without.
     adapter : ModelAdapter, optional
         Of your own, for a model that the framework's does not know: what of it is compared, and how it is stored.
     outputs : Mapping of str to Path
@@ -40,6 +40,6 @@ class Result:
     inputs: Any
     predictions: Any
     metrics: Mapping[str, float]
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], Figure] | Figure] = field(default_factory=dict)
     adapter: ModelAdapter | None = None
     outputs: Mapping[str, Path] = field(default_factory=dict)

@@ -104,7 +104,7 @@ class Recorder:
         run_id = mlflow.active_run().info.run_id
         metrics.log(run_id, values)
         for name, figure in result.figures.items() if DIGESTS_ALONE not in os.environ else ():
-            attempt(f"the picture {name} is not kept", partial(mlflow.log_figure, figure, f"plots/{name}.png"))
+            attempt(f"the picture {name} is not kept", partial(_draw, name, figure))
         modules = used_files.settle(self.code, imports.taken())
         self.note_data(data.values())
         content = {
@@ -219,6 +219,12 @@ def _folder(run_id: str, scratch: Path) -> Path:
     folder = scratch / "record"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _draw(name: str, figure: Any) -> None:
+    import mlflow
+
+    mlflow.log_figure(figure() if callable(figure) else figure, f"plots/{name}.png")
 
 
 def _keep(predictions: Any, file: Path) -> None:
