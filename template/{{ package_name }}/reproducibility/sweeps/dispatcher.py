@@ -71,20 +71,28 @@ class Dispatcher:
             every time has failed by itself.
         """
         waiting = deque(wanted)
+        made: deque[tuple[Key, str]] = deque()
         begun: Counter[Key] = Counter()
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         going: dict[Future[Outcome], tuple[Key, str]] = {}
 
+        def make() -> None:
+            key = waiting.popleft()
+            begun[key] += 1
+            made.append((key, self._ledger.begin(*key, wanted[key])))
+
         def begin() -> None:
-            while waiting and len(going) < self._engine.width:
-                key = waiting.popleft()
-                begun[key] += 1
-                run_id = self._ledger.begin(*key, wanted[key])
+            while (made or waiting) and len(going) < self._engine.width:
+                if not made:
+                    make()
+                key, run_id = made.popleft()
                 future = self._engine.submit(self._job(key, wanted[key], run_id, whole))
                 going[future] = key, run_id
                 future.add_done_callback(ended.put)
+            if waiting and not made:
+                make()  # no worker waits until the store has made the next run
 
-        while waiting or going:
+        while waiting or made or going:
             if not going:
                 self._engine.wait()  # its workers may all be gone
             begin()
