@@ -37,7 +37,9 @@ ON_THE_WAY = (
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "PIL.JpegImagePlugin", "PIL.GifImagePlugin"),
     *("PIL.BmpImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet"),
 )
-#: Seconds between two looks at the children, and until those that were told to end are killed.
+#: Seconds after which is looked at the children, also if a library has taken the signal that says that one ended.
+LONGEST = 1.0
+#: Seconds between two looks at those that were told to end, and until they are killed.
 PAUSE, PATIENCE = 0.02, 30.0
 
 
@@ -69,9 +71,15 @@ def serve(experiment: Definition, step: str) -> None:
 def _answer(experiment: Definition, answers: TextIO) -> None:
     children: dict[int, str] = {}
     asked = b""
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([0], [], [], PAUSE if children else None)
-        if ready:
+        ready, _, _ = select.select([0, woken], [], [], LONGEST if children else None)
+        if woken in ready:
+            os.read(woken, 1 << 16)
+        if 0 in ready:
             got = os.read(0, 1 << 16)
             if not got:
                 break
@@ -103,6 +111,8 @@ def _fork(experiment: Definition, path: str) -> int:
         return child
     code = 1
     try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ[parent.VARIABLE] = str(server)
         log = os.open(log_of(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
