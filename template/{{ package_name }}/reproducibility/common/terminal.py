@@ -96,7 +96,7 @@ def _line() -> Iterator[Progress]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace") as file:
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace") as file:
         console = Console(file=file, soft_wrap=True)
         # What else is printed meanwhile goes above the line; into a file or pipe it goes as it is.
         with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as line:
