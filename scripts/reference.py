@@ -409,6 +409,8 @@ VARIABLES = {
     "REQUESTS_CA_BUNDLE": "The same, for what reads this name.",
     "XDG_CACHE_HOME": "The user's cache folder, in which digests of unchanged data are remembered.",
     "TMPDIR": "Where replays are executed, and images built.",
+    "NO_COLOR": "No colours at a terminal. Files and pipes never get any, nor what is shown while a person waits.",
+    "TERM": "`dumb`: a terminal that cannot move its cursor, and is shown no waits.",
     "REPRO_COMMIT": "In a container without git, started by hand: the commit whose code is mounted.",
 }
 
