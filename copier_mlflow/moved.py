@@ -53,16 +53,23 @@ def tell(changes: list[Change], source: Template, commit: str, package: str) -> 
 
 
 def _find(content: bytes, places: Places) -> list[str]:
-    """Name the modules that hold the code of another, the first that which holds most."""
+    """Name the modules that hold the code of another, the first that which holds most; else the folders of such."""
     lines = _lines(content)
     votes: dict[str, float] = defaultdict(float)
     for line in lines:
         there = [name for name, others in places.items() if line in others]
         for name in there:  # a line that many modules have says little
             votes[name] += 1 / len(there) / len(lines)
-    found = [name for name in sorted(votes, key=lambda name: -votes[name]) if votes[name] >= SHARE]
+    of_folders: dict[str, float] = defaultdict(float)
+    for name, vote in votes.items():
+        of_folders[name.rpartition("/")[0]] += vote
+    found = _elected(votes) or _elected(of_folders)
     # What the tool and a project have alike is looked for in the project.
     return [name for name in found if not name.startswith(TOOL)] or found
+
+
+def _elected(votes: Mapping[str, float]) -> list[str]:
+    return [name for name in sorted(votes, key=lambda name: -votes[name]) if votes[name] >= SHARE]
 
 
 def _places(source: Template, commit: str, package: str) -> Places:
