@@ -119,6 +119,21 @@ def test_a_store_is_the_projects_own_by_where_it_lies(
     assert tracking.is_own_store() is own
 
 
+def test_a_lock_of_a_moment_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, pauses = tmp_path / "store.db", list[float]()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, closing(sqlite3.connect(file, 0)) as own:
+        other.execute("BEGIN EXCLUSIVE")
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 8:
+                other.execute("ROLLBACK")
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        waiting.patiently(lambda: own.execute("CREATE TABLE made (x)"), file, "the store")
+    assert pauses[0] <= 0.001 and pauses[-1] == waiting.PAUSE, "at first often, then seldom"
+
+
 def test_a_store_that_is_locked_at_the_start_is_waited_for(root: Path) -> None:
     tracking.connect()
     with locked(root / "mlflow.db") as holder:

@@ -14,8 +14,8 @@ from typing import TypeVar
 from . import terminal
 
 T = TypeVar("T")
-#: Seconds between two tries, and how long a wait is not worth a word.
-PAUSE, SILENT = 0.05, 1.0
+#: Seconds between the first two tries, and between later ones; and how long a wait is not worth a word.
+SHORTEST, PAUSE, SILENT = 0.001, 0.05, 1.0
 
 
 def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float = math.inf) -> T:
@@ -38,6 +38,7 @@ def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float = ma
         If the file is locked still, or something else is wrong with it.
     """
     begun, told = time.monotonic(), False
+    pause = SHORTEST
     while True:
         try:
             return attempt()
@@ -46,7 +47,8 @@ def patiently(attempt: Callable[[], T], file: Path, what: str, limit: float = ma
             if not is_locked(error) or waited >= limit:
                 raise
         # SQLite's own wait, in C, would not answer Ctrl-C.
-        time.sleep(min(PAUSE, limit))
+        time.sleep(min(pause, limit))
+        pause = min(2 * pause, PAUSE)
         if not told and waited >= min(SILENT, limit / 2):
             terminal.notice(
                 f"waiting for {what}, {file}, which is locked by {holders(file)}; {_duration(limit)}, Ctrl-C ends it."
