@@ -832,6 +832,19 @@ def test_bytecode_of_an_older_edit_is_not_believed(clean: Path) -> None:
     assert imports.taken()[module] == b"FAST = 2\n"
 
 
+def test_what_stands_in_the_place_of_modules_is_none(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is Python's way to forbid an import; a library may put any object there."""
+    imports, own_code = of(clean, "source.imports"), of(clean, "source.own_code")
+    write(clean, **{"git_under_test/plain.py": "PLAIN = 1\n"})
+    fresh("plain")
+    before = imports.taken()
+    monkeypatch.setitem(sys.modules, "forbidden", None)
+    monkeypatch.setitem(sys.modules, "odd", object())
+    assert imports.taken() == before and clean / "git_under_test/plain.py" in before
+    digests = {"git_under_test/plain.py": "sha256:1"}
+    assert own_code.needed(["git_under_test.plain"], digests) == digests
+
+
 def test_what_nobody_can_read_is_no_part_of_the_run(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,13 +78,22 @@ def _imported() -> set[str]:
     """Name the files that are imported, but for those of Python and of packages."""
     found = set()
     for name in [name for name in list(sys.modules) if name not in _foreign]:
-        # Not `getattr`: it would import every module that MLflow only imports when it is used.
-        file = vars(sys.modules[name]).get("__file__") if name in sys.modules else None
-        if isinstance(file, str) and _is_own(file):
+        file = file_of(sys.modules.get(name))
+        if file and _is_own(file):
             found.add(file)
         elif file:
             _foreign.add(name)
     return found
+
+
+def file_of(module: object) -> str:
+    """Name the file of what stands in `sys.modules`; "" without one."""
+    try:
+        # Not `getattr`: it would import every module that MLflow only imports when it is used.
+        file = vars(module).get("__file__")
+    except TypeError:  # None, which forbids an import, or an object of somebody's
+        return ""
+    return file if isinstance(file, str) else ""
 
 
 def _is_own(file: str) -> bool:

@@ -6,10 +6,9 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 
 from ..common.project import PACKAGE, ROOT
-from .imports import OWN
+from .imports import OWN, file_of
 
 HARNESS = f"{PACKAGE}/reproducibility/"
 
@@ -54,8 +53,8 @@ def changed(modules: Mapping[str, str]) -> list[str]:
     return [path for path, content in modules.items() if not digest.fits(ROOT / path, content)]
 
 
-def _path(module: ModuleType) -> str:
-    file = vars(module).get("__file__") or ""  # not `getattr`, see imports.py
+def _path(module: object) -> str:
+    file = file_of(module)
     return Path(file).relative_to(ROOT).as_posix() if file.startswith(OWN) else ""
 
 
