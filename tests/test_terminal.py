@@ -86,6 +86,23 @@ def test_a_line_is_not_broken_while_a_person_waits() -> None:
     assert long in typed(f"with terminal.waiting('x'):\n    print({long!r})")[1]
 
 
+@pytest.mark.parametrize("stream", ["Mine()", "open(os.devnull, 'w')", "None", "io.StringIO()"])
+def test_what_a_training_puts_in_the_place_of_its_outputs_is_written_to(stream: str) -> None:
+    program = f"""
+import io, os
+class Mine:
+    def write(self, text): os.write(1, text.encode())
+    def flush(self): pass
+sys.stdout = sys.stderr = {stream}
+if hasattr(sys.stderr, "buffer"): sys.stderr.close()
+with terminal.waiting("reading"):
+    try: terminal.notice("mind that")
+    except ValueError: pass  # of a closed file, as print's own
+os.write(1, b"well")
+"""
+    assert typed(program)[0] == (["notice: mind that", "well"] if stream == "Mine()" else ["well"])
+
+
 def test_what_holds_standard_error_back_gets_nothing_of_a_wait(tmp_path: Path) -> None:
     held = tmp_path / "held"
     program = f"""

@@ -38,7 +38,8 @@ MOVING = (
     (re.compile(r"\d\.\d{7,}"), lambda found: "0.0"),
     (re.compile(r"\d+\.\d+(\.\d+)?"), lambda found: re.sub(r"\d", "0", found[0])),
     (re.compile(r"\d+ GB free"), lambda found: "0 GB free"),
-    (re.compile(r"(?m)^(ok   (?:git|uv|just): )/\S+"), lambda found: f"{found[1]}PATH"),
+    (re.compile(r"(?m)^(ok   (?:git|uv|just): )\S+"), lambda found: f"{found[1]}PATH"),
+    (re.compile(r"(?m)^ok   shell: .*\n"), lambda found: ""),
     (re.compile(r"\d+/min"), lambda found: "0/min"),
 )
 #: Lines of exact numbers, which another processor may give one digit more.

@@ -27,9 +27,19 @@ WORDS = {"error": "1;31", "fix": "1", "notice": "33", "ok": "32", "FAIL": "1;31"
 _shown: list[Progress] = []
 
 
+def _is_terminal(stream: TextIO) -> bool:
+    """Tell whether a stream leads to a terminal; a training may have put anything in the place of one."""
+    try:
+        return os.isatty(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # no such method, no file, or closed
+        return False
+
+
 def word(name: str, stream: TextIO) -> str:
     """Colour one of `WORDS` for a stream, where it is a terminal that wants colours (see no-color.org)."""
-    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+    wanted = (
+        _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+    )
     return f"\x1b[{WORDS[name]}m{name}\x1b[0m" if wanted else name
 
 
@@ -40,7 +50,7 @@ def notice(said: str) -> None:
 
 def begin(what: str) -> None:
     """Say at a terminal, and only there, what takes a while from now on, where a child may write to it too."""
-    if sys.stderr.isatty():
+    if _is_terminal(sys.stderr):
         print(what, file=sys.stderr, flush=True)
 
 
@@ -48,7 +58,7 @@ def console() -> Console:
     """Print as wide as the terminal is; into a file or pipe, where nobody can widen it, as wide as it takes."""
     from rich.console import Console
 
-    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+    return Console(soft_wrap=True, highlight=False, width=None if _is_terminal(sys.stdout) else 200)
 
 
 def bar(what: str, size: int, hidden: bool = False) -> Any:
@@ -77,7 +87,7 @@ def waiting(what: str) -> Iterator[None]:
             yield
         finally:
             _shown[-1].update(task.id, description=outer)
-    elif not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    elif not _is_terminal(sys.stderr) or os.environ.get("TERM") == "dumb":
         yield
     else:
         with _line() as line:
@@ -96,8 +106,9 @@ def _line() -> Iterator[Progress]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace") as file:
+    encoding = getattr(sys.stderr, "encoding", None)
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="replace") as file:
         console = Console(file=file, soft_wrap=True)
         # What else is printed meanwhile goes above the line; into a file or pipe it goes as it is.
-        with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as line:
+        with Progress(*columns, console=console, transient=True, redirect_stdout=_is_terminal(sys.stdout)) as line:
             yield line
