@@ -26,9 +26,9 @@ coverage *ARGS: setup
 test *ARGS: setup
     {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" {{ ARGS }}
 
-# Write anew what a person approved of the terminal's output: then read `git diff tests/approved`
+# Write anew what a person approved of the terminal's output and of pages: then read `git diff tests/approved`
 approve: setup
-    APPROVE=1 {{ python }} -m pytest -q -n 0 tests/test_terminal_output.py
+    APPROVE=1 {{ python }} -m pytest -q -n 0 tests/test_terminal_output.py tests/test_pages.py -k approved
 
 # The exhaustive rest
 test-slow *ARGS: setup

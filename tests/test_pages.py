@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ selftest = harness.load("selftest.show")
 
 pytestmark = pytest.mark.e2e
 
+APPROVED = Path(__file__).parent / "approved" / "pages"
 STAGES = ("data breast_cancer", "split", "features", "round 100", "weights", "probe", "predictions", "metrics")
 METRICS = {"accuracy": 0.9577464788732394, "f1": 0.9662921348314607, "log_loss": 0.10837621519082374, "roc_auc": 0.99}
 
@@ -203,6 +205,21 @@ def test_a_page_fits_and_axe_finds_nothing_serious(
     assert page.evaluate(OVER_EACH_OTHER) == []
     picture = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"))
     assert (picture[-1, 0] > 200) == (scheme == "light")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_says_is_what_was_approved(opened: Callable[..., Page], name: str) -> None:
+    """`just approve` writes it anew into tests/approved/pages/, for a person to review."""
+    said = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "0000-00-00 00:00", opened(name).inner_text("body")) + "\n"
+    file = APPROVED / f"{name}.txt"
+    if "APPROVE" in os.environ:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(said, "utf-8")
+    assert said == file.read_text("utf-8"), "just approve, and read git diff"
+
+
+def test_every_approved_text_is_of_a_page() -> None:
+    assert {file.stem for file in APPROVED.iterdir()} == PAGES.keys()
 
 
 @pytest.mark.parametrize("name", ["identical", "chain", "sweep", "self-test"])
