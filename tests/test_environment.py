@@ -211,7 +211,7 @@ def test_two_cold_runs_at_one_instant_share_one_environment(project: Project, tm
     assert [run.info.status for run in project.runs()] == ["FINISHED", "FINISHED"]
     [environment] = environments(root)
     assert_as_locked(environment, project.path / "constraints.txt")
-    assert sum("Creating a new environment" in output for output in outputs) == 1
+    assert sum("Building the environment" in output for output in outputs) == 1
 
 
 # --- Bytecode lent by .venv -------------------------------------------------------
