@@ -308,7 +308,7 @@ def test_the_doctor_sees_each_thing_that_is_wrong(project: Project, tmp_path: Pa
     with_change("pyproject.toml", '"click>=8.2"', '"click>=99"', "click", "just lock")
     with_change("data/breast_cancer.csv", "\n", "\n\n", "data/breast_cancer.csv", "just data-add")
     with_change("data/datasets.yaml", "size:", "sise:", "datasets.yaml", "git diff")
-    with_change("confs/train.yaml", "seed: 42", "seed: -1", "seed: Input should be", "settings.py")
+    with_change("confs/train.yaml", "seed: 42", "seed: -1", "it must be a whole number from 0", "--set seed")
     with_change("confs/train.yaml", "  max_depth:", "  max_dpeth:", "model.max_dpeth", "spelling")
     with_change("confs/train.yaml", "threads: 1\n", "", "threads", "")
     with_change("confs/train.yaml", "seed: 42", "seed: [", "YAML", "line")

@@ -18,7 +18,10 @@ import releases
 
 pytestmark = pytest.mark.e2e
 #: What Copier by itself leaves as it is: what an answer switches.
-SWITCHED = (".github/", ".gitlab-ci.yml", "renovate.json")
+SWITCHED = (
+    *(".github/", ".gitlab-ci.yml", "renovate.json"),
+    *("Dockerfile", ".dockerignore", ".devcontainer/", "tracking-server/"),
+)
 
 
 def begin(render: Callable[..., Path], version: str, edit: str, project: Path) -> dict[str, bytes]:
