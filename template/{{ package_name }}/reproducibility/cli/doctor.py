@@ -210,8 +210,8 @@ def main() -> int:
     for part in (machine, version_control, environment, *([project] if inside else [])):
         before = ill
         for well, what, fix in part():
-            print(f"{terminal.word('ok', sys.stdout) + '  ' if well else terminal.word('FAIL', sys.stdout)}", end=" ")
-            print(" ".join(what.split()), flush=True)
+            mark = terminal.word("ok", sys.stdout) + "  " if well else terminal.word("FAIL", sys.stdout)
+            print(mark, " ".join(what.split()), flush=True)
             if not well:
                 ill += 1
                 print(f"     {terminal.word('fix', sys.stdout)}: " + fix.replace("\n", "\n          "))

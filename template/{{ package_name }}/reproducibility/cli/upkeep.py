@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..common.project import ROOT
+from .options import verbose_option
 
 
 @click.command()
@@ -37,8 +38,8 @@ def selftest(device: str | None, minutes: float) -> None:
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-@click.option("-v", "--verbose", is_flag=True, help="Let MLflow tell what it does.")
-def ui(port: int, verbose: bool) -> None:
+@verbose_option
+def ui(port: int) -> None:
     """Open MLflow's UI over the project's runs. It listens on this machine only."""
     from ..store import saved_view, tracking
     from ..store import ui as pages
@@ -48,7 +49,7 @@ def ui(port: int, verbose: bool) -> None:
         print(f"The runs are on {tracking.public(uri)}: open it in a browser.")
         return
     saved_view.offer(tracking.connect())
-    pages.serve(uri, port, verbose)
+    pages.serve(uri, port)
 
 
 @click.command()

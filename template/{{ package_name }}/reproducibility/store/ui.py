@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from ..common import shell, terminal
+from ..common import ports, quiet, shell, terminal
 from ..common.errors import ProjectError
 from ..common.interrupts import Interrupts
 from ..common.project import ROOT
@@ -24,8 +23,10 @@ PATIENCE = 2.0
 ADVICE = "[MLflow] Security middleware enabled with default settings"
 
 
-def serve(uri: str, port: int, verbose: bool) -> None:
+def serve(uri: str, port: int) -> None:
     """Serve MLflow's UI until this process is interrupted, and say where it is once it answers.
+
+    Without `-v`, MLflow tells only what goes wrong.
 
     Parameters
     ----------
@@ -33,19 +34,18 @@ def serve(uri: str, port: int, verbose: bool) -> None:
         The store.
     port : int
         Where it listens.
-    verbose : bool
-        Whether MLflow tells what it does; else only what goes wrong.
 
     Raises
     ------
     ProjectError
         If the port is in use, or the server ends with an error.
     """
-    if _answers(port):
+    if ports.listens(HOST, port):
         raise ProjectError(f"port {port} is in use: another UI, of another project perhaps.", "just ui --port 5001")
     # Its background jobs serve features of the GenAI pages, and cost four processes.
     variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     options = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    verbose = quiet.VERBOSE in os.environ
     if not verbose:
         variables |= {"PYTHONWARNINGS": "ignore"}
         options += ["--uvicorn-opts", "--log-level warning"]
@@ -71,14 +71,9 @@ def serve(uri: str, port: int, verbose: bool) -> None:
         raise ProjectError("MLflow's UI ended with an error; it says why above.", "just ui -v      just doctor")
 
 
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
-
-
 def _tell(port: int, ended: threading.Event) -> None:
     with terminal.waiting("starting MLflow's UI"):
-        while not _answers(port) and not ended.wait(PAUSE):
+        while not ports.listens(HOST, port) and not ended.wait(PAUSE):
             pass
     if not ended.is_set():
         print(f"MLflow's UI: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)

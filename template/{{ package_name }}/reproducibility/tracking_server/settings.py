@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..common import ports
 from ..common.errors import ProjectError
 from ..common.files import write_whole
 from ..common.project import PACKAGE, ROOT, options
@@ -125,8 +125,7 @@ def own_address() -> str:
 def is_taken() -> bool:
     """Tell whether something listens where the server is to listen."""
     parts = urlsplit(own_address())
-    with socket.socket() as probe:
-        return probe.connect_ex((parts.hostname or "", parts.port or 0)) == 0
+    return ports.listens(parts.hostname or "", parts.port or 0)
 
 
 def password() -> str:
