@@ -133,7 +133,7 @@ def test_the_terminal_lists_runs_by_their_first_digits_and_by_more_where_two_beg
     assert head.split() == ["run", "verdict", "result", "commit", "started", "status", "f1"]
     assert first.split()[:4] == ["aaaaaaaa", "identical", "ffffffff", "c0ffeec0+"] and second.split()[0] == "bbbbbbbb"
     monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(harness.load("common.terminal"), "_is_terminal", lambda stream: True)
     show.show_runs([run("a" * 32, verdict="identical", **made), run("b" * 32)], "")
     *lines, told = re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
     assert lines[0].split() == ["run", "verdict", "result", "commit", "started"] and max(map(len, lines)) <= 60

@@ -520,7 +520,7 @@ def test_a_chain_is_told_whole_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(harness.load("common.terminal"), "_is_terminal", lambda stream: True)
     data = {
         "path": "data/animals.csv",
         "digest": f"sha256:{'0' * 64}",
