@@ -1,7 +1,8 @@
 """A process that has imported everything, and is forked for each job: that spares a short one most of its time.
 
-It is forked before any generator is seeded, any thread started and any store opened, so that its children compute what
-a fresh process would. It reads the paths of jobs, a line each, and answers with the path and how the child ended.
+It is forked before any generator is seeded and any thread started, and while no store is open, so that its children
+compute what a fresh process would. It reads the paths of jobs, a line each, and answers with the path and how the child
+ended.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from pathlib import Path
 from typing import TextIO
 
 from ..common import parent
+from ..common.errors import ProjectError
 from ..common.project import PACKAGE
 from ..environment import installed
 from ..framework import FRAMEWORK
 from ..source import imports
-from ..store import sqlite
+from ..store import sqlite, tracking
 from ..training import steps
 from ..training.garbage_collection import Collector
 from ..training.steps import Definition
 from . import perform
-from .jobs import log_of
+from .jobs import Job, log_of
 
 #: What a training imports only on its way, of packages that draw no random numbers when they are imported.
 ON_THE_WAY = (
@@ -71,6 +73,7 @@ def serve(experiment: Definition, step: str) -> None:
 def _answer(experiment: Definition, answers: TextIO) -> None:
     children: dict[int, str] = {}
     asked = b""
+    is_first = True
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -84,8 +87,11 @@ def _answer(experiment: Definition, answers: TextIO) -> None:
             if not got:
                 break
             *lines, asked = (asked + got).split(b"\n")
-            for line in lines:
-                children[_fork(experiment, line.decode())] = line.decode()
+            for path in map(bytes.decode, lines):
+                if is_first:
+                    _look_into_store(Job.read(Path(path)))
+                    is_first = False
+                children[_fork(experiment, path)] = path
         _tell_ended(children, answers)
     _end(children)
 
@@ -102,6 +108,20 @@ def _look_up() -> None:
     with contextlib.suppress(AttributeError):  # of another MLflow
         utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
         utils._get_latest_schema_revision()
+
+
+def _look_into_store(job: Job) -> None:
+    """Read the run of a job where the store is a file, and close that again: each child would learn how to ask it."""
+    if tracking.database() is None:  # a connection to a server would be shared by all children
+        return
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking._tracking_service.utils import _get_store
+
+    with contextlib.suppress(MlflowException, ProjectError):  # of which the child tells
+        tracking.require_store()
+        mlflow.get_run(job.run)
+        _get_store().engine.dispose()
 
 
 def _fork(experiment: Definition, path: str) -> int:
