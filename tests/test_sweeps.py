@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import random
 import shutil
 import threading
@@ -858,6 +859,24 @@ def test_the_process_of_a_trial_has_the_variables_of_its_run() -> None:
     job = jobs.Job("0" * 32, "train", {"seed": 5, "threads": 2}, {})
     found = local._variables(job)
     assert found["PYTHONHASHSEED"] == "5" and found["OMP_NUM_THREADS"] == "2" and "MLFLOW_RUN_ID" not in found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux says which files are open")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_no_child_inherits_a_store_that_is_open(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, run = tmp_path / "store.db", "0" * 32
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite.uri(store))
+    if is_there:
+        run = mlflow.MlflowClient(sqlite.uri(store)).create_run("0").info.run_id
+        assert store in _open_files()
+    load("engines.fork_server")._look_into_store(jobs.Job(run, "train", {}, {}))
+    assert store.exists() and store not in _open_files()
+
+
+def _open_files() -> set[Path]:
+    return {link.readlink() for link in Path("/proc/self/fd").iterdir() if os.path.lexists(link)}
 
 
 def test_jobs_and_outcomes_are_read_as_they_were_written(tmp_path: Path) -> None:

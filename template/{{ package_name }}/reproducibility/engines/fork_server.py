@@ -114,14 +114,16 @@ def _look_into_store(job: Job) -> None:
     """Read the run of a job where the store is a file, and close that again: each child would learn how to ask it."""
     if tracking.database() is None:  # a connection to a server would be shared by all children
         return
-    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking._tracking_service.utils import _get_store
 
     with contextlib.suppress(MlflowException, ProjectError):  # of which the child tells
         tracking.require_store()
-        mlflow.get_run(job.run)
-        _get_store().engine.dispose()
+        store = _get_store()
+        try:
+            store.get_run(job.run)
+        finally:
+            store.engine.dispose()
 
 
 def _fork(experiment: Definition, path: str) -> int:
