@@ -45,9 +45,10 @@ FOREIGN = ("MLFLOW_", "OMP_", "OPENBLAS_", "MKL_", "PYTHONHASHSEED", "PYTHONDONT
 #: The files that take longest, longest first: begun last, one would keep one worker busy alone.
 #: As `--dist loadfile` deals them out, the first and the third share a worker, and so the environments of frameworks.
 LONGEST = (
-    *("frameworks", "own_models", "brought", "training", "container_runs", "setup", "git", "docs", "site", "image"),
-    *("compare", "reproduce", "environment", "tracking_server", "errors", "run", "data", "estimators", "store"),
-    *("processes", "sources", "shell", "randomness", "tables", "render", "ci", "demo", "clusters"),
+    *("frameworks", "own_models", "brought", "docs", "container_runs", "sweep_runs", "template_update", "site"),
+    *("tracking_server", "compare", "run", "image", "sweep_clusters", "randomness", "locks", "terminal_output"),
+    *("environment", "sweeps", "reproduce", "selftest", "processes", "update", "errors", "data", "git", "remote"),
+    *("render", "ui", "images", "estimators", "store", "setup", "training", "sources", "shell", "tables", "clusters"),
 )
 
 

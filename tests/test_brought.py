@@ -24,8 +24,6 @@ TASKS = {
     "tensorflow": "classification",
 }
 BOOSTERS, NETWORKS = ("xgboost", "lightgbm"), ("pytorch", "tensorflow")
-#: One framework in `just test`.
-ANY = ("xgboost", *(pytest.param(name, marks=pytest.mark.slow) for name in TASKS if name != "xgboost"))
 #: Networks are asked in as many parts.
 SHARDS = 24
 #: What has no format but pickle or a program, and why.
@@ -81,7 +79,9 @@ def test_boosters_of_every_kind(framework: str, set_up: Callable[..., Project], 
     hold(first, ask(project, "boosters.py", "again", str(tmp_path), hash_seed=2), NOT_STORED)
 
 
-@pytest.mark.parametrize("framework", ANY)
+@pytest.mark.parametrize(
+    "framework", [name if name == "xgboost" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
 def test_a_run_keeps_any_model_or_says_why_not(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     """Whatever the columns are called, and loaded by MLflow's own tools."""
     project = brings(set_up, framework, tmp_path)
@@ -108,7 +108,8 @@ AUTOLOG = "    import mlflow\n\n    mlflow.autolog()\n"
 BEGIN = "    table = run.dataset(settings.dataset)\n"
 
 
-@pytest.mark.parametrize("framework", [*ANY, pytest.param("scikit-learn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", [*TASKS, "scikit-learn"])
 def test_autologging_changes_no_result_and_takes_little_time(
     framework: str, set_up: Callable[..., Project], tmp_path: Path
 ) -> None:
@@ -145,7 +146,8 @@ def with_odd_names(set_up: Callable[..., Project], framework: str, folder: Path)
     return project, ("dataset=odd", f"target={target}")
 
 
-@pytest.mark.parametrize("framework", ANY)
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", TASKS)
 def test_columns_may_have_any_name(framework: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     project, settings = with_odd_names(set_up, framework, tmp_path)
     run = train(project, *settings)["run"]

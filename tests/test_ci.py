@@ -167,10 +167,9 @@ class Runner:
         return self.project.run("bash", *options, "-c", step.command, check=False, **variables)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
-@pytest.mark.parametrize(
-    ("ci", "task"), [("github", "classification"), pytest.param("gitlab", "regression", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("ci", "task"), [("github", "classification"), ("gitlab", "regression")])
 def test_commands_lead_from_a_clean_machine_to_a_tracked_run(ci: str, task: str, tmp_path: Path) -> None:
     # A store that CI cannot reach: the pipeline must not need it.
     answers = {"tracking": "server", "tracking_uri": "http://127.0.0.1:9"}

@@ -148,6 +148,7 @@ def test_job_of_a_killed_node_begins_again(slurm: clusters.Slurm, tmp_path: Path
     assert began.read_text() == "n1\nn1 1\n"
 
 
+@pytest.mark.slow
 def test_a_job_runs_on_when_its_controller_is_killed(slurm: clusters.Slurm, tmp_path: Path) -> None:
     began, go = tmp_path / "began", tmp_path / "go"
     script = f"date >> {began}; until [ -e {go} ]; do sleep 0.1; done"
@@ -304,6 +305,7 @@ def test_dask_runs_tasks_on_both_hosts_by_tls(
     assert refused.returncode != 0 and "tcp://10.0.0.1:8786" in refused.stdout and "four" not in refused.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "unplug"])
 def test_tasks_of_a_lost_host_are_done_by_the_other(
     dask: Path, hosts: list[clusters.Host], dask_on_hosts: dict[str, str], tmp_path: Path, how: str

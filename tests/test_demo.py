@@ -49,6 +49,7 @@ def run_demo(template: Path, **variables: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_the_demo_shows_two_identical_runs(template: Path) -> None:
     done = run_demo(template, MLFLOW_TRACKING_URI="http://127.0.0.1:9", MLFLOW_EXPERIMENT_NAME="elsewhere")

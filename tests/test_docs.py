@@ -155,6 +155,7 @@ def test_readme_guide_to_own_data_gives_an_honest_model(regression_project: Proj
     assert regression_project.runs()[0].data.metrics["r2"] > 0.995  # the leak that the guide warns of
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_readme_guide_to_steps_gives_a_chain_that_is_proven(project: Project) -> None:
     """Follow the guide to the letter: its files, its two edits, its commands."""

@@ -333,6 +333,7 @@ def test_a_bare_mlflow_run_repairs_a_tampered_environment_in_place_and_starts_on
         assert_as_locked(environment, small.path / "constraints.txt")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_an_edit_that_reached_uvs_cache_through_a_hard_link_is_healed(small: Project, tmp_path: Path) -> None:
     variables = {

@@ -41,6 +41,7 @@ def edit(file: Path, pattern: str, new: str) -> None:
     file.write_text(text, "utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_locking_again_changes_no_byte_whatever_the_project_is_called(tmp_path: Path, rendered: Project) -> None:
     shipped = [pins(rendered.path / name) for name in locks(rendered)]
@@ -82,6 +83,7 @@ def test_a_new_dependency_comes_into_runtime_and_development_lock_in_step(render
     assert f"constraints.txt: boltons none -> {version}" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_an_upgrade_moves_one_package_only(rendered: Project) -> None:
     newest = locks(rendered)

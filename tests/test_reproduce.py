@@ -350,6 +350,7 @@ def test_a_run_from_a_notebook_is_tracked_and_says_what_is_lost(project: Project
     assert record(project, run.info.run_id)["launch"]["PYTHONHASHSEED"] == "unset"
 
 
+@pytest.mark.slow
 def test_through_mlflow_run_the_verdict_is_a_tag(project: Project) -> None:
     run_id = train(project)
     project.just("run", "-e", "reproduce", "-P", f"run_id={run_id}")

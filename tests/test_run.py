@@ -505,6 +505,7 @@ def change_lock(project: Project, hashes: int) -> None:
     lock.write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_clean_envs_deletes_only_what_no_project_needs(project: Project, tmp_path: Path) -> None:
     root = tmp_path / "environments"
     stranger = root / f"mlflow-{'0' * 40}"

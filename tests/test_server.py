@@ -126,6 +126,7 @@ def project(server: Server, set_up: Any, tmp_path: Path) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_runs_go_to_the_server_and_credentials_nowhere(server: Server, project: Project) -> None:
     (project.path / ".env").write_text(f"MLFLOW_TRACKING_USERNAME={USER}\nMLFLOW_TRACKING_PASSWORD={PASSWORD}\n")
     before = len(server.runs())

@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -334,9 +334,9 @@ BESIDE: dict[str, Callable[[Path], None]] = {
 }
 #: Pages on projects with a network, by their task.
 NETWORK = {"how-to/images.md": "images", "how-to/long-trainings.md": "classification"}
-#: Of the pages that are followed in a project, those of `just test`. What stands on the others, it types by the README
-#: of a project, and in the tests of each subject.
-EVERY_TIME = {"how-to/own-data.md", "how-to/reproduce.md"}
+#: Of the pages that are followed, those of `just test`, beside the tutorial. What stands on the others, it types by the
+#: READMEs, and in the tests of each subject.
+EVERY_TIME = {"how-to/reproduce.md", "how-to/update.md"}
 
 
 def page_text(page: str) -> str:
@@ -371,15 +371,14 @@ def plain(line: str) -> str:
 FOLLOWED = [page for page in PAGES if pages.script(page_text(page))]
 
 
+def each(pages: Iterable[str]) -> pytest.MarkDecorator:
+    """Hold a test for each page."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize("page", [pytest.param(p, marks=() if p in EVERY_TIME else slow) for p in pages])
+
+
 @pytest.mark.e2e
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[] if page in EVERY_TIME else [pytest.mark.slow])
-        for page in FOLLOWED
-        if page not in BARE
-    ],
-)
+@each(page for page in FOLLOWED if page not in BARE)
 def test_a_page_is_followed_in_a_project(page: str, set_up: Callable[..., Project], tmp_path: Path) -> None:
     answers = (NETWORK[page], "pytorch") if page in NETWORK else ("classification",)
     project = clone(set_up(*answers), tmp_path / "bikes")
@@ -391,7 +390,7 @@ def test_a_page_is_followed_in_a_project(page: str, set_up: Callable[..., Projec
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("page", sorted(BARE - {"tutorial.md"}))
+@each(sorted(BARE - {"tutorial.md"}))
 def test_a_page_is_followed_in_a_bare_folder(page: str, tmp_path: Path) -> None:
     clone_template(tmp_path)
     follow(page, Project(tmp_path))

@@ -359,6 +359,7 @@ def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
     assert tracking.connect() == experiment_id
 
 
+@pytest.mark.slow
 # --- A whole project --------------------------------------------------------------
 @pytest.mark.e2e
 def test_a_project_works_whatever_its_folder_is_called(set_up: Callable[..., Project], tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ def pushed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"git+{bare.as_uri()}@{git(history, 'rev-parse', HEAD)}"
 
 
-@pytest.mark.parametrize("version", [RELEASES[0], *(pytest.param(v, marks=pytest.mark.slow) for v in RELEASES[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("version", RELEASES)
 def test_a_project_of_any_release_is_updated_checked_and_runs(
     history: Path, pushed: str, version: str, tmp_path: Path
 ) -> None:

@@ -100,7 +100,8 @@ def test_a_deleted_file_stays_deleted_and_edits_stay(render: Callable[..., Path]
     assert path.read_text("utf-8").endswith("exit 3\n\n# mine\n")
 
 
-@pytest.mark.parametrize("version", [RELEASES[0], pytest.param("the last", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [RELEASES[0], "the last"])
 def test_a_name_that_was_reserved_later_stays_and_is_given_to_no_project_anew(
     history: Path, version: str, tmp_path: Path
 ) -> None:
