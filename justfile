@@ -22,7 +22,7 @@ coverage *ARGS: setup
     {{ python }} -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" {{ ARGS }}
     {{ python }} scripts/rooms.py
 
-# The tests, with one real end-to-end run of everything promised: half an hour on two cores
+# The tests, with one real end-to-end run of everything promised: some 22 minutes on two cores
 test *ARGS: setup
     {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" {{ ARGS }}
 

@@ -199,6 +199,18 @@ def importing(folder: Path, package: str, **answers: str) -> Iterator[Callable[[
         del sys.modules[name]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def process() -> Iterator[None]:
+    """Give the next file a process in which no harness watches imports, and MLflow was told of no experiment."""
+    others = [*sys.meta_path]
+    yield
+    sys.meta_path[:] = [
+        one for one in sys.meta_path if one in others or not getattr(one, "__module__", "").endswith("source.imports")
+    ]
+    if fluent := sys.modules.get("mlflow.tracking.fluent"):
+        fluent._active_experiment_id = None  # type: ignore[attr-defined]
+
+
 @pytest.fixture(autouse=True)
 def variables(machine: None) -> Iterator[None]:
     """Give the next test the environment variables of this one: MLflow sets some when it is told of an experiment."""

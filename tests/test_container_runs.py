@@ -61,6 +61,7 @@ def project(
 ) -> Iterator[Persons]:
     """A committed project of such a person, of a task and a framework, and an engine for it."""
     task, framework = getattr(request, "param", ("classification", "scikit-learn"))
+    environment = (set_up(task, framework).path / ".venv").resolve()  # of all tests, and so made as for any of them
     monkeypatch.delenv("GIT_CONFIG_GLOBAL")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # pytest's folders are closed to others
         home = Path(name)
@@ -79,7 +80,6 @@ def project(
         (home / "bin" / "uv").chmod(0o755)
         (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
         project = Persons(copy_project(home / "bikes", task=task, framework=framework, container="docker"))
-        environment = (set_up(task, framework).path / ".venv").resolve()
         (project.path / ".venv").symlink_to(environment)
         for place in environment.parents[:-2]:  # below the system's folder for what is temporary
             place.chmod(0o755)
